@@ -1,0 +1,78 @@
+"""Assembles the application: `build` is the import path of serve_config.yaml."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application, Deployment, metrics
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.chat import Chat
+from serve_app.chat_config import ConfigFile
+from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
+from serve_app.ingress import create_api
+from serve_app.model import GodelModel
+from serve_app.replicas import ModelReplicas
+from serve_app.settings import AppArgs
+
+logger = logging.getLogger("ray.serve.godel")
+
+_CONFIG_POLL_S = 1.0
+
+
+def build(args: AppArgs) -> Application:
+    """The serving graph: Ingress -> GodelModel. Serve's own knobs, autoscaling among them, are in serve_config.yaml.
+
+    Raises ModelError where neither the model nor its fallback can be had, ConfigError where the configuration is wrong.
+    """
+    ConfigFile(ROOT / args.chat_config)  # a mistake there is reported now, once, and not by every replica
+    checkpoint = choose(args)
+    # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
+    model = _deployment(
+        GodelModel,
+        max_ongoing_requests=args.slots,  # what a replica decodes at a time; more would wait in a replica's own queue
+        graceful_shutdown_timeout_s=args.request_timeout_s + 5,
+    )
+    ingress = _deployment(Ingress, graceful_shutdown_timeout_s=args.request_timeout_s + 10)
+    return ingress.bind(model.bind(checkpoint, args), checkpoint, args)
+
+
+def _deployment(cls: type, **options: Any) -> Deployment:
+    deployment: Deployment = serve.deployment(**options)(cls)
+    return deployment
+
+
+@serve.ingress()
+class Ingress:
+    """The FastAPI application in a Serve replica."""
+
+    def __init__(self, model: DeploymentHandle[Any], checkpoint: Checkpoint, args: AppArgs) -> None:
+        self._replicas = ModelReplicas(model)
+        self._config_file = ConfigFile(ROOT / args.chat_config)
+        self._chat = Chat(args, checkpoint, load_tokenizer(checkpoint), self._config_file, self._replicas)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_api(self._chat, lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
+        watchers = [asyncio.create_task(self._replicas.watch()), asyncio.create_task(self._watch_config())]
+        yield
+        for watcher in watchers:
+            watcher.cancel()
+        for watcher in watchers:
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _watch_config(self) -> None:
+        """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
+        config_error = metrics.Gauge("godel_config_error", description="1 while the configuration file has an error")
+        while True:
+            current = self._config_file.refresh()
+            logger.setLevel(current.config.logging_level)
+            config_error.set(1 if self._config_file.error else 0)
+            await asyncio.sleep(_CONFIG_POLL_S)

@@ -1,0 +1,219 @@
+"""One request, step by step: check, ground, fit the prompt, stream from a model replica, turn ids into text.
+
+Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from serve_app.chat_config import ConfigFile, VersionedConfig
+from serve_app.checkpoint import Checkpoint
+from serve_app.errors import InvalidRequest
+from serve_app.grounding import knowledge_base
+from serve_app.messages import (
+    ChatReply,
+    ChatRequest,
+    FinishReason,
+    GenerateRequest,
+    Grounding,
+    Prompt,
+    ReplicaStatus,
+    Sampling,
+    Timing,
+    TokenChunk,
+    Usage,
+)
+from serve_app.prompt import build_prompt
+from serve_app.settings import AppArgs, ChatConfig
+
+logger = logging.getLogger("ray.serve.godel")
+
+
+class Replicas(Protocol):
+    """Whoever writes replies; in production `replicas.ModelReplicas`."""
+
+    @property
+    def ready(self) -> list[ReplicaStatus]: ...
+
+    def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a request that is settled before its first token."""
+
+    request_id: str
+    prompt: Prompt
+    sampling: Sampling
+    config_version: str
+    started_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next piece of a reply's text; the last piece comes with the whole reply."""
+
+    text: str
+    chunk: TokenChunk
+    reply: ChatReply | None = None
+
+
+class Chat:
+    def __init__(
+        self,
+        args: AppArgs,
+        checkpoint: Checkpoint,
+        tokenizer: PreTrainedTokenizerBase,
+        config_file: ConfigFile,
+        replicas: Replicas,
+    ) -> None:
+        self.args = args
+        self.checkpoint = checkpoint
+        self.config_file = config_file
+        self.replicas = replicas
+        self._tokenizer = tokenizer
+
+    async def plan(self, request: ChatRequest, request_id: str) -> Plan:
+        """Raises InvalidRequest, which names the field."""
+        # Ranking and tokenizing a long text takes tens of milliseconds, in which others' tokens should flow.
+        return await asyncio.to_thread(self._plan, request, request_id)
+
+    async def reply(self, plan: Plan) -> AsyncGenerator[Piece]:
+        """The reply to a plan, piece by piece. Raises RequestError."""
+        request = GenerateRequest(plan.request_id, plan.prompt.token_ids, plan.sampling, self.args.request_timeout_s)
+        text = _GrowingText(self._tokenizer)
+        first_token_s: float | None = None
+        async for chunk in self.replicas.write(request):
+            first_token_s = first_token_s or time.monotonic() - plan.started_at
+            piece = text.grow(chunk.token_ids)
+            if chunk.finish_reason in ("stop", "length"):
+                yield Piece(piece, chunk, self._finish(plan, text, chunk, chunk.finish_reason, first_token_s))
+            else:
+                yield Piece(piece, chunk)
+
+    def _plan(self, request: ChatRequest, request_id: str) -> Plan:
+        current = self.config_file.refresh()
+        self._check(request)
+        return Plan(
+            request_id=request_id,
+            prompt=self._prompt(request, current.config),
+            sampling=self._sampling(request, current.config),
+            config_version=current.version,
+        )
+
+    def _check(self, request: ChatRequest) -> None:
+        if not request.dialog[-1].replace("\0", " ").strip():
+            raise InvalidRequest("dialog: the last turn is blank; it must hold the user's message")
+        limit = self.args.max_turn_chars
+        long_texts = {f"dialog.{i}": turn for i, turn in enumerate(request.dialog) if len(turn) > limit}
+        if request.instruction and len(request.instruction) > limit:
+            long_texts["instruction"] = request.instruction
+        for name, text in long_texts.items():
+            raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
+
+    def _prompt(self, request: ChatRequest, config: ChatConfig) -> Prompt:
+        knowledge = config.knowledge if request.knowledge is None else request.knowledge
+        passages = knowledge_base(knowledge, config.grounding.passage_words)
+        return build_prompt(
+            self._tokenizer,
+            request.instruction or config.instruction,
+            request.dialog,
+            passages.rank(request.dialog, config.grounding.max_passages),
+            window=self.args.max_prompt_tokens,
+            max_turns=config.history.max_turns,
+        )
+
+    def _sampling(self, request: ChatRequest, config: ChatConfig) -> Sampling:
+        try:
+            sampling = config.generation.overridden_by(request.generation)
+        except ValidationError as error:
+            raise InvalidRequest(f"generation: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        if sampling.max_length > self.args.max_reply_tokens:
+            limit = self.args.max_reply_tokens
+            raise InvalidRequest(
+                f"generation.max_length: {sampling.max_length} is too large; at most {limit} is allowed"
+            )
+        if sampling.seed is None:
+            # Drawn here and not by the replica, so that another replica can continue the reply.
+            sampling = sampling.model_copy(update={"seed": secrets.randbits(62)})
+        return sampling
+
+    def _finish(
+        self, plan: Plan, text: "_GrowingText", chunk: TokenChunk, finish_reason: FinishReason, first_token_s: float
+    ) -> ChatReply:
+        total_s = time.monotonic() - plan.started_at
+        logger.info(
+            "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
+            plan.request_id,
+            len(plan.prompt.token_ids),
+            len(text.token_ids),
+            first_token_s * 1000,
+            total_s * 1000,
+            chunk.origin.replica_id,
+        )
+        return ChatReply(
+            response=text.whole.strip(),
+            podName=chunk.origin.pod_name,
+            nodeName=chunk.origin.node_name,
+            replica_id=chunk.origin.replica_id,
+            node_id=chunk.origin.node_id,
+            model=self.checkpoint.name,
+            config_version=plan.config_version,
+            finish_reason=finish_reason,
+            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=len(text.token_ids)),
+            grounding=Grounding(
+                passages=plan.prompt.passages,
+                dropped_turns=plan.prompt.dropped_turns,
+                dropped_passages=plan.prompt.dropped_passages,
+                truncated_tokens=plan.prompt.truncated_tokens,
+            ),
+            timing_ms=Timing(first_token=round(first_token_s * 1000, 1), total=round(total_s * 1000, 1)),
+            request_id=plan.request_id,
+        )
+
+    def health(self) -> dict[str, Any]:
+        """What /health says. Reading it also notices an edit of the configuration."""
+        current: VersionedConfig = self.config_file.refresh()
+        ready = len(self.replicas.ready)
+        return {
+            "status": "ok" if ready else "unavailable",
+            "model": {
+                "name": self.checkpoint.name,
+                "requested": self.checkpoint.requested,
+                "fallback": self.checkpoint.is_fallback,
+                "reason": self.checkpoint.fallback_reason,
+            },
+            "config_version": current.version,
+            "config_error": self.config_file.error,
+            "ready_replicas": ready,
+        }
+
+
+class _GrowingText:
+    """Token ids -> text that only grows: a character whose bytes have not all arrived waits."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self.token_ids: list[int] = []
+        self._shown = ""
+
+    @property
+    def whole(self) -> str:
+        return str(self._tokenizer.decode(self.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def grow(self, token_ids: list[int]) -> str:
+        self.token_ids += token_ids
+        text = self.whole.lstrip()
+        if text.endswith("\N{REPLACEMENT CHARACTER}") or not text.startswith(self._shown):
+            return ""
+        piece = text[len(self._shown) :]
+        self._shown = text
+        return piece

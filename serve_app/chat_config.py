@@ -1,0 +1,117 @@
+"""Load, validate, version and hot-reload the ChatConfig. A bad file never replaces a good configuration (law 6)."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from serve_app.errors import ConfigError
+from serve_app.settings import ChatConfig
+
+# The workshop application's environment names, and where each value belongs. They win over the file.
+ENVIRONMENT = {
+    "INSTRUCTION": ("instruction",),
+    "KNOWLEDGE": ("knowledge",),
+    "MAX_LENGTH": ("generation", "max_length"),
+    "MIN_LENGTH": ("generation", "min_length"),
+    "TOP_P": ("generation", "top_p"),
+    "DO_SAMPLE": ("generation", "do_sample"),
+    "LOGGING_LEVEL": ("logging_level",),
+}
+
+
+@dataclass(frozen=True)
+class VersionedConfig:
+    config: ChatConfig
+    version: str  # hash of the content: equal on every replica that read the same values
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> VersionedConfig:
+    """Read one file.
+
+    Raises ConfigError that names the file (or the environment variable), the field, the value and what would be right.
+    """
+    values = _read(path)
+    for name, place in ENVIRONMENT.items():
+        if name in environment:
+            _put(values, place, environment[name].upper() if name == "LOGGING_LEVEL" else environment[name])
+    try:
+        config = ChatConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error, environment)) from None
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    return VersionedConfig(config, digest[:12])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; set `chat_config` in serve_config.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        raise ConfigError(f"{path}: the file is empty; it needs at least `instruction` and `knowledge`")
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top level, found {type(content).__name__}")
+    return content
+
+
+def _put(values: dict[str, Any], place: tuple[str, ...], value: str) -> None:
+    for key in place[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            return  # of the wrong type: validation reports it
+        values = inner
+    values[place[-1]] = value
+
+
+def _explain(path: Path, error: ValidationError, environment: Mapping[str, str]) -> str:
+    """One sentence for each mistake. The knowledge itself is not quoted: it may be long, and may be private."""
+    sources = {place: f"environment variable {name}" for name, place in ENVIRONMENT.items() if name in environment}
+    sentences = []
+    for mistake in error.errors(include_url=False):
+        place = tuple(str(part) for part in mistake["loc"])
+        value = "" if isinstance(mistake["input"], dict | list) else f", not {str(mistake['input'])[:80]!r}"
+        field = ".".join(place) or "the whole"
+        sentences.append(f"{sources.get(place, path)}: {field}: {mistake['msg']}{value}")
+    return "; ".join(sentences)
+
+
+class ConfigFile:
+    """The configuration in use, kept up with its file.
+
+    `refresh` is called before each use: it costs one `stat`, which follows the symbolic link that Kubernetes swaps
+    when a mounted ConfigMap changes, and parses only when the file has changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError: a start needs a good configuration."""
+        self._path = path
+        self._seen = self._fingerprint()
+        self.current = load(path)
+        self.error: str | None = None
+
+    def refresh(self) -> VersionedConfig:
+        """The newest good configuration; `error` says what is wrong with the file, if anything is."""
+        fingerprint = self._fingerprint()
+        if fingerprint != self._seen:
+            self._seen = fingerprint
+            try:
+                self.current = load(self._path)
+                self.error = None
+            except ConfigError as error:
+                self.error = str(error)
+        return self.current
+
+    def _fingerprint(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,188 @@
+"""Where the model comes from: a folder, the hub, the hub's local cache, or the fallback; and how it is read.
+
+`choose` decides once, when the application is built, and pins what it found. So all replicas run the same weights,
+even if the hub comes and goes between their starts.
+"""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from serve_app.errors import ModelError
+from serve_app.settings import AppArgs
+
+logger = logging.getLogger("ray.serve.godel")
+
+# Relative paths in the settings start here, whatever folder Ray starts its workers in.
+ROOT = Path(__file__).resolve().parents[1]
+
+_READ_BY_TRANSFORMERS = ["*.json", "*.model", "*.safetensors"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model, pinned: a folder, or a hub id with a commit."""
+
+    name: str  # what replies call it
+    requested: str  # what the settings asked for
+    folder: Path | None = None
+    commit: str | None = None
+    files: tuple[str, ...] = tuple(_READ_BY_TRANSFORMERS)  # patterns of what to fetch from the hub
+    fallback_reason: str | None = None
+
+    @property
+    def is_fallback(self) -> bool:
+        return self.fallback_reason is not None
+
+
+def choose(args: AppArgs) -> Checkpoint:
+    """Find `args.model`, or else `args.fallback_model`.
+
+    Decides within `args.hub_timeout_s` where the hub does not answer.
+    Raises ModelError that names the model, the reason and the remedy where neither can be had.
+    """
+    try:
+        return _find(args.model, args.revision, args.hub_timeout_s)
+    except ModelError as error:
+        if args.fallback_model is None:
+            raise ModelError(f"{error} Or name a `fallback_model` in serve_config.yaml.") from None
+        logger.warning("%s Using the fallback model %s.", error, args.fallback_model)
+        fallback = _find(args.fallback_model, None, args.hub_timeout_s)
+        return replace(fallback, requested=args.model, fallback_reason=str(error))
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+    """Raises ModelError where the folder holds no tokenizer that transformers can read."""
+    return _read_tokenizer(_fetch(checkpoint), checkpoint.name)
+
+
+def load_model(checkpoint: Checkpoint) -> T5ForConditionalGeneration:
+    """The model in fp32, on the CPU. Raises ModelError where weights are missing or damaged."""
+    folder = _fetch(checkpoint)
+    try:
+        # A pickled checkpoint (GODEL's own is one) goes through torch's weights-only reader, which runs no code.
+        loaded: Any = T5ForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except Exception as error:  # transformers raises many kinds; each means that this folder cannot be read
+        raise ModelError(f"Model {checkpoint.name} cannot be read: {_first_line(error)}.") from error
+    model: T5ForConditionalGeneration
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"Model {checkpoint.name} lacks weights: {', '.join(missing[:3])}; copy the folder again.")
+    return model
+
+
+def _find(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
+    folder = ROOT / model
+    if folder.is_dir():
+        _verify(folder, model)
+        return Checkpoint(name=model, requested=model, folder=folder)
+    if model.startswith((".", "/", "~")):
+        raise ModelError(f"Model {model} cannot be had: there is no such folder. Give an existing folder or a hub id.")
+    try:
+        return _on_hub(model, revision, timeout_s)
+    except _HubSilent as silence:
+        return _in_cache(model, revision, reason=str(silence))
+
+
+class _HubSilent(Exception):
+    """The hub gave no answer, so the local cache may."""
+
+
+def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
+    """Ask the hub which commit `revision` is."""
+    if constants.HF_HUB_OFFLINE:
+        raise _HubSilent("HF_HUB_OFFLINE is set")
+    # The client retries by itself, so its own timeout does not bound the wait: the thread does.
+    asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub")
+    try:
+        info = asking.submit(HfApi().model_info, model, revision=revision, timeout=timeout_s).result(timeout_s)
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"Model {model} cannot be had: the hub does not know it ({type(error).__name__}). "
+            "Check the name in serve_config.yaml, and HF_TOKEN if it is private."
+        ) from None
+    except HfHubHTTPError as error:
+        raise _HubSilent(f"the hub answered {_first_line(error)}") from None
+    except Exception as error:  # refused, unresolved, timed out: the client's libraries each raise their own kinds
+        raise _HubSilent(f"the hub cannot be reached ({type(error).__name__})") from None
+    finally:
+        asking.shutdown(wait=False)
+    names = [file.rfilename for file in info.siblings or []]
+    weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
+    return Checkpoint(name=model, requested=model, commit=info.sha, files=("*.json", "*.model", weights))
+
+
+def _in_cache(model: str, revision: str | None, reason: str) -> Checkpoint:
+    try:
+        folder = Path(snapshot_download(model, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        raise ModelError(
+            f"Model {model} cannot be had: {reason}, and it is not in the local cache. "
+            "Connect to the hub once, or set `model` in serve_config.yaml to a folder that holds it."
+        ) from None
+    _verify(folder, model)
+    # Another node has its own cache, so the commit is pinned and not this node's folder.
+    return Checkpoint(name=model, requested=model, commit=folder.name, files=("*",))
+
+
+def _fetch(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder:
+        return checkpoint.folder
+    return Path(snapshot_download(checkpoint.name, revision=checkpoint.commit, allow_patterns=list(checkpoint.files)))
+
+
+def _verify(folder: Path, name: str) -> None:
+    """Read all but the weights' values, so that a damaged folder is found before a replica starts from it."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # as in load_model
+        raise ModelError(f"Model {name} cannot be read: config.json: {_first_line(error)}.") from error
+    if not isinstance(config, T5Config):
+        raise ModelError(
+            f"Model {name} is of type {config.model_type}, but this engine runs T5 models (model_type t5)."
+        )
+    _read_tokenizer(folder, name)
+    if files := sorted(folder.glob("*.safetensors")):
+        _verify_weights(files, config, name)
+    elif not any(folder.glob("pytorch_model*.bin")):
+        raise ModelError(f"Model {name} has no weights: {folder} holds neither *.safetensors nor pytorch_model*.bin.")
+
+
+def _verify_weights(files: list[Path], config: T5Config, name: str) -> None:
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(config)
+    needed = set(model.state_dict()) - set(model.all_tied_weights_keys)
+    try:
+        present = {key for file in files for key in _keys(file)}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"Model {name} has damaged weights: {_first_line(error)}; copy the folder again.") from error
+    if missing := sorted(needed - present):
+        raise ModelError(f"Model {name} lacks weights: {', '.join(missing[:3])}; copy the folder again.")
+
+
+def _keys(file: Path) -> Iterator[str]:
+    with safe_open(file, framework="pt") as weights:  # reads the header, and checks it against the file's size
+        yield from weights.keys()
+
+
+def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # as in load_model
+        raise ModelError(f"Model {name} cannot be read: its tokenizer: {_first_line(error)}.") from error
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]

@@ -1,0 +1,236 @@
+"""Continuous batching: requests join and leave the running batch at every decoding step.
+
+    submit -> waiting --admit--> slot: encode once, then one token a step --> stop | length | deadline | cancelled
+
+The step loop has a thread of its own, so the event loop of whoever submits is never blocked.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import torch
+
+from serve_app.engine.sampling import Choice, choose
+from serve_app.engine.scheduler import Ending, Move, Request, Scheduler
+from serve_app.engine.t5 import T5
+from serve_app.engine.weights import Weights
+from serve_app.messages import Sampling
+
+logger = logging.getLogger(__name__)
+
+_THROUGHPUT_WINDOW_S = 5.0
+
+
+class QueueFull(Exception):
+    """As many requests wait as may wait."""
+
+
+class EngineFailed(Exception):
+    """The step loop has died; this engine answers no more."""
+
+
+class Reply:
+    """The reader's end of one request: iterate over it for lists of new tokens, the end-of-sequence token left out.
+
+    After the last list, `ending` says why the reply ended. Raises EngineFailed where it cannot be finished.
+    """
+
+    def __init__(self) -> None:
+        self.ending: Ending | None = None
+        self.cancelled = False
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[tuple[list[int], Ending | None]] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[list[int]]:
+        while self.ending is None:
+            tokens, self.ending = await self._arrived.get()
+            if self.ending == "failed":
+                raise EngineFailed("the engine died while it wrote this reply; its log says why")
+            yield tokens
+
+    def cancel(self) -> None:
+        """Free the slot before the next decoding step. Harmless when the reply has ended."""
+        self.cancelled = True
+
+    def put(self, tokens: list[int], ending: Ending | None) -> None:
+        """Called by the step loop's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, (tokens, ending))
+        except RuntimeError:  # the reader's event loop is closed: nobody is left to read
+            self.cancel()
+
+
+class Engine:
+    """Replies to many prompts at once. Use `close` to end its thread."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        slots: int,
+        max_prompt: int,
+        max_reply: int,
+        prefill_tokens: int = 2048,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`prefill_tokens`: prompt tokens encoded between two decoding steps; about what fits a CPU's caches.
+
+        clock: seconds, by which deadlines pass.
+        """
+        self.slots = slots
+        self._max_prompt = max_prompt
+        self._max_reply = max_reply
+        self._clock = clock
+        self._shape = weights.shape
+        self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
+        self._scheduler = Scheduler(slots=slots, max_waiting=slots, prefill_tokens=prefill_tokens)
+        self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
+        self._closing = False
+        self._failure: EngineFailed | None = None
+        self._steps: deque[tuple[float, int]] = deque()  # (when, tokens written), of the last few seconds
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    # --- the side of whoever asks -----------------------------------------------------------------------------------
+
+    def submit(
+        self, prompt: Sequence[int], sampling: Sampling, *, prefix: Sequence[int] = (), budget_s: float
+    ) -> Reply:
+        """Queue a request; call from a running event loop.
+
+        prompt: token ids, the closing </s> included. prefix: tokens of the reply that were written elsewhere already;
+        the reply goes on after them. budget_s: seconds until the reply ends with "deadline".
+        Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
+        """
+        self._check(prompt, sampling, prefix)
+        reply = Reply()
+        choice = Choice(sampling, [self._shape.start_token, *prefix])
+        request = Request(list(prompt), choice, self._clock() + budget_s, reply)
+        if ending := request.ending(self._shape.eos_token):
+            reply.put([], ending)
+            return reply
+        with self._changed:
+            if self._failure:
+                raise self._failure
+            if self._scheduler.full:
+                raise QueueFull(f"{self.slots} requests wait already")
+            self._scheduler.waiting.append(request)
+            self._changed.notify()
+        return reply
+
+    @property
+    def active(self) -> int:
+        return len(self._scheduler.running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._scheduler.waiting)
+
+    @property
+    def failure(self) -> EngineFailed | None:
+        return self._failure
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens written in the last seconds, over all slots."""
+        horizon = self._clock() - _THROUGHPUT_WINDOW_S
+        return sum(tokens for when, tokens in tuple(self._steps) if when > horizon) / _THROUGHPUT_WINDOW_S
+
+    def close(self) -> None:
+        """End the step loop after its present step; requests that still run fail."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _check(self, prompt: Sequence[int], sampling: Sampling, prefix: Sequence[int]) -> None:
+        if not 1 <= len(prompt) <= self._max_prompt:
+            raise ValueError(f"prompt: {len(prompt)} tokens, but it must be 1 to {self._max_prompt}")
+        if sampling.max_length > self._max_reply:
+            raise ValueError(f"max_length: {sampling.max_length} is more than this engine's {self._max_reply}")
+        for name, tokens in (("prompt", prompt), ("prefix", prefix)):
+            if tokens and not 0 <= min(tokens) <= max(tokens) < self._shape.vocabulary:
+                raise ValueError(f"{name}: a token id is outside of the vocabulary of {self._shape.vocabulary}")
+
+    # --- the step loop's thread -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        try:
+            while self._await_work():
+                self._step()
+            self._fail(EngineFailed("the engine was closed"))
+        except Exception as error:  # whatever it is, no reader may be left waiting (law 4)
+            logger.exception("the engine's step loop failed")
+            self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
+
+    def _await_work(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or not self._scheduler.idle)
+            return not self._closing
+
+    def _step(self) -> None:
+        self._drop_over()
+        self._prefill()
+        if self._scheduler.running:
+            self._decode()
+
+    def _drop_over(self) -> None:
+        with self._changed:
+            over, moves = self._scheduler.drop_over(self._clock())
+        self._move(moves)
+        for request in over:
+            if not request.reader.cancelled:
+                request.reader.put([], "deadline")
+
+    def _prefill(self) -> None:
+        with self._changed:
+            admitted = self._scheduler.admit()
+        if not admitted:
+            return
+        first = len(self._scheduler.running) - len(admitted)
+        encodings = self._model.encode([request.prompt for request in admitted])
+        for slot, (request, encoding) in enumerate(zip(admitted, encodings, strict=True), start=first):
+            self._model.fill(slot, encoding, prefix=request.choice.written[:-1])
+
+    def _decode(self) -> None:
+        running = self._scheduler.running
+        logits = self._model.step([request.choice.written[-1] for request in running])
+        tokens = choose(logits, [request.choice for request in running], self._shape.eos_token)
+        for request, token in zip(running, tokens, strict=True):
+            request.choice.written.append(token)
+        self._count(len(running))
+        self._deliver(list(running))
+
+    def _deliver(self, requests: list[Request]) -> None:
+        """Hand out each reply's newest token; who is complete leaves."""
+        endings = [request.ending(self._shape.eos_token) for request in requests]
+        with self._changed:
+            moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
+        self._move(moves)
+        for request, ending in zip(requests, endings, strict=True):
+            newest = request.choice.written[-1]
+            request.reader.put([] if newest == self._shape.eos_token else [newest], ending)
+
+    def _move(self, moves: list[Move]) -> None:
+        for move in moves:
+            self._model.move(move.source, move.target)
+
+    def _count(self, tokens: int) -> None:
+        now = self._clock()
+        self._steps.append((now, tokens))
+        while self._steps[0][0] < now - _THROUGHPUT_WINDOW_S:
+            self._steps.popleft()
+
+    def _fail(self, failure: EngineFailed) -> None:
+        with self._changed:
+            self._failure = failure
+            unfinished = [*self._scheduler.running, *self._scheduler.waiting]
+            self._scheduler.running.clear()
+            self._scheduler.waiting.clear()
+        for request in unfinished:
+            request.reader.put([], "failed")

@@ -1,0 +1,177 @@
+"""A transformers T5 checkpoint -> the tensors that t5.py computes with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import T5Config, T5ForConditionalGeneration
+
+from serve_app.engine.linear import Linear
+
+Activation = Callable[[Tensor], Tensor]
+
+# transformers' names. "gelu_new" is the tanh approximation (Hendrycks and Gimpel 2016), which Flan-T5 was trained with.
+_ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu_new": partial(F.gelu, approximate="tanh")}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of one T5."""
+
+    d_model: int
+    d_kv: int
+    heads: int
+    decoder_layers: int
+    vocabulary: int
+    norm_epsilon: float
+    bias_buckets: int
+    bias_max_distance: int
+    logit_scale: float  # d_model^-0.5 where the head is tied to the embedding (T5), else 1 (T5 v1.1, Flan-T5)
+    start_token: int
+    eos_token: int
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """wo(act(wi x)), or wo(act(gate x) * wi x) (Shazeer 2020) where there is a gate."""
+
+    norm: Tensor
+    wi: Linear
+    gate: Linear | None
+    wo: Linear
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class EncoderLayer:
+    norm: Tensor
+    qkv: Linear  # q, k and v in one product: [3 * heads * d_kv, d_model]
+    out: Linear
+    feed_forward: FeedForward
+
+
+@dataclass(frozen=True)
+class DecoderLayer:
+    norm: Tensor
+    qkv: Linear
+    out: Linear
+    cross_norm: Tensor
+    cross_q: Linear
+    cross_kv: Linear  # k and v of the encoder's output
+    cross_out: Linear
+    feed_forward: FeedForward
+
+
+@dataclass(frozen=True)
+class Weights:
+    shape: Shape
+    embedding: Tensor  # [vocabulary, d_model]
+    encoder: list[EncoderLayer]
+    encoder_bias: Tensor  # [bias_buckets, heads]
+    encoder_norm: Tensor
+    decoder: list[DecoderLayer]
+    decoder_bias: Tensor  # [bias_buckets, heads]
+    decoder_norm: Tensor
+    head: Linear
+
+
+def from_transformers(model: T5ForConditionalGeneration) -> Weights:
+    """Take the weights of a loaded checkpoint.
+
+    Raises ValueError for a feed-forward layer that the engine does not compute.
+    """
+    config = model.config
+    if config.dense_act_fn not in _ACTIVATIONS:
+        raise ValueError(f"feed_forward_proj {config.feed_forward_proj!r} is not supported: use 'relu' or 'gated-gelu'")
+    state = _State(model.state_dict())
+    first = "block.0.layer.0.SelfAttention.relative_attention_bias"
+    shape = _shape(config)
+    return Weights(
+        shape=shape,
+        embedding=state.tensor("shared"),
+        encoder=[_encoder_layer(state.at(f"encoder.block.{i}.layer"), config) for i in range(config.num_layers)],
+        encoder_bias=state.tensor(f"encoder.{first}"),
+        encoder_norm=state.tensor("encoder.final_layer_norm"),
+        decoder=[_decoder_layer(state.at(f"decoder.block.{i}.layer"), config) for i in range(shape.decoder_layers)],
+        decoder_bias=state.tensor(f"decoder.{first}"),
+        decoder_norm=state.tensor("decoder.final_layer_norm"),
+        head=state.linear("lm_head"),
+    )
+
+
+@dataclass(frozen=True)
+class _State:
+    """A state dict, read below a prefix."""
+
+    values: Mapping[str, Tensor]
+    prefix: str = ""
+
+    def at(self, name: str) -> "_State":
+        return _State(self.values, f"{self.prefix}{name}.")
+
+    def tensor(self, name: str) -> Tensor:
+        return self.values[f"{self.prefix}{name}.weight"].detach().to(torch.float32).contiguous()
+
+    def linear(self, *names: str) -> Linear:
+        """One product for all of `names`, their outputs side by side."""
+        return Linear(torch.cat([self.tensor(name) for name in names]) if len(names) > 1 else self.tensor(names[0]))
+
+
+def _shape(config: T5Config) -> Shape:
+    return Shape(
+        d_model=config.d_model,
+        d_kv=config.d_kv,
+        heads=config.num_heads,
+        decoder_layers=config.num_decoder_layers or config.num_layers,
+        vocabulary=config.vocab_size,
+        norm_epsilon=config.layer_norm_epsilon,
+        bias_buckets=config.relative_attention_num_buckets,
+        bias_max_distance=config.relative_attention_max_distance,
+        logit_scale=config.d_model**-0.5 if config.scale_decoder_outputs else 1.0,
+        start_token=_single(config.decoder_start_token_id, "decoder_start_token_id"),
+        eos_token=_single(config.eos_token_id, "eos_token_id"),
+    )
+
+
+def _single(token: object, name: str) -> int:
+    if not isinstance(token, int):
+        raise ValueError(f"{name} is {token!r}; the engine needs one token id in the model's config.json")
+    return token
+
+
+def _encoder_layer(layer: _State, config: T5Config) -> EncoderLayer:
+    attention = layer.at("0.SelfAttention")
+    return EncoderLayer(
+        norm=layer.tensor("0.layer_norm"),
+        qkv=attention.linear("q", "k", "v"),
+        out=attention.linear("o"),
+        feed_forward=_feed_forward(layer.at("1"), config),
+    )
+
+
+def _decoder_layer(layer: _State, config: T5Config) -> DecoderLayer:
+    attention, cross = layer.at("0.SelfAttention"), layer.at("1.EncDecAttention")
+    return DecoderLayer(
+        norm=layer.tensor("0.layer_norm"),
+        qkv=attention.linear("q", "k", "v"),
+        out=attention.linear("o"),
+        cross_norm=layer.tensor("1.layer_norm"),
+        cross_q=cross.linear("q"),
+        cross_kv=cross.linear("k", "v"),
+        cross_out=cross.linear("o"),
+        feed_forward=_feed_forward(layer.at("2"), config),
+    )
+
+
+def _feed_forward(layer: _State, config: T5Config) -> FeedForward:
+    dense = layer.at("DenseReluDense")
+    return FeedForward(
+        norm=layer.tensor("layer_norm"),
+        wi=dense.linear("wi_1" if config.is_gated_act else "wi"),
+        gate=dense.linear("wi_0") if config.is_gated_act else None,
+        wo=dense.linear("wo"),
+        activation=_ACTIVATIONS[config.dense_act_fn],
+    )

@@ -1,0 +1,53 @@
+"""Everything that can go wrong, in the domain's words. Status codes are given in ingress.py only.
+
+ServeAppError
+├── ConfigError               a configuration file, or a value in it, is wrong
+├── ModelError                a checkpoint cannot be had or cannot be read
+└── RequestError              this one request cannot be answered
+    ├── InvalidRequest        its shape or a value is wrong; says which
+    ├── Overloaded            the queues are full; says when to come back
+    ├── NoReplica             no model replica is ready
+    ├── DeadlineExceeded      its time ran out
+    └── ReplyInterrupted      the replica that wrote it died, and no other could go on
+"""
+
+
+class ServeAppError(Exception):
+    """Base of this project's errors; its text is fit for a user."""
+
+
+class ConfigError(ServeAppError):
+    pass
+
+
+class ModelError(ServeAppError):
+    pass
+
+
+class RequestError(ServeAppError):
+    """`type` is the machine-readable name that clients get."""
+
+    type = "request_error"
+    retry_after_s: int | None = None
+
+
+class InvalidRequest(RequestError):
+    type = "invalid_request"
+
+
+class Overloaded(RequestError):
+    type = "overloaded"
+    retry_after_s = 2
+
+
+class NoReplica(RequestError):
+    type = "no_replica"
+    retry_after_s = 5
+
+
+class DeadlineExceeded(RequestError):
+    type = "deadline_exceeded"
+
+
+class ReplyInterrupted(RequestError):
+    type = "reply_interrupted"

@@ -1,0 +1,167 @@
+"""The type of every hop: browser -> ingress -> model replica -> engine, and back.
+
+ChatRequest --ingress--> Prompt, Sampling --> GenerateRequest --model--> engine
+ChatReply  <--ingress--  Origin           <-- TokenChunk      <--model-- engine
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
+
+FinishReason = Literal["stop", "length"]
+
+
+class Sampling(BaseModel):
+    """How a reply is chosen, token by token; the meaning of each value is that of transformers' `generate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    max_length: Annotated[
+        int, Field(ge=2, description="most tokens of a reply, the decoder's start token included")
+    ] = 128
+    min_length: Annotated[int, Field(ge=0, description="fewest tokens of a reply, the start token included")] = 0
+    do_sample: Annotated[bool, Field(description="false: always the most likely token")] = False
+    temperature: Annotated[float, Field(ge=0, le=10, description="randomness; 0 is the same as do_sample: false")] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="sample among the k likeliest tokens; 0: off")] = 0
+    top_p: Annotated[float, Field(gt=0, le=1, description="sample among the likeliest tokens that reach p; 1: off")] = (
+        0.9
+    )
+    repetition_penalty: Annotated[
+        float, Field(ge=0.1, le=10, description="above 1: repeating becomes less likely; 1: off")
+    ] = 1.0
+    no_repeat_ngram_size: Annotated[int, Field(ge=0, description="no run of n tokens occurs twice; 0: off")] = 0
+    seed: Annotated[
+        int | None, Field(ge=0, lt=2**63, description="makes a sampled reply repeatable; null: drawn for each request")
+    ] = None
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "Sampling":
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length ({self.min_length}) must not exceed max_length ({self.max_length})")
+        return self
+
+    @property
+    def greedy(self) -> bool:
+        return not self.do_sample or self.temperature == 0
+
+    def overridden_by(self, other: "Sampling | None") -> "Sampling":
+        """These values, replaced by those that `other` sets itself.
+
+        Raises pydantic.ValidationError where the two do not fit together.
+        """
+        if other is None:
+            return self
+        return Sampling.model_validate(self.model_dump() | other.model_dump(exclude_unset=True))
+
+
+class ChatRequest(BaseModel):
+    """The body of POST /chat. Turns alternate; the last is the user's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialog: Annotated[list[StrictStr], Field(min_length=1)]
+    stream: bool = False
+    instruction: StrictStr | None = None
+    knowledge: StrictStr | None = None
+    generation: Sampling | None = None
+
+
+class Passage(BaseModel):
+    """A piece of the knowledge text, and how well it fits the question (BM25)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model reads, and what had to be left out of it."""
+
+    token_ids: list[int]  # with the closing </s>
+    passages: list[Passage]
+    dropped_turns: int
+    dropped_passages: int
+    truncated_tokens: int  # cut off an instruction or last turn that was itself too long
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """Ingress to model replica. `prefix` is what another replica wrote of this reply before it died."""
+
+    request_id: str
+    prompt_ids: list[int]
+    sampling: Sampling  # its seed is set
+    budget_s: float  # time left until the deadline: a duration, since clocks of two nodes differ
+    prefix: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which model replica, where."""
+
+    replica_id: str
+    node_id: str
+    pod_name: str
+    node_name: str
+
+
+@dataclass(frozen=True)
+class TokenChunk:
+    """Model replica to ingress: the next tokens; exactly the last chunk has a finish_reason."""
+
+    token_ids: list[int]
+    origin: Origin
+    finish_reason: FinishReason | Literal["deadline"] | None = None
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """What a model replica says of itself."""
+
+    origin: Origin
+    slots: int
+    active: int
+    waiting: int
+    tokens_per_second: float
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Grounding(BaseModel):
+    """The passages that the reply was given, and what the model's window had no room for."""
+
+    passages: list[Passage]
+    dropped_turns: int
+    dropped_passages: int
+    truncated_tokens: int
+
+
+class Timing(BaseModel):
+    """Milliseconds, seen from the ingress."""
+
+    first_token: float
+    total: float
+
+
+class ChatReply(BaseModel):
+    """The body of a reply. The first three names are the workshop application's."""
+
+    response: str
+    podName: str
+    nodeName: str
+    replica_id: str
+    node_id: str
+    model: str
+    config_version: str
+    finish_reason: FinishReason
+    usage: Usage
+    grounding: Grounding
+    timing_ms: Timing
+    request_id: str

@@ -1,0 +1,102 @@
+"""GodelModel: the Serve side of one engine. Token ids in, token ids out."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import ray
+import torch
+from ray import serve
+from ray.serve import metrics
+
+from serve_app.checkpoint import Checkpoint, load_model
+from serve_app.engine.engine import Engine, Reply
+from serve_app.engine.weights import from_transformers
+from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
+from serve_app.settings import AppArgs
+
+logger = logging.getLogger("ray.serve.godel")
+
+# Tokens that arrive within this time travel together: a message between processes costs about as much as a step of a
+# small model, and a person does not see the difference.
+_JOIN_S = 0.03
+
+
+class GodelModel:
+    def __init__(self, checkpoint: Checkpoint, args: AppArgs) -> None:
+        """Raises ModelError where the checkpoint cannot be read."""
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        if checkpoint.is_fallback:
+            logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
+        self._engine = Engine(
+            from_transformers(load_model(checkpoint)),
+            slots=args.slots,
+            max_prompt=args.max_prompt_tokens,
+            max_reply=args.max_reply_tokens,
+        )
+        self._origin = _origin()
+        self._gauges = {
+            name: metrics.Gauge(f"godel_{name}", description=description)
+            for name, description in (
+                ("active", "requests in slots"),
+                ("waiting", "requests that wait for a slot"),
+                ("tokens_per_second", "tokens written, over all slots"),
+            )
+        }
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+        """Write a reply; tokens that come quickly are joined. The first token travels alone, at once."""
+        reply = self._engine.submit(
+            request.prompt_ids, request.sampling, prefix=request.prefix, budget_s=request.budget_s
+        )
+        try:
+            async for tokens in _joined(reply):
+                yield TokenChunk(tokens, self._origin, None if reply.ending == "failed" else reply.ending)
+        finally:
+            reply.cancel()
+
+    async def status(self) -> ReplicaStatus:
+        status = ReplicaStatus(
+            origin=self._origin,
+            slots=self._engine.slots,
+            active=self._engine.active,
+            waiting=self._engine.waiting,
+            tokens_per_second=round(self._engine.tokens_per_second, 1),
+        )
+        for name, gauge in self._gauges.items():
+            gauge.set(getattr(status, name))
+        return status
+
+    def check_health(self) -> None:
+        """Called by Serve, which replaces a replica whose engine has died."""
+        if self._engine.failure:
+            raise self._engine.failure
+
+    def __del__(self) -> None:
+        """Called by Serve when the replica has drained."""
+        if engine := getattr(self, "_engine", None):
+            engine.close()
+
+
+async def _joined(reply: Reply) -> AsyncIterator[list[int]]:
+    waiting: list[int] = []
+    sent_at = 0.0
+    async for tokens in reply:
+        waiting += tokens
+        if reply.ending or time.monotonic() - sent_at >= _JOIN_S:
+            yield waiting
+            waiting, sent_at = [], time.monotonic()
+
+
+def _origin() -> Origin:
+    """Pod and node as Kubernetes names them (downward API), else this host."""
+    host = socket.gethostname()
+    return Origin(
+        replica_id=serve.get_replica_context().replica_id.unique_id,
+        node_id=ray.get_runtime_context().get_node_id(),
+        pod_name=os.environ.get("POD_NAME", host),
+        node_name=os.environ.get("NODE_NAME", host),
+    )

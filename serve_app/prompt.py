@@ -1,0 +1,112 @@
+"""Pure: instruction, dialogue, passages, token budget -> what the model reads, and what was left out of it."""
+
+import re
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from serve_app.messages import Passage, Prompt
+
+# GODEL marks the parts of a prompt with plain words, so a user could type them: they are taken out of what users type.
+_MARKERS = re.compile(r"\[(CONTEXT|KNOWLEDGE)\]|\bEOS\b")
+
+
+def render(instruction: str, turns: Sequence[str], passages: Sequence[str]) -> str:
+    """GODEL's prompt form (Peng et al. 2022; the model card's example)."""
+    knowledge = f" [KNOWLEDGE] {' '.join(passages)}" if passages else ""
+    return f"{instruction} [CONTEXT] {' EOS '.join(turns)}{knowledge}"
+
+
+def build_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    instruction: str,
+    turns: Sequence[str],
+    passages: Sequence[Passage],
+    *,
+    window: int,
+    max_turns: int,
+) -> Prompt:
+    """Fit a prompt into `window` tokens, the closing </s> included.
+
+    What matters most is placed first: the instruction (at most half of the window), the last turn, the best passage,
+    earlier turns from new to old (at most `max_turns` in all), then the other passages in their order. The first turn
+    that does not fit ends the history, and the first passage that does not fit ends the passages. Only an instruction
+    or a last turn that is too long by itself is cut: the instruction at its end, the turn at its beginning, since a
+    question tends to stand at the end.
+    """
+    fitting = _Fitting(tokenizer, window)
+    fitting.place_instruction(_plain(instruction))
+    fitting.place_last_turn(_plain(turns[-1]))
+    fitting.place_passages(passages[:1])
+    fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
+    if len(fitting.passages) == 1:
+        fitting.place_passages(passages[1:])
+    return Prompt(
+        token_ids=tokenizer.encode(fitting.text, add_special_tokens=True),
+        passages=fitting.passages,
+        dropped_turns=len(turns) - len(fitting.turns),
+        dropped_passages=len(passages) - len(fitting.passages),
+        truncated_tokens=fitting.truncated_tokens,
+    )
+
+
+class _Fitting:
+    """A prompt that grows part by part and never exceeds its window: each part is counted in place, as rendered."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, window: int) -> None:
+        self._tokenizer = tokenizer
+        self._window = window
+        self._instruction = ""
+        self.turns: list[str] = [""]
+        self.passages: list[Passage] = []
+        self.truncated_tokens = 0
+
+    @property
+    def text(self) -> str:
+        return self._render(self.turns, self.passages)
+
+    def place_instruction(self, instruction: str) -> None:
+        self._instruction = self._cut(instruction, self._window // 2, keep_end=False)
+
+    def place_last_turn(self, turn: str) -> None:
+        # Cutting is by tokens, and text that is decoded and encoded again may take a few more of them.
+        room = self._window - self._size(self.turns, [])
+        self.turns = [self._cut(turn, room, keep_end=True)]
+        while not self._fits(self.turns, []):
+            room -= 1
+            self.turns = [self._cut(self.turns[0], room, keep_end=True)]
+
+    def place_history(self, history: Sequence[str]) -> None:
+        for turn in reversed(history):
+            if not self._fits([turn, *self.turns], self.passages):
+                return
+            self.turns = [turn, *self.turns]
+
+    def place_passages(self, passages: Sequence[Passage]) -> None:
+        for passage in passages:
+            if not self._fits(self.turns, [*self.passages, passage]):
+                return
+            self.passages.append(passage)
+
+    def _cut(self, text: str, limit: int, *, keep_end: bool) -> str:
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        if len(ids) <= limit:
+            return text
+        self.truncated_tokens += len(ids) - limit
+        kept = ids[len(ids) - limit :] if keep_end else ids[:limit]
+        return str(self._tokenizer.decode(kept, skip_special_tokens=True))
+
+    def _fits(self, turns: Sequence[str], passages: Sequence[Passage]) -> bool:
+        return self._size(turns, passages) <= self._window
+
+    def _size(self, turns: Sequence[str], passages: Sequence[Passage]) -> int:
+        return len(self._tokenizer.encode(self._render(turns, passages), add_special_tokens=True))
+
+    def _render(self, turns: Sequence[str], passages: Sequence[Passage]) -> str:
+        return render(self._instruction, turns, [_plain(passage.text) for passage in passages])
+
+
+def _plain(text: str) -> str:
+    """One line, without NUL and without the prompt's own marks."""
+    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[0]).lower(), text.replace("\0", " "))
+    return " ".join(unmarked.split())

@@ -1,0 +1,72 @@
+"""How the application is deployed (AppArgs) and what it says (ChatConfig). Frozen, and strict about unknown names."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+from serve_app.messages import Sampling
+
+
+class AppArgs(BaseModel):
+    """`args` of serve_config.yaml. A change of one of these restarts the replicas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[str, Field(description="hub id, or a folder that holds a transformers T5 checkpoint")] = (
+        "microsoft/GODEL-v1_1-base-seq2seq"
+    )
+    revision: Annotated[
+        str | None, Field(description="branch, tag or commit of a hub id; null: the default branch")
+    ] = None
+    fallback_model: Annotated[
+        str | None,
+        Field(description="folder of the model to use where `model` cannot be had; null: start-up fails then"),
+    ] = None
+    hub_timeout_s: Annotated[float, Field(gt=0, le=15, description="how long to wait for the hub's answer")] = 10
+    chat_config: Annotated[str, Field(description="the file that says what the chatbot says")] = "configs/chatbot.yaml"
+    slots: Annotated[int, Field(ge=1, le=1024, description="requests that one model replica decodes at a time")] = 16
+    threads: Annotated[
+        int | None, Field(ge=1, description="CPU threads of one model replica; null: the CPUs that Ray gives it")
+    ] = None
+    max_prompt_tokens: Annotated[int, Field(ge=32, le=4096, description="the model's window; GODEL's is 512")] = 512
+    max_reply_tokens: Annotated[int, Field(ge=2, le=4096, description="upper limit of max_length")] = 256
+    request_timeout_s: Annotated[
+        float, Field(gt=0, description="a reply that is not complete by then ends with 504")
+    ] = 60
+    max_body_bytes: Annotated[int, Field(ge=1024, description="a larger request body is refused with 413")] = (
+        2 * 1024**2
+    )
+    max_turn_chars: Annotated[
+        int, Field(ge=1, description="a longer turn, or instruction of a request, is refused with 422")
+    ] = 16_000
+
+
+class History(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_turns: Annotated[
+        int, Field(ge=1, description="newest turns that a prompt may hold, the last question included")
+    ] = 10
+
+
+class GroundingLimits(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_passages: Annotated[int, Field(ge=0, le=50, description="most passages in a prompt; 0: no grounding")] = 4
+    passage_words: Annotated[int, Field(ge=5, le=400, description="most words of a passage")] = 40
+
+
+class ChatConfig(BaseModel):
+    """configs/chatbot.yaml. Re-read while running."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instruction: Annotated[StrictStr, Field(min_length=1, description="tells the model what to do")]
+    knowledge: Annotated[StrictStr, Field(description="plain text that replies are grounded in; may be empty")]
+    generation: Sampling = Sampling()
+    history: History = History()
+    grounding: GroundingLimits = GroundingLimits()
+    logging_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Field(description="how much the ingress logs; never what users type"),
+    ] = "INFO"
