@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from serve_app.errors import ConfigError
 from serve_app.settings import ChatConfig
@@ -53,13 +54,20 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; set `chat_config` in serve_config.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or an odd date
+        raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from None
     if content is None:
         raise ConfigError(f"{path}: the file is empty; it needs at least `instruction` and `knowledge`")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values at the top level, found {type(content).__name__}")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Without the excerpt that YAML's errors carry, which may be of the knowledge."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _put(values: dict[str, Any], place: tuple[str, ...], value: str) -> None:
@@ -73,14 +81,27 @@ def _put(values: dict[str, Any], place: tuple[str, ...], value: str) -> None:
 
 def _explain(path: Path, error: ValidationError, environment: Mapping[str, str]) -> str:
     """One sentence for each mistake. The knowledge itself is not quoted: it may be long, and may be private."""
-    sources = {place: f"environment variable {name}" for name, place in ENVIRONMENT.items() if name in environment}
     sentences = []
     for mistake in error.errors(include_url=False):
         place = tuple(str(part) for part in mistake["loc"])
-        value = "" if isinstance(mistake["input"], dict | list) else f", not {str(mistake['input'])[:80]!r}"
-        field = ".".join(place) or "the whole"
-        sentences.append(f"{sources.get(place, path)}: {field}: {mistake['msg']}{value}")
+        sentences.append(f"{_source(path, place, environment)}: {'.'.join(place)}: {_complaint(mistake)}")
     return "; ".join(sentences)
+
+
+def _source(path: Path, place: tuple[str, ...], environment: Mapping[str, str]) -> str:
+    """The file, the environment variable at `place`, or both where variables are a part of what is at `place`."""
+    names = [name for name, own in ENVIRONMENT.items() if name in environment and own[: len(place)] == place]
+    variables = f"environment variable {', '.join(names)}"
+    if not names:
+        return str(path)
+    return variables if ENVIRONMENT[names[0]] == place else f"{path} with {variables}"
+
+
+def _complaint(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "extra_forbidden":  # its value may be the knowledge, under a misspelled name
+        return "there is no such setting; remove it, or correct its name"
+    value = "" if isinstance(mistake["input"], dict | list) else f", not {str(mistake['input'])[:80]!r}"
+    return mistake["msg"].removeprefix("Value error, ") + value
 
 
 class ConfigFile:

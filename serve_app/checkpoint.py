@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
@@ -124,16 +124,31 @@ def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
 
 
 def _in_cache(model: str, revision: str | None, reason: str) -> Checkpoint:
-    try:
-        folder = Path(snapshot_download(model, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+    folder = _cached(model, revision)
+    if folder is None:
         raise ModelError(
             f"Model {model} cannot be had: {reason}, and it is not in the local cache. "
             "Connect to the hub once, or set `model` in serve_config.yaml to a folder that holds it."
-        ) from None
+        )
     _verify(folder, model)
     # Another node has its own cache, so the commit is pinned and not this node's folder.
     return Checkpoint(name=model, requested=model, commit=folder.name, files=("*",))
+
+
+def _cached(model: str, revision: str | None) -> Path | None:
+    try:
+        return Path(snapshot_download(model, revision=revision, local_files_only=True))
+    except HFValidationError:
+        return None
+    except LocalEntryNotFoundError:
+        if revision is not None:
+            return None
+    # What was fetched by its commit, as `_fetch` does, is in the cache without a branch's name.
+    repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos if Path(constants.HF_HUB_CACHE).is_dir() else ()
+    snapshots = [
+        snapshot for repository in repositories if repository.repo_id == model for snapshot in repository.revisions
+    ]
+    return max(snapshots, key=lambda snapshot: snapshot.last_modified).snapshot_path if snapshots else None
 
 
 def _fetch(checkpoint: Checkpoint) -> Path:
@@ -152,7 +167,11 @@ def _verify(folder: Path, name: str) -> None:
         raise ModelError(
             f"Model {name} is of type {config.model_type}, but this engine runs T5 models (model_type t5)."
         )
-    _read_tokenizer(folder, name)
+    if (pieces := len(_read_tokenizer(folder, name))) > config.vocab_size:
+        raise ModelError(
+            f"Model {name} has a vocabulary of {config.vocab_size}, but its tokenizer one of {pieces}: "
+            "they do not belong together; copy the folder again."
+        )
     if files := sorted(folder.glob("*.safetensors")):
         _verify_weights(files, config, name)
     elif not any(folder.glob("pytorch_model*.bin")):

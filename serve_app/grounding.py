@@ -77,14 +77,22 @@ class KnowledgeBase:
         """
         if not self._vocabulary or limit == 0:
             return []
-        recent = dialog[: -_TURNS_CONSIDERED - 1 : -1]
-        scores = sum(
-            (_DECAY**age * self._scores(turn) for age, turn in enumerate(recent)), np.zeros(len(self.passages))
-        )
+        scores = self._weighed(dialog[: -_TURNS_CONSIDERED - 1 : -1])
         best = np.argsort(-scores, kind="stable")[:limit]
         return [
             Passage(id=f"p{i}", text=self.passages[i], score=round(float(scores[i]), 4)) for i in best if scores[i] > 0
         ]
+
+    def _weighed(self, turns: Sequence[str]) -> np.ndarray:
+        """The scores of `turns`, newest first. A reply that repeats its passage scores ten times what a short question
+        does, so no turn may score higher than the newest one that has a match."""
+        weighed, highest = np.zeros(len(self.passages)), 0.0
+        for age, turn in enumerate(turns):
+            scores = self._scores(turn)
+            if scores.any():
+                highest = highest or scores.max()
+                weighed += _DECAY**age * scores * min(1, highest / scores.max())
+        return weighed
 
     def _scores(self, turn: str) -> np.ndarray:
         known = [token for token in _tokenize([turn])[0] if token in self._vocabulary]

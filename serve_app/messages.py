@@ -7,13 +7,25 @@ ChatReply  <--ingress--  Origin           <-- TokenChunk      <--model-- engine
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
 FinishReason = Literal["stop", "length"]
 
 
-class Sampling(BaseModel):
-    """How a reply is chosen, token by token; the meaning of each value is that of transformers' `generate`."""
+def _encodable(text: str) -> str:
+    """JSON and YAML can spell half of a surrogate pair: a string without UTF-8, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is not a character") from None
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_encodable)]
+
+
+class SamplingOverrides(BaseModel):
+    """What a request sets of its Sampling. The configuration says the rest, so the values need not fit together yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -35,6 +47,10 @@ class Sampling(BaseModel):
         int | None, Field(ge=0, lt=2**63, description="makes a sampled reply repeatable; null: drawn for each request")
     ] = None
 
+
+class Sampling(SamplingOverrides):
+    """How a reply is chosen, token by token; the meaning of each value is that of transformers' `generate`."""
+
     @model_validator(mode="after")
     def _lengths_agree(self) -> "Sampling":
         if self.min_length > self.max_length:
@@ -45,7 +61,7 @@ class Sampling(BaseModel):
     def greedy(self) -> bool:
         return not self.do_sample or self.temperature == 0
 
-    def overridden_by(self, other: "Sampling | None") -> "Sampling":
+    def overridden_by(self, other: SamplingOverrides | None) -> "Sampling":
         """These values, replaced by those that `other` sets itself.
 
         Raises pydantic.ValidationError where the two do not fit together.
@@ -60,11 +76,11 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dialog: Annotated[list[StrictStr], Field(min_length=1)]
+    dialog: Annotated[list[Text], Field(min_length=1)]
     stream: bool = False
-    instruction: StrictStr | None = None
-    knowledge: StrictStr | None = None
-    generation: Sampling | None = None
+    instruction: Text | None = None
+    knowledge: Text | None = None
+    generation: SamplingOverrides | None = None
 
 
 class Passage(BaseModel):

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from serve_app.messages import Passage, Prompt
 
-# GODEL marks the parts of a prompt with plain words, so a user could type them: they are taken out of what users type.
-_MARKERS = re.compile(r"\[(CONTEXT|KNOWLEDGE)\]|\bEOS\b")
+# GODEL marks the parts of a prompt with plain words, and T5's tokenizers read their special tokens in any text, so a
+# user could type both: they are taken out of what users type.
+_MARKERS = re.compile(r"\[(CONTEXT|KNOWLEDGE)\]|<(/?s|pad|unk|extra_id_\d+)>|\bEOS\b")
 
 
 def render(instruction: str, turns: Sequence[str], passages: Sequence[str]) -> str:
@@ -32,7 +33,7 @@ def build_prompt(
     earlier turns from new to old (at most `max_turns` in all), then the other passages in their order. The first turn
     that does not fit ends the history, and the first passage that does not fit ends the passages. Only an instruction
     or a last turn that is too long by itself is cut: the instruction at its end, the turn at its beginning, since a
-    question tends to stand at the end.
+    question tends to stand at the end. Raises ValueError where `window` has no room for the form alone.
     """
     fitting = _Fitting(tokenizer, window)
     fitting.place_instruction(_plain(instruction))
@@ -69,9 +70,11 @@ class _Fitting:
         self._instruction = self._cut(instruction, self._window // 2, keep_end=False)
 
     def place_last_turn(self, turn: str) -> None:
-        # Cutting is by tokens, and text that is decoded and encoded again may take a few more of them.
         room = self._window - self._size(self.turns, [])
+        if room < 0:
+            raise ValueError(f"window: {self._window} tokens are too few for the instruction and the form alone")
         self.turns = [self._cut(turn, room, keep_end=True)]
+        # In its place, a text may take more tokens than by itself.
         while not self._fits(self.turns, []):
             room -= 1
             self.turns = [self._cut(self.turns[0], room, keep_end=True)]
@@ -90,11 +93,15 @@ class _Fitting:
 
     def _cut(self, text: str, limit: int, *, keep_end: bool) -> str:
         ids = self._tokenizer.encode(text, add_special_tokens=False)
-        if len(ids) <= limit:
-            return text
-        self.truncated_tokens += len(ids) - limit
-        kept = ids[len(ids) - limit :] if keep_end else ids[:limit]
-        return str(self._tokenizer.decode(kept, skip_special_tokens=True))
+        room = size = len(ids)
+        while size > limit:
+            room = min(room - 1, limit)
+            kept = ids[len(ids) - room :] if keep_end else ids[:room]
+            text = str(self._tokenizer.decode(kept, skip_special_tokens=True))
+            # A character cut in two is decoded to a mark that may take more tokens than were left of it.
+            size = len(self._tokenizer.encode(text, add_special_tokens=False))
+        self.truncated_tokens += len(ids) - room
+        return text
 
     def _fits(self, turns: Sequence[str], passages: Sequence[Passage]) -> bool:
         return self._size(turns, passages) <= self._window
@@ -108,5 +115,5 @@ class _Fitting:
 
 def _plain(text: str) -> str:
     """One line, without NUL and without the prompt's own marks."""
-    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[0]).lower(), text.replace("\0", " "))
+    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[2] or mark[0]).lower(), text.replace("\0", " "))
     return " ".join(unmarked.split())

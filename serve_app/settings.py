@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from serve_app.messages import Sampling
+from serve_app.messages import Sampling, Text
 
 
 class AppArgs(BaseModel):
@@ -62,7 +62,7 @@ class ChatConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     instruction: Annotated[StrictStr, Field(min_length=1, description="tells the model what to do")]
-    knowledge: Annotated[StrictStr, Field(description="plain text that replies are grounded in; may be empty")]
+    knowledge: Annotated[Text, Field(description="plain text that replies are grounded in; may be empty")]
     generation: Sampling = Sampling()
     history: History = History()
     grounding: GroundingLimits = GroundingLimits()

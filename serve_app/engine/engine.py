@@ -117,7 +117,7 @@ class Engine:
             if self._failure:
                 raise self._failure
             if self._scheduler.full:
-                raise QueueFull(f"{self.slots} requests wait already")
+                raise QueueFull(f"all {self.slots} slots are taken, and as many requests wait already")
             self._scheduler.waiting.append(request)
             self._changed.notify()
         return reply
@@ -182,10 +182,10 @@ class Engine:
     def _drop_over(self) -> None:
         with self._changed:
             over, moves = self._scheduler.drop_over(self._clock())
-        self._move(moves)
         for request in over:
             if not request.reader.cancelled:
                 request.reader.put([], "deadline")
+        self._move(moves)
 
     def _prefill(self) -> None:
         with self._changed:
@@ -211,10 +211,10 @@ class Engine:
         endings = [request.ending(self._shape.eos_token) for request in requests]
         with self._changed:
             moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
-        self._move(moves)
         for request, ending in zip(requests, endings, strict=True):
             newest = request.choice.written[-1]
             request.reader.put([] if newest == self._shape.eos_token else [newest], ending)
+        self._move(moves)  # last: were it to fail, who has left must have been told already
 
     def _move(self, moves: list[Move]) -> None:
         for move in moves:

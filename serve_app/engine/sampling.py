@@ -80,6 +80,9 @@ def draw(row: Tensor, sampling: Sampling, uniform: float) -> int:
 def kept(scores: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """The scores and ids of the tokens that top-k, then top-p (Holtzman et al. 2020) keep, likeliest first."""
     top_k = min(sampling.top_k or len(scores), len(scores))
+    if sampling.top_p == 1:  # off: in fp32 the mass may reach 1 before the last token
+        best, tokens = scores.topk(top_k)
+        return best, tokens
     width = min(_CANDIDATES, top_k)
     best, tokens = scores.topk(width)
     mass = (best - _log_mass(scores, top_k)).exp().cumsum(dim=-1)

@@ -63,7 +63,8 @@ class Scheduler:
 
     @property
     def full(self) -> bool:
-        return len(self.waiting) >= self._max_waiting
+        """Counts free slots too: a burst that fits them must not depend on how fast it is admitted."""
+        return len(self.waiting) + len(self.running) >= self._slots + self._max_waiting
 
     @property
     def idle(self) -> bool:

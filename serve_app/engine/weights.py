@@ -131,7 +131,7 @@ def _shape(config: T5Config) -> Shape:
         bias_buckets=config.relative_attention_num_buckets,
         bias_max_distance=config.relative_attention_max_distance,
         logit_scale=config.d_model**-0.5 if config.scale_decoder_outputs else 1.0,
-        start_token=_single(config.decoder_start_token_id, "decoder_start_token_id"),
+        start_token=_single(getattr(config, "decoder_start_token_id", None), "decoder_start_token_id"),
         eos_token=_single(config.eos_token_id, "eos_token_id"),
     )
 

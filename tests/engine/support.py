@@ -1,0 +1,104 @@
+"""An engine whose steps a test takes itself, a model that echoes its prompt, and how to read a reply."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from serve_app.engine.engine import Engine, Reply
+from serve_app.engine.scheduler import Ending
+from serve_app.engine.weights import Weights
+from serve_app.messages import Sampling
+
+PATIENCE_S = 30  # a test that would wait forever fails by then; none depends on its length
+LONG_S = 3600.0  # a budget that no test uses up
+
+
+def random_prompts(lengths: Sequence[int], *, seed: int = 1, vocabulary: int = 64) -> list[list[int]]:
+    """Prompts of `lengths` tokens, the closing </s> included."""
+    generator = torch.Generator().manual_seed(seed)
+    return [[*torch.randint(2, vocabulary, (length - 1,), generator=generator).tolist(), 1] for length in lengths]
+
+
+async def read(reply: Reply) -> list[int]:
+    """All tokens of a reply."""
+    async with asyncio.timeout(PATIENCE_S):
+        return [token async for tokens in reply for token in tokens]
+
+
+async def following(stream: AsyncIterator[list[int]]) -> list[int]:
+    """What one decoding step brings."""
+    return await asyncio.wait_for(anext(stream), PATIENCE_S)
+
+
+async def answer(
+    engine: Engine, prompt: Sequence[int], sampling: Sampling, prefix: Sequence[int] = ()
+) -> tuple[list[int], Ending | None]:
+    """A whole reply, and why it ended."""
+    reply = engine.submit(prompt, sampling, prefix=prefix, budget_s=LONG_S)
+    return await read(reply), reply.ending
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SteppedEngine(Engine):
+    """An Engine without its thread: `step` does what one round of the step loop does."""
+
+    def __init__(self, weights: Weights, **sizes: Any) -> None:
+        with patch.object(threading.Thread, "start"):
+            super().__init__(weights, **sizes)
+
+    def step(self) -> None:
+        with torch.inference_mode():
+            self._step()
+
+    @property
+    def idle(self) -> bool:
+        return not self.active and not self.waiting
+
+    def ask(self, prompt: Sequence[int], sampling: Sampling, budget_s: float = LONG_S) -> Reply:
+        return self.submit(prompt, sampling, budget_s=budget_s)
+
+
+class Echo:
+    """Stands in for T5: the reply to a prompt is the prompt, over and over where it has no </s>.
+
+    It keeps one prompt a slot, as T5 keeps one cache a slot, so a slot that was mixed up shows in the reply.
+    """
+
+    def __init__(self, weights: Weights, *, slots: int, max_prompt: int, max_reply: int) -> None:
+        self._vocabulary = weights.shape.vocabulary
+        self._prompts: list[list[int]] = [[] for _ in range(slots)]
+        self._written = [0] * slots
+        self.encoded: list[list[int]] = []
+
+    def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+        self.encoded += [list(prompt) for prompt in prompts]
+        return [torch.tensor(prompt) for prompt in prompts]
+
+    def fill(self, slot: int, encoding: Tensor, prefix: Sequence[int]) -> None:
+        self._prompts[slot] = encoding.tolist()
+        self._written[slot] = len(prefix)
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        logits = torch.zeros(len(tokens), self._vocabulary)
+        for slot in range(len(tokens)):
+            prompt = self._prompts[slot]
+            logits[slot, prompt[self._written[slot] % len(prompt)]] = 1
+            self._written[slot] += 1
+        return logits
+
+    def move(self, source: int, target: int) -> None:
+        self._prompts[target], self._written[target] = self._prompts[source], self._written[source]

@@ -1,0 +1,202 @@
+"""The choice of the next token equals transformers' logits processors and warpers, in transformers' order."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    MinLengthLogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from serve_app.engine.sampling import Choice, choose, draw, kept, process
+from serve_app.messages import Sampling
+from tests.checkpoints import EOS
+
+VOCABULARY = 1000  # far more than the 128 candidates that are sorted at first
+# Spread of the logits: a few likely tokens; a nucleus around the 128; nearly all tokens alike, so past the 128.
+SPREADS = {"peaked": 6.0, "mixed": 2.0, "flat": 0.3}
+
+
+def random_logits(spread: float, seed: int = 0) -> Tensor:
+    return torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def written(length: int, seed: int = 0) -> list[int]:
+    """A reply of few different tokens, so that n-grams repeat."""
+    tokens = torch.randint(2, 5, (length - 1,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [0, *tokens]
+
+
+def transformers_processed(row: Tensor, choice: Choice) -> Tensor:
+    sampling = choice.sampling
+    processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)])
+    if sampling.no_repeat_ngram_size:
+        processors.append(NoRepeatNGramLogitsProcessor(sampling.no_repeat_ngram_size))
+    processors.append(MinLengthLogitsProcessor(sampling.min_length, EOS))
+    return _run(processors, row, choice.written)
+
+
+def transformers_warped(row: Tensor, sampling: Sampling) -> Tensor:
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(sampling.temperature)])
+    if sampling.top_k:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    return _run(warpers, row, [0])
+
+
+def _run(processors: LogitsProcessorList, row: Tensor, tokens: Sequence[int]) -> Tensor:
+    processed: Tensor = processors(torch.LongTensor([tokens]), torch.FloatTensor(row[None].clone()))
+    return processed[0]
+
+
+# --- processors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"repetition_penalty": 1.7},
+        {"repetition_penalty": 0.5},
+        *({"no_repeat_ngram_size": size} for size in (1, 2, 3, 4, 50)),
+        {"min_length": 13},
+        {"repetition_penalty": 1.2, "no_repeat_ngram_size": 2, "min_length": 20},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("length", [1, 2, 12, 13, 40])
+def test_processors_equal_transformers(settings: dict[str, Any], length: int) -> None:
+    choice = Choice(Sampling(**settings), written(length))
+    row = random_logits(2.0, seed=length)
+    expected = transformers_processed(row, choice)
+    process(row, choice, EOS)
+    assert torch.equal(row, expected)
+
+
+def test_each_row_has_its_own_settings() -> None:
+    logits = torch.stack([random_logits(1.0, seed) for seed in range(3)])
+    choices = [
+        Choice(Sampling(), [0]),
+        Choice(Sampling(repetition_penalty=3, no_repeat_ngram_size=1), written(30)),
+        Choice(Sampling(min_length=5), written(3)),
+    ]
+    expected = [int(transformers_processed(row, choice).argmax()) for row, choice in zip(logits, choices, strict=True)]
+    assert choose(logits, choices, EOS) == expected
+
+
+# --- what is kept ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS.keys())
+@pytest.mark.parametrize("top_k", [0, 1, 5, 127, 128, 129, 400, 2 * VOCABULARY])
+@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.9, 0.99, 1.0])
+def test_the_kept_tokens_and_their_probabilities_equal_transformers(spread: float, top_k: int, top_p: float) -> None:
+    sampling = Sampling(do_sample=True, seed=0, temperature=0.7, top_k=top_k, top_p=top_p)
+    row = random_logits(spread)
+    expected = transformers_warped(row, sampling)
+    scores, tokens = kept(row / sampling.temperature, sampling)
+    assert set(tokens.tolist()) == set(expected.isfinite().nonzero().flatten().tolist())
+    probabilities = torch.zeros(VOCABULARY).scatter(0, tokens, scores.softmax(dim=-1))
+    torch.testing.assert_close(probabilities, expected.softmax(dim=-1))
+
+
+def test_the_nucleus_is_found_on_both_sides_of_the_first_candidates() -> None:
+    """The test above sees the fast path and the fallback, for the same top_p."""
+    counts = {len(kept(random_logits(spread), Sampling(top_p=0.9))[1]) for spread in SPREADS.values()}
+    assert min(counts) < 128 < max(counts)
+
+
+def test_tokens_that_were_ruled_out_stay_out() -> None:
+    row = torch.full((VOCABULARY,), -math.inf)
+    row[[7, 70]] = torch.tensor([0.0, 1.0])
+    sampling = Sampling(do_sample=True, seed=0, top_k=10, top_p=1)
+    assert {draw(row, sampling, step / 50) for step in range(50)} == {7, 70}
+
+
+def test_equal_scores_are_told_apart_the_same_way_each_time() -> None:
+    """Where transformers keeps all that tie with the k-th, exactly k stay here; which ones never changes."""
+    sampling = Sampling(do_sample=True, seed=0, top_k=3, top_p=1)
+    first = kept(torch.zeros(VOCABULARY), sampling)[1].tolist()
+    assert len(set(first)) == 3
+    assert all(kept(torch.zeros(VOCABULARY), sampling)[1].tolist() == first for _ in range(5))
+    assert len(kept(torch.zeros(VOCABULARY), Sampling(top_p=0.2495))[1]) == VOCABULARY / 4
+
+
+# --- the draw -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("varied", ["position", "seed"])
+@pytest.mark.parametrize("settings", [{"top_p": 1.0}, {"top_p": 0.8}, {"top_k": 6, "temperature": 1.5}], ids=str)
+def test_draws_are_distributed_as_transformers_probabilities(varied: str, settings: dict[str, Any]) -> None:
+    """Pearson's chi-square over the positions of one reply, and over the replies of many seeds."""
+    row = random_logits(1.5)[:12]
+    sampling = Sampling(do_sample=True, seed=11, **settings)
+    draws = 3000
+    if varied == "position":
+        choices = [Choice(sampling, [0] * length) for length in range(1, draws + 1)]
+    else:
+        choices = [Choice(sampling.model_copy(update={"seed": seed}), [0]) for seed in range(draws)]
+    drawn = torch.tensor([draw(row, choice.sampling, choice.uniform) for choice in choices])
+    expected = transformers_warped(row, sampling).softmax(dim=-1) * draws
+    observed = torch.bincount(drawn, minlength=len(row))
+    possible = expected > 0
+    assert observed[~possible].sum() == 0
+    statistic = ((observed - expected)[possible] ** 2 / expected[possible]).sum()
+    assert statistic < chi_square_quantile(int(possible.sum()) - 1)
+
+
+def chi_square_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
+    """99.9 % of the statistic lies below (Wilson and Hilferty 1931)."""
+    spread = 2 / (9 * freedom)
+    return freedom * (1 - spread + normal_quantile * math.sqrt(spread)) ** 3
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.25, 1 - 2**-53])
+def test_any_uniform_number_draws_a_kept_token(uniform: float) -> None:
+    row = random_logits(2.0)
+    sampling = Sampling(do_sample=True, seed=0, top_k=4, top_p=1)
+    assert draw(row, sampling, uniform) in row.topk(4).indices
+
+
+def test_the_number_that_decides_depends_on_seed_and_position_alone() -> None:
+    def uniform(seed: int, tokens: list[int]) -> float:
+        return Choice(Sampling(do_sample=True, seed=seed), tokens).uniform
+
+    assert uniform(5, [0, 7, 8]) == uniform(5, [0, 30, 31])
+    assert len({uniform(seed, [0] * length) for seed in (0, 1, 2**63 - 1) for length in range(1, 50)}) == 3 * 49
+
+
+# --- greedy ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"do_sample": True, "temperature": 0}, {"temperature": 2, "top_k": 9}], ids=str
+)
+def test_greedy_takes_the_likeliest_and_needs_no_seed(settings: dict[str, Any]) -> None:
+    row = random_logits(1.0)
+    assert choose(row[None].clone(), [Choice(Sampling(**settings), [0])], EOS) == [int(row.argmax())]
+
+
+def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> None:
+    assert choose(torch.zeros(2, VOCABULARY), [Choice(Sampling(), [0]), Choice(Sampling(min_length=9), [0])], EOS) == [
+        0,
+        0,
+    ]
+    logits = torch.zeros(1, VOCABULARY)
+    logits[0, [300, 40, 900]] = 1
+    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [40]
+
+
+def test_sampling_without_a_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed: must be set"):
+        Choice(Sampling(do_sample=True), [0])

@@ -1,0 +1,82 @@
+"""The forward pass by itself: packing, position buckets, slots."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from serve_app.engine.t5 import T5
+from serve_app.engine.weights import Weights, from_transformers
+from tests.checkpoints import random_t5
+from tests.engine.support import random_prompts
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def steps(model: T5, slot_tokens: list[list[int]]) -> list[torch.Tensor]:
+    """Feed one token to each of slots 0..n-1 for each list of `slot_tokens`."""
+    return [model.step(tokens) for tokens in slot_tokens]
+
+
+@pytest.mark.parametrize(("buckets", "distance"), [(32, 128), (32, 20), (12, 20), (8, 256)])
+def test_position_biases_equal_transformers(buckets: int, distance: int) -> None:
+    """Exact, near and far beyond the last bucket."""
+    reference: Any = random_t5(relative_attention_num_buckets=buckets, relative_attention_max_distance=distance)
+    model = T5(from_transformers(reference), slots=1, max_prompt=400, max_reply=400)
+    for half, computed in ((reference.encoder, model._encoder_bias), (reference.decoder, _by_position(model, 400))):
+        expected = half.block[0].layer[0].SelfAttention.compute_bias(400, 400)[0]
+        causal = torch.ones(400, 400).tril().bool() if half is reference.decoder else torch.ones(400, 400).bool()
+        assert torch.equal(computed[:, causal], expected[:, causal])
+
+
+def _by_position(model: T5, length: int) -> torch.Tensor:
+    position = torch.arange(length)
+    return model._decoder_bias[:, (position[:, None] - position).clamp(min=0)]
+
+
+def test_packed_prompts_do_not_see_each_other(weights: Weights) -> None:
+    model = T5(weights, slots=1, max_prompt=64, max_reply=8)
+    prompts = random_prompts([1, 40, 7, 64])
+    for prompt, packed in zip(prompts, model.encode(prompts), strict=True):
+        torch.testing.assert_close(packed, model.encode([prompt])[0])
+
+
+def test_a_slot_used_before_remembers_nothing(weights: Weights) -> None:
+    """Neither a longer prompt nor a longer reply of the one before shows."""
+    used, fresh = (T5(weights, slots=1, max_prompt=64, max_reply=16) for _ in range(2))
+    long, short = random_prompts([60, 5])
+    used.fill(0, used.encode([long])[0], prefix=[0, 5, 6, 7, 8, 9])
+    steps(used, [[11], [12]])
+    for model in (used, fresh):
+        model.fill(0, model.encode([short])[0], prefix=[])
+    for after_use, expected in zip(steps(used, [[0], [5]]), steps(fresh, [[0], [5]]), strict=True):
+        torch.testing.assert_close(after_use, expected)
+
+
+def test_a_moved_reply_goes_on_as_it_was(weights: Weights) -> None:
+    model = T5(weights, slots=3, max_prompt=64, max_reply=16)
+    prompts = random_prompts([30, 9, 50])
+    for slot, encoding in enumerate(model.encode(prompts)):
+        model.fill(slot, encoding, prefix=[0, 20 + slot][:slot])
+    steps(model, [[3, 4, 5], [6, 7, 8]])
+    expected = model.step([10, 11, 12])[2]
+    for slot, encoding in enumerate(model.encode(prompts)):
+        model.fill(slot, encoding, prefix=[0, 20 + slot][:slot])
+    steps(model, [[3, 4, 5], [6, 7, 8]])
+    model.move(source=2, target=0)
+    torch.testing.assert_close(model.step([12, 11])[0], expected)
+
+
+def test_a_prefix_equals_its_tokens_one_by_one(weights: Weights) -> None:
+    at_once, one_by_one = (T5(weights, slots=1, max_prompt=16, max_reply=16) for _ in range(2))
+    (prompt,) = random_prompts([12])
+    tokens = [0, 9, 33, 4, 60, 9]
+    at_once.fill(0, at_once.encode([prompt])[0], prefix=tokens[:-1])
+    one_by_one.fill(0, one_by_one.encode([prompt])[0], prefix=[])
+    expected = steps(one_by_one, [[token] for token in tokens])[-1]
+    torch.testing.assert_close(at_once.step(tokens[-1:]), expected)

@@ -1,0 +1,27 @@
+"""Model replicas that need no Ray: a script of chunks stands in for the engine."""
+
+from collections.abc import AsyncIterator, Callable
+
+from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
+
+ORIGIN = Origin(replica_id="r1", node_id="n1", pod_name="pod-1", node_name="node-1")
+
+
+class FakeReplicas:
+    """Answers each request with what `script` makes of it; an exception in it is raised there."""
+
+    def __init__(self, script: Callable[[GenerateRequest], list[TokenChunk | Exception]]) -> None:
+        self._script = script
+        self.requests: list[GenerateRequest] = []
+        self.closed = 0
+        self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
+
+    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+        self.requests.append(request)
+        try:
+            for chunk in self._script(request):
+                if isinstance(chunk, Exception):
+                    raise chunk
+                yield chunk
+        finally:
+            self.closed += 1

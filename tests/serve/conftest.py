@@ -1,0 +1,39 @@
+"""Two real backends, each started once: as it is shipped, and one whose limits are reached quickly."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.backend import Backend, run_backend
+from tests.checkpoints import initial_t5, save_checkpoint, small_tokenizer
+
+
+@pytest.fixture
+def backend(real_backend: Backend) -> Backend:
+    return real_backend
+
+
+@pytest.fixture(scope="package")
+def slow_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """Up to two replicas of two slots; a full-length reply takes seconds, so that things can happen during it."""
+    folder = tmp_path_factory.mktemp("slow_backend")
+    vocabulary = len(small_tokenizer())
+    model = initial_t5(vocab_size=vocabulary, d_model=512, d_kv=64, d_ff=2048, num_heads=8, num_decoder_layers=8)
+    save_checkpoint(model, folder / "model")
+    with run_backend(
+        folder,
+        args={"model": str(folder / "model"), "slots": 2, "request_timeout_s": 40},
+        model_deployment={
+            "max_queued_requests": 4,
+            "autoscaling_config": {
+                "min_replicas": 1,
+                "max_replicas": 2,
+                "target_ongoing_requests": 1,
+                "upscale_delay_s": 1,
+                "downscale_delay_s": 5,
+                "look_back_period_s": 2,
+                "metrics_interval_s": 0.5,
+            },
+        },
+    ) as running:
+        yield running

@@ -1,0 +1,237 @@
+"""Where the model comes from: folders, the hub, its cache, the fallback; and what a damaged folder says."""
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import HfApi, constants, snapshot_download
+from safetensors.torch import load_file, save_file
+
+from serve_app import checkpoint as checkpoints
+from serve_app.checkpoint import ROOT, choose, load_model, load_tokenizer
+from serve_app.errors import ModelError
+from serve_app.settings import AppArgs
+from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
+
+GODEL = "microsoft/GODEL-v1_1-base-seq2seq"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def good_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = random_t5(vocab_size=len(small_tokenizer()))
+    return save_checkpoint(model, tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def folder(good_folder: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copytree(good_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub that refuses connections, and an empty cache."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        _use_hub(monkeypatch, f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path / "cache")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, good_folder: Path) -> Iterator[str]:
+    """A hub on this machine that knows one model, GODEL by name."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _hub_of(good_folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    _use_hub(monkeypatch, url, tmp_path / "cache")
+    yield url
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_folder_is_read_and_named_as_it_was_asked_for(good_folder: Path) -> None:
+    checkpoint = choose(AppArgs(model=str(good_folder)))
+    assert (checkpoint.name, checkpoint.is_fallback) == (str(good_folder), False)
+    assert load_model(checkpoint).config.model_type == "t5"
+    assert load_tokenizer(checkpoint)("a pod")["input_ids"][-1] == 1
+
+
+def test_the_shipped_settings_name_models_that_can_be_had(no_hub: None) -> None:
+    checkpoint = choose(AppArgs(model=GODEL, fallback_model="models/mini"))
+    assert checkpoint.folder == ROOT / "models/mini"
+    assert checkpoint.requested == GODEL
+
+
+def test_an_unreachable_hub_means_the_fallback_with_the_reason(no_hub: None, good_folder: Path, caplog: Any) -> None:
+    checkpoint = choose(AppArgs(model=GODEL, fallback_model=str(good_folder)))
+    assert checkpoint.is_fallback
+    assert checkpoint.name == str(good_folder)
+    assert checkpoint.fallback_reason is not None
+    assert "cannot be reached" in checkpoint.fallback_reason
+    assert "fallback" in caplog.text
+
+
+def test_without_a_fallback_the_error_names_model_reason_and_remedy(no_hub: None) -> None:
+    with pytest.raises(ModelError) as raised:
+        choose(AppArgs(model=GODEL, fallback_model=None))
+    for part in (GODEL, "cannot be reached", "folder", "fallback_model"):
+        assert part in str(raised.value)
+
+
+def test_a_silent_hub_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, good_folder: Path) -> None:
+    """A hub that accepts connections and never answers; its client retries on its own."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        _use_hub(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+        checkpoint = choose(AppArgs(model=GODEL, fallback_model=str(good_folder), hub_timeout_s=0.5))
+    assert checkpoint.fallback_reason is not None
+    assert "cannot be reached" in checkpoint.fallback_reason
+
+
+def test_the_hubs_answer_pins_a_commit_and_its_files_are_fetched(hub: str) -> None:
+    checkpoint = choose(AppArgs(model=GODEL))
+    assert (checkpoint.name, checkpoint.commit, checkpoint.is_fallback) == (GODEL, COMMIT, False)
+    assert load_model(checkpoint).config.model_type == "t5"
+
+
+def test_what_was_fetched_once_is_found_without_the_hub(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_model(choose(AppArgs(model=GODEL)))
+    load_tokenizer(choose(AppArgs(model=GODEL)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    checkpoint = choose(AppArgs(model=GODEL))
+    assert checkpoint.commit == COMMIT
+    assert load_model(checkpoint).config.model_type == "t5"
+
+
+def test_an_id_that_the_hub_does_not_know_is_said_so(hub: str) -> None:
+    with pytest.raises(ModelError, match="hub does not know it"):
+        choose(AppArgs(model="nobody/nothing"))
+
+
+@pytest.mark.parametrize("name", ["./missing", "/missing/folder"])
+def test_a_missing_folder_is_said_so_without_asking_the_hub(name: str) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        choose(AppArgs(model=name))
+
+
+def _truncate(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def _lose_a_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["decoder.block.1.layer.1.EncDecAttention.v.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _edit_config(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_truncate, "damaged weights"),
+        (_lose_a_weight, "EncDecAttention.v"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer"),
+        (lambda folder: _edit_config(folder, model_type="bert"), "type bert"),
+        (lambda folder: _edit_config(folder, vocab_size=10), "do not belong together"),
+    ],
+)
+def test_a_damaged_folder_is_refused_before_a_replica_starts(folder: Path, damage: Any, says: str) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=says) as raised:
+        choose(AppArgs(model=str(folder)))
+    assert str(folder) in str(raised.value)
+
+
+def test_a_damaged_folder_means_the_fallback_where_there_is_one(folder: Path, good_folder: Path) -> None:
+    _truncate(folder)
+    checkpoint = choose(AppArgs(model=str(folder), fallback_model=str(good_folder)))
+    assert checkpoint.fallback_reason is not None
+    assert "damaged weights" in checkpoint.fallback_reason
+
+
+def test_a_pickled_checkpoint_is_read_without_running_its_code(folder: Path) -> None:
+    """GODEL's own checkpoint is a pickle."""
+    model = load_model(choose(AppArgs(model=str(folder))))
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    assert load_model(choose(AppArgs(model=str(folder)))).config.model_type == "t5"
+    torch.save({"shared.weight": _Malicious(folder / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError):
+        load_model(choose(AppArgs(model=str(folder))))
+    assert not (folder / "ran").exists()
+
+
+class _Malicious:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self._path,))
+
+
+def _use_hub(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(checkpoints, "HfApi", lambda: HfApi(endpoint=url))
+    monkeypatch.setattr(
+        checkpoints,
+        "snapshot_download",
+        lambda *args, **options: snapshot_download(*args, **options, endpoint=url, cache_dir=cache),
+    )
+
+
+def _hub_of(folder: Path) -> type[BaseHTTPRequestHandler]:
+    class Hub(BaseHTTPRequestHandler):
+        """The calls that a download makes: what a revision is, its files, and each file."""
+
+        def do_GET(self) -> None:
+            if self.path.startswith(f"/api/models/{GODEL}/tree/"):
+                tree = [
+                    {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": COMMIT}
+                    for path in folder.iterdir()
+                ]
+                self._answer(json.dumps(tree).encode())
+            elif self.path.startswith(f"/api/models/{GODEL}"):
+                siblings = [{"rfilename": path.name} for path in folder.iterdir()]
+                self._answer(json.dumps({"id": GODEL, "sha": COMMIT, "siblings": siblings}).encode())
+            elif self.path.startswith(f"/{GODEL}/resolve/{COMMIT}/"):
+                self._answer((folder / self.path.rsplit("/", 1)[1]).read_bytes())
+            else:
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        do_HEAD = do_GET
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("ETag", f'"{hash(body):x}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return Hub

@@ -1,0 +1,239 @@
+"""The HTTP side without Ray: contracts, status codes, streaming, bad input, the configuration in use."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from transformers import PreTrainedTokenizerFast
+
+from serve_app.chat import Chat
+from serve_app.chat_config import ConfigFile
+from serve_app.checkpoint import ROOT, Checkpoint
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.ingress import create_api
+from serve_app.messages import GenerateRequest, TokenChunk
+from serve_app.settings import AppArgs
+from tests.checkpoints import small_tokenizer
+from tests.fakes import ORIGIN, FakeReplicas
+
+Script = Callable[[GenerateRequest], list[TokenChunk | Exception]]
+
+
+class Application:
+    """A chat over fake replicas, and a client of it."""
+
+    def __init__(self, script: Script, chat_config: Path, fallback_reason: str | None = None) -> None:
+        self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
+        self.replicas = FakeReplicas(script)
+        checkpoint = Checkpoint(name="mini", requested="godel", folder=ROOT, fallback_reason=fallback_reason)
+        args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000)
+        chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config), self.replicas)
+        self.client = TestClient(create_api(chat), raise_server_exceptions=False)
+
+    def post(self, **body: Any) -> Any:
+        return self.client.post("/chat", json=body)
+
+    def prompt(self) -> str:
+        return str(self.tokenizer.decode(self.replicas.requests[-1].prompt_ids))
+
+
+@pytest.fixture
+def chat_config(tmp_path: Path) -> Path:
+    path = tmp_path / "chatbot.yaml"
+    path.write_text("instruction: Answer.\nknowledge: A pod is small. A node is big.\ngeneration: {max_length: 50}\n")
+    return path
+
+
+@pytest.fixture
+def application(chat_config: Path) -> Iterator[Application]:
+    yield Application(words("the pod is small."), chat_config)
+
+
+def words(text: str) -> Script:
+    """A reply of one chunk a word."""
+    tokenizer = small_tokenizer()
+    chunks = [tokenizer.encode(word, add_special_tokens=False) for word in text.split()]
+    return lambda request: [
+        TokenChunk(ids, ORIGIN, "stop" if index == len(chunks) - 1 else None) for index, ids in enumerate(chunks)
+    ]
+
+
+def test_the_reply_has_the_contracts_fields(application: Application) -> None:
+    response = application.post(dialog=["What is a pod?"])
+    reply = response.json()
+    assert response.status_code == 200
+    assert reply["response"] == "the pod is small."
+    assert (reply["podName"], reply["nodeName"]) == ("pod-1", "node-1")
+    assert (reply["replica_id"], reply["node_id"]) == ("r1", "n1")
+    assert (response.headers["x-replica-id"], response.headers["x-node-id"]) == ("r1", "n1")
+    assert set(reply) == {
+        "response",
+        "podName",
+        "nodeName",
+        "replica_id",
+        "node_id",
+        "model",
+        "config_version",
+        "finish_reason",
+        "usage",
+        "grounding",
+        "timing_ms",
+        "request_id",
+    }
+    assert set(reply["grounding"]) == {"passages", "dropped_turns", "dropped_passages", "truncated_tokens"}
+
+
+def test_the_model_reads_instruction_dialogue_and_passages(application: Application) -> None:
+    application.post(dialog=["Hello", "Hi!", "What is a pod?"])
+    prompt = application.prompt()
+    assert prompt.startswith("Answer. [CONTEXT] Hello EOS Hi! EOS What is a pod? [KNOWLEDGE] A pod is small.")
+
+
+def test_a_stream_ends_with_the_same_object_as_json(application: Application) -> None:
+    body = application.post(dialog=["What is a pod?"], stream=True).text
+    plain = application.post(dialog=["What is a pod?"]).json()
+    names = [line.removeprefix("event: ") for line in body.splitlines() if line.startswith("event: ")]
+    assert names == ["token"] * 4 + ["done"]
+    assert f'"response":"{plain["response"]}"' in body
+
+
+def test_every_request_has_a_seed_of_its_own_so_that_it_can_be_continued(application: Application) -> None:
+    application.post(dialog=["Hello"])
+    application.post(dialog=["Hello"])
+    first, second = (request.sampling.seed for request in application.replicas.requests)
+    assert first is not None and second is not None and first != second
+
+
+def test_generation_overrides_only_what_it_names(application: Application) -> None:
+    application.post(dialog=["Hello"], generation={"temperature": 0.5, "seed": 9})
+    sampling = application.replicas.requests[-1].sampling
+    assert (sampling.temperature, sampling.seed, sampling.max_length) == (0.5, 9, 50)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "type_"),
+    [
+        (Overloaded("busy"), 429, "overloaded"),
+        (NoReplica("none"), 503, "no_replica"),
+        (ReplyInterrupted("lost"), 503, "reply_interrupted"),
+        (DeadlineExceeded("late"), 504, "deadline_exceeded"),
+        (RuntimeError("a secret"), 500, "internal_error"),
+    ],
+)
+def test_an_error_before_the_first_token_has_its_status_even_in_a_stream(
+    chat_config: Path, error: Exception, status: int, type_: str
+) -> None:
+    application = Application(lambda request: [error], chat_config)
+    for stream in (False, True):
+        response = application.post(dialog=["Hello"], stream=stream)
+        assert response.status_code == status
+        assert response.json()["error"]["type"] == type_
+        assert "a secret" not in response.text
+        assert ("Retry-After" in response.headers) == (status in (429, 503) and type_ != "reply_interrupted")
+
+
+@pytest.mark.parametrize(
+    ("error", "type_"), [(DeadlineExceeded("late"), "deadline_exceeded"), (RuntimeError("bug"), "internal_error")]
+)
+def test_an_error_during_a_stream_is_its_last_event(chat_config: Path, error: Exception, type_: str) -> None:
+    application = Application(lambda request: [TokenChunk([20], ORIGIN), error], chat_config)
+    events = application.post(dialog=["Hello"], stream=True).text.strip().split("\n\n")
+    assert events[-1].startswith("event: error") and type_ in events[-1]
+    assert "event: done" not in "".join(events)
+
+
+def test_the_replicas_stream_is_closed_after_every_reply(application: Application) -> None:
+    for stream in (False, True):
+        application.post(dialog=["Hello"], stream=stream)
+    assert application.replicas.closed == 2
+
+
+def test_a_stream_splits_no_character(chat_config: Path) -> None:
+    """Byte-fallback pieces arrive one by one; half an emoji is not text."""
+    tokenizer = small_tokenizer()
+    ids = tokenizer.encode("pod 😀!", add_special_tokens=False)
+    script = [TokenChunk([token], ORIGIN, "stop" if i == len(ids) - 1 else None) for i, token in enumerate(ids)]
+    body = Application(lambda request: list(script), chat_config).post(dialog=["Hello"], stream=True).text
+    assert "\N{REPLACEMENT CHARACTER}" not in body
+    assert '"text":"😀"' in body
+
+
+def test_health_is_503_without_a_replica_and_still_says_all(application: Application) -> None:
+    application.replicas.ready = []
+    response = application.client.get("/health")
+    assert response.status_code == 503
+    assert response.json()["status"] == "unavailable"
+    assert response.json()["model"]["name"] == "mini"
+
+
+def test_health_says_that_the_fallback_runs_and_why(chat_config: Path) -> None:
+    application = Application(words("Hi"), chat_config, fallback_reason="the hub cannot be reached")
+    model = application.client.get("/health").json()["model"]
+    assert model == {"name": "mini", "requested": "godel", "fallback": True, "reason": "the hub cannot be reached"}
+
+
+def test_replicas_are_listed_with_their_load(application: Application) -> None:
+    (replica,) = application.client.get("/replicas").json()["replicas"]
+    assert replica == {
+        "replica_id": "r1",
+        "node_id": "n1",
+        "podName": "pod-1",
+        "nodeName": "node-1",
+        "state": "RUNNING",
+        "slots": 4,
+        "active": 1,
+        "waiting": 2,
+        "tokens_per_second": 3.5,
+    }
+
+
+def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(
+    application: Application, chat_config: Path
+) -> None:
+    chat_config.write_text("instruction: Reply in rhyme.\nknowledge: ''\n")
+    application.post(dialog=["Hello"])
+    assert application.prompt().startswith("Reply in rhyme. [CONTEXT] Hello")
+    chat_config.write_text("instruction: 3\n")
+    application.post(dialog=["Hello"])
+    assert application.prompt().startswith("Reply in rhyme.")
+    assert "instruction" in application.client.get("/health").json()["config_error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"dialog": ["x" * 2_001]}, "dialog.0"),
+        ({"dialog": ["Hello"], "instruction": "x" * 2_001}, "instruction"),
+        ({"dialog": ["Hello", "\n\t\0"]}, "dialog"),
+        ({"dialog": ["Hello"], "generation": {"max_length": 257}}, "generation.max_length"),
+        ({"dialog": ["Hello"], "generation": {"min_length": 51}}, "min_length"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_limits_name_the_field(application: Application, body: dict[str, Any], named: str) -> None:
+    response = application.post(**body)
+    assert response.status_code == 422
+    assert named in response.json()["error"]["message"]
+    assert not application.replicas.requests
+
+
+def test_what_was_wrong_in_a_text_is_not_repeated(application: Application) -> None:
+    response = application.client.post("/chat", json={"dialog": "my secret", "stream": "my secret"})
+    assert response.status_code == 422
+    assert "my secret" not in response.text
+
+
+def test_half_a_surrogate_pair_is_refused(application: Application) -> None:
+    response = application.client.post(
+        "/chat", content=b'{"dialog": ["\\ud800"]}', headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 422
+
+
+def test_a_request_id_is_harmless_in_logs(application: Application) -> None:
+    response = application.client.post(
+        "/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": "a b<c>" + "d" * 99}
+    )
+    assert response.json()["request_id"] == ("abc" + "d" * 99)[:64]

@@ -1,0 +1,140 @@
+"""The types of the hops refuse what makes no sense, and say which field and why."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.messages import ChatRequest, Sampling
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_length", 1),
+        ("max_length", 12.5),
+        ("max_length", "many"),
+        ("min_length", -1),
+        ("temperature", -1),
+        ("temperature", 10.1),
+        ("temperature", float("nan")),
+        ("top_k", -1),
+        ("top_p", 0),
+        ("top_p", 2),
+        ("top_p", float("nan")),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", float("inf")),
+        ("no_repeat_ngram_size", -2),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("do_sample", "perhaps"),
+        ("temprature", 1),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_name(name: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Sampling.model_validate({name: value})
+    assert refusal.value.errors()[0]["loc"] == (name,)
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"max_length": 2, "min_length": 2},
+        {"temperature": 0},
+        {"temperature": 10},
+        {"top_p": 1},
+        {"top_p": 1e-9},
+        {"repetition_penalty": 0.1},
+        {"seed": 0},
+        {"seed": 2**63 - 1},
+    ],
+    ids=str,
+)
+def test_the_ends_of_each_range_are_allowed(edge: dict[str, Any]) -> None:
+    assert Sampling(**edge).model_dump(exclude_unset=True) == edge
+
+
+def test_min_length_above_max_length_is_refused_with_both_values() -> None:
+    with pytest.raises(ValidationError, match=r"min_length \(9\) must not exceed max_length \(8\)"):
+        Sampling(min_length=9, max_length=8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "greedy"),
+    [({}, True), ({"do_sample": True}, False), ({"do_sample": True, "temperature": 0}, True), ({"top_k": 5}, True)],
+    ids=str,
+)
+def test_greedy_unless_asked_to_sample_with_a_temperature(settings: dict[str, Any], greedy: bool) -> None:
+    assert Sampling(**settings).greedy is greedy
+
+
+# --- a request's own settings over the configured ones --------------------------------------------------------------
+
+CONFIGURED = Sampling(max_length=200, min_length=20, do_sample=True, top_k=40, seed=5)
+
+
+def overrides(**settings: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"dialog": ["Hello"], "generation": settings})
+
+
+def test_a_request_changes_only_what_it_sets() -> None:
+    merged = CONFIGURED.overridden_by(overrides(top_k=0, do_sample=False, seed=None).generation)
+    assert merged == Sampling(max_length=200, min_length=20, do_sample=False, top_k=0)
+    assert CONFIGURED.overridden_by(overrides().generation) == CONFIGURED
+    assert CONFIGURED.overridden_by(None) == CONFIGURED
+
+
+def test_a_request_may_set_a_value_back_to_its_default() -> None:
+    assert CONFIGURED.overridden_by(overrides(min_length=0).generation).min_length == 0
+
+
+def test_a_requests_lengths_are_compared_with_the_configured_ones_not_the_defaults() -> None:
+    """A min_length of 150 was refused for being above the default max_length, where 200 was configured."""
+    assert CONFIGURED.overridden_by(overrides(min_length=150).generation).min_length == 150
+    with pytest.raises(ValidationError, match=r"min_length \(20\) must not exceed max_length \(10\)"):
+        CONFIGURED.overridden_by(overrides(max_length=10).generation)
+
+
+# --- the body of POST /chat -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, ("dialog",)),
+        ({"dialog": []}, ("dialog",)),
+        ({"dialog": None}, ("dialog",)),
+        ({"dialog": "Hello"}, ("dialog",)),
+        ({"dialog": {"0": "Hello"}}, ("dialog",)),
+        ({"dialog": ["Hello", 5]}, ("dialog", 1)),
+        ({"dialog": [None]}, ("dialog", 0)),
+        ({"dialog": [["Hello"]]}, ("dialog", 0)),
+        ({"dialog": ["Hello"], "instruction": 7}, ("instruction",)),
+        ({"dialog": ["Hello"], "knowledge": ["a", "b"]}, ("knowledge",)),
+        ({"dialog": ["Hello"], "stream": "perhaps"}, ("stream",)),
+        ({"dialog": ["Hello"], "dialogue": []}, ("dialogue",)),
+        ({"dialog": ["Hello"], "generation": {"temperature": -1}}, ("generation", "temperature")),
+        ({"dialog": ["Hello"], "generation": {"top_p": 2}}, ("generation", "top_p")),
+        ({"dialog": ["Hello"], "generation": {"beams": 4}}, ("generation", "beams")),
+        ({"dialog": ["Hello"], "generation": [1]}, ("generation",)),
+        ({"dialog": ["cut in half: \ud83d"]}, ("dialog", 0)),
+        ({"dialog": ["Hello"], "knowledge": "\udc00"}, ("knowledge",)),
+    ],
+)
+def test_a_wrong_body_is_refused_with_the_fields_name(body: dict[str, Any], field: tuple[str | int, ...]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        ChatRequest.model_validate(json.loads(json.dumps(body)))
+    assert refusal.value.errors()[0]["loc"] == field
+
+
+@pytest.mark.parametrize("text", ["", "\0", "😀", "שלום", "a\nb", "\u202e", "x" * 1_000_000], ids=range(7))
+def test_any_text_is_a_turn(text: str) -> None:
+    assert ChatRequest(dialog=[text]).dialog == [text]
+
+
+def test_a_request_needs_only_a_dialog() -> None:
+    request = ChatRequest(dialog=["Hello"] * 10_000)
+    assert (request.stream, request.instruction, request.knowledge, request.generation) == (False, None, None, None)
+    assert len(request.dialog) == 10_000

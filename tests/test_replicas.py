@@ -1,0 +1,142 @@
+"""Failover, deadlines and readiness, against a handle that plays back what Ray would do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+from ray.exceptions import ActorDiedError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
+from serve_app.replicas import ModelReplicas
+from tests.fakes import ORIGIN
+
+REQUEST = GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=30)
+STATUS = ReplicaStatus(ORIGIN, slots=4, active=0, waiting=0, tokens_per_second=0)
+
+Step = TokenChunk | Exception | asyncio.Event
+
+
+class FakeStream:
+    """One call of a replica: yields chunks, raises, or waits for an event that never comes."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = iter(steps)
+        self.cancelled = False
+
+    async def __anext__(self) -> TokenChunk:
+        for step in self._steps:
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                return step
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeHandle:
+    def __init__(self, *scripts: list[Step], statuses: Callable[[], list[Any]] = lambda: [STATUS]) -> None:
+        self._scripts = iter(scripts)
+        self._statuses = statuses
+        self.requests: list[GenerateRequest] = []
+        self.streams: list[FakeStream] = []
+
+    def options(self, **_: Any) -> "FakeHandle":
+        return self
+
+    def remote(self, request: GenerateRequest) -> FakeStream:
+        self.requests.append(request)
+        self.streams.append(FakeStream(next(self._scripts)))
+        return self.streams[-1]
+
+    def broadcast(self, method: str) -> "FakeHandle":
+        assert method == "status"
+        return self
+
+    async def results_async(self, **_: Any) -> list[Any]:
+        return self._statuses()
+
+
+async def replicas_over(handle: FakeHandle) -> AsyncIterator[ModelReplicas]:
+    replicas = ModelReplicas(cast("DeploymentHandle[Any]", handle))
+    watcher = asyncio.create_task(replicas.watch())
+    yield replicas
+    watcher.cancel()
+
+
+async def written(handle: FakeHandle, request: GenerateRequest = REQUEST) -> list[int]:
+    async for replicas in replicas_over(handle):
+        return [token async for chunk in replicas.write(request) for token in chunk.token_ids]
+    raise AssertionError
+
+
+async def test_a_reply_goes_on_elsewhere_after_the_tokens_that_arrived() -> None:
+    handle = FakeHandle(
+        [TokenChunk([7, 8], ORIGIN), ActorDiedError()],
+        [TokenChunk([9], ORIGIN), TokenChunk([10], ORIGIN, "stop")],
+    )
+    assert await written(handle) == [7, 8, 9, 10]
+    assert [request.prefix for request in handle.requests] == [[], [7, 8]]
+    assert handle.requests[1].budget_s < handle.requests[0].budget_s
+    assert handle.requests[1].sampling == handle.requests[0].sampling
+
+
+async def test_a_stream_that_ends_early_counts_as_a_lost_replica() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN)], [TokenChunk([8], ORIGIN, "stop")])
+    assert await written(handle) == [7, 8]
+
+
+async def test_a_request_that_kills_every_replica_is_given_up() -> None:
+    handle = FakeHandle(*[[ActorDiedError()] for _ in range(10)])
+    with pytest.raises(ReplyInterrupted):
+        await written(handle)
+    assert len(handle.requests) == 4
+
+
+async def test_a_full_queue_is_overloaded() -> None:
+    with pytest.raises(Overloaded):
+        await written(FakeHandle([BackPressureError(4, 4)]))
+
+
+@pytest.mark.parametrize("steps", [[asyncio.Event()], [TokenChunk([], ORIGIN, "deadline")]], ids=["silence", "engine"])
+async def test_the_deadline_ends_a_reply_and_the_call(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._GRACE_S", 0)
+    handle = FakeHandle(steps)
+    with pytest.raises(DeadlineExceeded):
+        await written(handle, GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=0.01))
+    assert handle.streams[0].cancelled
+
+
+async def test_a_reader_who_leaves_cancels_the_call() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN), asyncio.Event()])
+    async for replicas in replicas_over(handle):
+        stream = cast("Any", replicas.write(REQUEST))
+        await anext(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert handle.streams[0].cancelled
+
+
+async def test_without_a_replica_a_request_is_refused_at_once() -> None:
+    def none() -> list[Any]:
+        raise DeploymentUnavailableError(cast("Any", "model"))
+
+    with pytest.raises(NoReplica):
+        await written(FakeHandle(statuses=none))
+
+
+async def test_a_replica_that_failed_to_answer_is_not_ready() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN, "stop")], statuses=lambda: [STATUS, ActorDiedError()])
+    async for replicas in replicas_over(handle):
+        assert [chunk.token_ids async for chunk in replicas.write(REQUEST)] == [[7]]
+        assert replicas.ready == [STATUS]
