@@ -35,6 +35,7 @@ def test_a_killed_backend_is_an_error_with_a_retry_that_works_when_it_is_back(pa
 
 
 def _kill(backend: Backend) -> None:
-    for process in [*backend.processes(), backend.process]:
+    for process in backend.processes():
         process.kill()
+    backend.process.kill()
     backend.process.wait()

@@ -1,0 +1,135 @@
+"""Assembles the frontend: one factory, which wires the parts and opens and closes them with the app."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from fastapi import FastAPI
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+
+from frontend.backend import Backend
+from frontend.database import migrate, open_engine
+from frontend.errors import StoreError, StoreUnavailable
+from frontend.health import HealthWatch
+from frontend.pages import error_response
+from frontend.replies import Replies
+from frontend.routes import router
+from frontend.secret_key import secret_key
+from frontend.security import HEADERS, SecurityHeaders
+from frontend.services import Services
+from frontend.session import Sessions
+from frontend.settings import Settings
+from frontend.store import ChatStore
+
+log = logging.getLogger("frontend")
+
+HERE = Path(__file__).parent
+SWEEP_SECONDS = 600  # expiry is counted in days; ten minutes more or less do not matter
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
+    app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.settings = settings
+    app.include_router(router)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(StoreUnavailable, _store_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    engine = open_engine(settings)
+    try:
+        await run_in_threadpool(migrate, engine)
+        backend = Backend(settings)
+        store = ChatStore(engine, settings)
+        app.state.services = Services(
+            settings=settings,
+            store=store,
+            replies=Replies(backend, store, settings),
+            health=HealthWatch(backend, settings),
+            sessions=Sessions(settings, secret_key(settings)),
+            templates=_templates(),
+        )
+        async with _running(app.state.services):
+            yield
+    except SQLAlchemyError as error:
+        shown = settings.url.render_as_string(hide_password=True)
+        raise RuntimeError(f"the database of FRONTEND_DATABASE_URL, {shown}, cannot be used: {error}") from error
+    finally:
+        engine.dispose()
+
+
+@asynccontextmanager
+async def _running(services: Services) -> AsyncIterator[None]:
+    sweep = asyncio.create_task(_sweep(services.store))
+    try:
+        yield
+    finally:
+        sweep.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sweep
+        await services.replies.close()
+        await services.health.close()
+
+
+async def _sweep(store: ChatStore) -> None:
+    """Delete expired conversations, now and every `SWEEP_SECONDS`."""
+    while True:
+        try:
+            deleted = await run_in_threadpool(store.delete_expired)
+            if deleted:
+                log.info("%d expired conversations deleted", deleted)
+        except StoreError as error:
+            log.warning("expired conversations not deleted: %s", error.message)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _templates() -> Jinja2Templates:
+    # Autoescape always, and a misspelt name is an error instead of an empty place on the page.
+    loader = FileSystemLoader(HERE / "templates")
+    return Jinja2Templates(
+        env=Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    message = {
+        404: "There is no such page.",
+        405: "This address does not work that way.",
+    }.get(error.status_code, error.detail)
+    response = error_response(request, error.status_code, "http_error", message)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _store_error(request: Request, error: Exception) -> Response:
+    log.error("the database does not answer: %s", type(error.__cause__).__name__)
+    return error_response(request, 503, "store_unavailable", "The conversations cannot be reached. Try again soon.")
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    """The traceback is in the log by uvicorn; the number connects it with what the person saw."""
+    number = uuid4().hex[:12]
+    log.error("unexpected error %s: %s", number, type(error).__name__)
+    response = error_response(request, 500, "internal_error", f"Something went wrong here. Its number is {number}.")
+    response.headers.update(HEADERS)  # this handler runs outside the middleware that adds them
+    return response

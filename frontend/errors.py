@@ -1,0 +1,100 @@
+"""What can go wrong, as types. Status codes are given only in `routes.py`.
+
+FrontendError
+├── BackendError              no reply, because of the backend; always retryable
+│   ├── Unavailable           it cannot be reached, or has no replica ready
+│   ├── Busy                  its queues are full (or this process writes too many replies); says when to try again
+│   ├── Refused               it does not accept the request; its own sentence says why
+│   └── Interrupted           it stopped in the middle of a reply
+├── StoreError                a conversation cannot be read or changed
+│   ├── StoreUnavailable      the database does not answer
+│   ├── ReplyInProgress       another tab's reply is being written
+│   ├── ConversationGone      the conversation was cleared, or has expired
+│   ├── NothingToRetry        that message has its reply already, or is not the last one
+│   └── ClaimLost             the right to write this reply was lost while it was written
+└── MessageRefused            the message itself is blank or too long
+"""
+
+
+class FrontendError(Exception):
+    """An error with a sentence for the person at the page, and a short name for programs."""
+
+    type = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BackendError(FrontendError):
+    """The backend gave no reply. `retry_after` is in seconds, where the backend said it."""
+
+    type = "unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(BackendError):
+    """The backend cannot be reached or has no replica ready."""
+
+
+class Busy(BackendError):
+    """Too many replies are being written."""
+
+    type = "busy"
+
+
+class Refused(BackendError):
+    """The backend does not accept the request as it is."""
+
+    type = "refused"
+
+
+class Interrupted(BackendError):
+    """The reply broke off; what arrived of it is not a reply."""
+
+    type = "interrupted"
+
+
+class StoreError(FrontendError):
+    """A conversation cannot be read or changed."""
+
+    type = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer."""
+
+    type = "store_unavailable"
+
+
+class ReplyInProgress(StoreError):
+    """A reply of this conversation is being written at this moment."""
+
+    type = "reply_in_progress"
+
+
+class ConversationGone(StoreError):
+    """The conversation is not the session's any more."""
+
+    type = "conversation_gone"
+
+
+class NothingToRetry(StoreError):
+    """Only the last message, and only without a reply, can be tried again."""
+
+    type = "nothing_to_retry"
+
+
+class ClaimLost(StoreError):
+    """Somebody else may write to the conversation now."""
+
+    type = "claim_lost"
+
+
+class MessageRefused(FrontendError):
+    """The message is blank or too long."""
+
+    type = "message_refused"

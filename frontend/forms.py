@@ -1,0 +1,55 @@
+"""Reads posted forms: small, URL-encoded, from this site only."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from frontend.errors import MessageRefused
+from frontend.security import is_same_site
+from frontend.text import clean
+
+MAX_FIELDS = 10  # the page's largest form has three
+# A body over the limit is still read this many times the limit, and thrown away: a browser that is cut off in the
+# middle of sending shows a network error instead of our explanation.
+DRAIN_FACTOR = 8
+
+
+async def read_form(request: Request, max_bytes: int) -> Mapping[str, str]:
+    """The form's fields. Raises HTTPException: 403 from another site, 415 not a form, 413 too large, 400 malformed."""
+    if not is_same_site(request.headers):
+        raise HTTPException(403, "This request came from another site, so it was not carried out.")
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise HTTPException(415, "Send the form as application/x-www-form-urlencoded.")
+    body = await _read_body(request, max_bytes)
+    try:
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise HTTPException(400, "The form could not be read.") from None
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    body, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= max_bytes:
+            body += chunk
+        elif size > max_bytes * DRAIN_FACTOR:
+            break
+    if size > max_bytes:
+        raise HTTPException(413, f"That is too much: at most {max_bytes:,} bytes can be sent at once.")
+    return bytes(body)
+
+
+def checked_message(raw: str, max_chars: int) -> str:
+    """The message to store. Raises MessageRefused with a sentence that says what to change."""
+    message = clean(raw).strip()
+    if not message:
+        raise MessageRefused("The message is empty. Write something first.")
+    if len(message) > max_chars:
+        raise MessageRefused(
+            f"The message is too long: {len(message):,} characters, at most {max_chars:,} are possible. "
+            f"Shorten it by {len(message) - max_chars:,}."
+        )
+    return message

@@ -1,0 +1,36 @@
+"""The backend's health, asked for at most once every few seconds and never waited for longer than the caller likes."""
+
+import asyncio
+import time
+
+from frontend.backend import Backend, Health
+from frontend.settings import Settings
+
+
+class HealthWatch:
+    """Shares one question to the backend among all pages that want to know."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._cache_seconds = settings.health_cache_seconds
+        self._known: Health | None = None
+        self._asked_at = float("-inf")
+        self._question: asyncio.Task[None] | None = None
+
+    async def current(self, max_wait: float) -> Health | None:
+        """What is known after at most `max_wait` seconds: fresh from a quick backend, else the last answer, or None."""
+        if time.monotonic() - self._asked_at < self._cache_seconds:
+            return self._known
+        if self._question is None or self._question.done():
+            self._question = asyncio.create_task(self._ask())
+        await asyncio.wait([self._question], timeout=max_wait)  # `wait` leaves the task running for the others
+        return self._known
+
+    async def close(self) -> None:
+        """Let a question that is under way end."""
+        if self._question is not None:
+            await asyncio.wait([self._question])
+
+    async def _ask(self) -> None:
+        self._known = await asyncio.to_thread(self._backend.health)
+        self._asked_at = time.monotonic()

@@ -1,0 +1,60 @@
+"""Renders the two pages: the chat, and the one that says what went wrong."""
+
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from frontend.errors import FrontendError
+from frontend.services import services
+from frontend.session import BrowserSession
+from frontend.views import backend_view, conversation_view
+
+HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again
+
+
+async def chat_page(
+    request: Request, session: BrowserSession, *, status: int = 200, problem: str | None = None, draft: str = ""
+) -> Response:
+    """The chat, with what the person typed still in the box. Raises StoreUnavailable."""
+    parts = services(request)
+    snapshot = None if session.fresh else await run_in_threadpool(parts.store.read, session.id)
+    response = parts.templates.TemplateResponse(
+        request,
+        "chat.html",
+        {
+            "settings": parts.settings,
+            "conversation": conversation_view(snapshot),
+            "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
+            "notice": session.notice,
+            "problem": problem,
+            "draft": draft,
+        },
+        status_code=status,
+    )
+    parts.sessions.write(response, session)
+    return response
+
+
+def error_response(request: Request, status: int, error_type: str, message: str) -> Response:
+    """A page for browsers, the project's one error shape for programs."""
+    if wants_page(request):
+        context = {"title": HTTPStatus(status).phrase, "message": message, "settings": services(request).settings}
+        return services(request).templates.TemplateResponse(request, "error.html", context, status_code=status)
+    return error_json(status, error_type, message)
+
+
+def error_json(status: int, error_type: str, message: str) -> JSONResponse:
+    """`{"error": {"type", "message"}}`."""
+    return JSONResponse({"error": {"type": error_type, "message": message}}, status)
+
+
+def refusal_json(status: int, error: FrontendError) -> JSONResponse:
+    """An error of ours in the same shape."""
+    return error_json(status, error.type, error.message)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser's navigation asks, not a script or a probe."""
+    return "text/html" in request.headers.get("accept", "")

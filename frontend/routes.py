@@ -1,0 +1,223 @@
+"""The frontend's HTTP surface; the only place where errors become status codes.
+
+A message and a retry are each one form post with two answers: to the page's script (`Accept: text/event-stream`) the
+reply as it is written, to a browser without the script a redirect to the page once the reply is there.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
+
+import anyio
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from frontend import sse
+from frontend.backend import Token
+from frontend.errors import (
+    Busy,
+    ConversationGone,
+    FrontendError,
+    MessageRefused,
+    NothingToRetry,
+    ReplyInProgress,
+    StoreUnavailable,
+)
+from frontend.forms import checked_message, read_form
+from frontend.pages import chat_page, refusal_json
+from frontend.replies import Failed, Finished, Reply, ReplyEvent
+from frontend.services import services
+from frontend.session import BrowserSession
+from frontend.store import Claim
+from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
+
+router = APIRouter()
+
+EVENT_STREAM = "text/event-stream"
+PAGE = "/#latest"
+STATUS: Mapping[type[FrontendError], int] = {
+    MessageRefused: 422,
+    ReplyInProgress: 409,
+    ConversationGone: 409,
+    NothingToRetry: 409,
+    Busy: 503,
+    StoreUnavailable: 503,
+}
+NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+
+
+class Post(NamedTuple):
+    """A posted form and who posted it."""
+
+    session: BrowserSession
+    form: Mapping[str, str]
+
+    @property
+    def conversation(self) -> str:
+        """The conversation that the page showed."""
+        return self.form.get("conversation", "")
+
+
+@router.get("/")
+async def chat(request: Request) -> Response:
+    """The page."""
+    return await chat_page(request, services(request).sessions.read(request))
+
+
+@router.post("/messages")
+async def send(request: Request) -> Response:
+    """Store a message and have its reply written."""
+    post = await _post(request)
+    text = post.form.get("text", "")
+    try:
+        message = checked_message(text, services(request).settings.max_message_chars)
+        claim = await _claim(request, post, None, message)
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error, draft=text)
+    return await _answer(request, claim)
+
+
+@router.post("/messages/{position}/retry")
+async def retry(request: Request, position: int) -> Response:
+    """Have the reply of the last message written again."""
+    post = await _post(request)
+    try:
+        claim = await _claim(request, post, position, "")
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error)
+    return await _answer(request, claim)
+
+
+@router.post("/conversation/new")
+async def new_chat(request: Request) -> Response:
+    """Clear the conversation."""
+    post = await _post(request)
+    await run_in_threadpool(services(request).store.clear, post.session.id)
+    return RedirectResponse("/", 303)
+
+
+@router.get("/conversation")
+async def conversation(request: Request) -> Response:
+    """The log as data, for a page that has fallen behind."""
+    session = services(request).sessions.read(request)
+    snapshot = None if session.fresh else await run_in_threadpool(services(request).store.read, session.id)
+    return JSONResponse(conversation_view(snapshot).model_dump())
+
+
+@router.get("/backend")
+async def backend(request: Request) -> Response:
+    """The backend's state and notices, for the page's script."""
+    parts = services(request)
+    health = await parts.health.current(parts.settings.health_timeout_seconds + 1)
+    return JSONResponse(backend_view(health).model_dump())
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """This process is alive. Nothing else is asked: a restart would not mend a database or a backend."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """This process can serve pages: its database answers.
+
+    The backend's state is told but decides nothing. Without the backend the page still shows the conversation, keeps
+    messages and explains; taken out of the Service by a failing probe, all replicas would show a connection error.
+    """
+    parts = services(request)
+    health = await parts.health.current(0)
+    told = {"backend": backend_view(health).state}
+    try:
+        await run_in_threadpool(parts.store.ping)
+    except StoreUnavailable:
+        return JSONResponse({"status": "unavailable", "database": "unavailable"} | told, 503)
+    return JSONResponse({"status": "ok", "database": "ok"} | told)
+
+
+async def _post(request: Request) -> Post:
+    form = await read_form(request, services(request).settings.max_body_bytes)
+    return Post(services(request).sessions.read(request), form)
+
+
+async def _claim(request: Request, post: Post, position: int | None, message: str) -> Claim:
+    parts = services(request)
+    if post.session.fresh:
+        raise ConversationGone(NO_SESSION)
+    parts.replies.check_room()
+    if position is None:
+        return await run_in_threadpool(parts.store.begin, post.session.id, post.conversation, message)
+    return await run_in_threadpool(parts.store.retry, post.session.id, post.conversation, position)
+
+
+async def _refusal(request: Request, post: Post, error: FrontendError, draft: str = "") -> Response:
+    """Nothing was stored: say why, and give the text back."""
+    status = STATUS[type(error)]
+    if not _wants_stream(request):
+        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+    response = refusal_json(status, error)
+    if post.session.fresh:
+        services(request).sessions.write(response, post.session)
+    return response
+
+
+async def _answer(request: Request, claim: Claim) -> Response:
+    reply = services(request).replies.open(claim)
+    return ReplyStream(reply) if _wants_stream(request) else await _when_complete(request, reply)
+
+
+async def _when_complete(request: Request, reply: Reply) -> Response:
+    """Wait for the reply's end, or for the browser to go away. The page then shows how it ended."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
+            async for _ in reply.events():
+                pass
+            tasks.cancel_scope.cancel()
+    finally:
+        await reply.close()
+    return RedirectResponse(PAGE, 303)
+
+
+async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+class ReplyStream(StreamingResponse):
+    """A reply as server-sent events; closed in every case, also when it never started because the browser left."""
+
+    def __init__(self, reply: Reply) -> None:
+        # X-Accel-Buffering: proxies of the nginx kind would otherwise collect the stream before passing it on.
+        super().__init__(_encoded(reply), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+        self._reply = reply
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._reply.close()
+
+
+async def _encoded(reply: Reply) -> AsyncIterator[bytes]:
+    yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
+    async for event in reply.events():
+        yield _encode(event)
+
+
+def _encode(event: ReplyEvent) -> bytes:
+    if isinstance(event, Token):
+        return sse.encode("token", {"text": event.text})
+    if isinstance(event, Finished):
+        return sse.encode("done", exchange_view(event.exchange, is_last=True, writing=False).model_dump())
+    if isinstance(event, Failed):
+        trouble = trouble_view(event.error.type, event.error.message)
+        return sse.encode("error", trouble.model_dump())
+    return sse.PING
+
+
+def _wants_stream(request: Request) -> bool:
+    return EVENT_STREAM in request.headers.get("accept", "")

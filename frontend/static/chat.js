@@ -1,0 +1,305 @@
+// The page's script: sends messages, shows replies as they are written, keeps tabs of one session alike.
+// Without it the page works through plain form posts.
+
+import { Refusal, post } from "./stream.js";
+import * as view from "./view.js";
+
+const POLL_MS = 1500; // while another tab's reply is being written
+const BACKEND_MS = 30_000; // between questions about the backend's state
+const BACKEND_TROUBLE_MS = 3000; // the same, while it is away or not known yet
+const STOP_GRACE_MS = 5000; // how long a stopped reply may still be counted as being written
+const STOP_RETRY_MS = 150;
+const NEAR_END_PX = 120; // somebody who has scrolled further up than this is reading, and is not moved
+
+const byId = (id) => document.getElementById(id);
+const [log, composer, box, send, stop, problem] = ["log", "composer", "text", "send", "stop", "problem"].map(byId);
+const tabs = new BroadcastChannel("chat");
+
+let abort = null; // set while this tab's reply is being written
+let stoppedAt = -Infinity;
+let poll = 0;
+let question = 0;
+
+// ---- sending
+
+async function sendMessage(text) {
+  if (abort || !isSendable(text)) return;
+  box.value = "";
+  const node = view.make(text);
+  log.append(node);
+  byId("welcome").hidden = true;
+  // Newer messages leave older unanswered ones behind.
+  for (const form of log.querySelectorAll("[data-form=retry]")) form.hidden = true;
+  toEnd();
+  await write(node, "/messages", { text, conversation: conversation() }, text);
+}
+
+async function retry(form) {
+  if (abort) return;
+  const node = form.closest(".exchange");
+  view.clearReply(node);
+  await write(node, form.getAttribute("action"), { conversation: conversation() }, "");
+}
+
+/** Have a reply written into `node`. `draft` goes back into the box when the server does not take the message. */
+async function write(node, url, fields, draft) {
+  const stopClock = begin(node);
+  let stored = url !== "/messages";
+  let outcome = null;
+  try {
+    for await (const { name, data } of postPatiently(url, fields, abort.signal)) {
+      if (name === "stored") {
+        stored = true;
+        stop.disabled = false;
+        adopt(node, data);
+      } else if (name === "token") {
+        following(() => view.append(node, data.text));
+        view.find(node, "field", "typing").textContent = "";
+      } else {
+        outcome = name;
+        following(() => (name === "done" ? view.fill(node, data, conversation()) : fail(node, data)));
+      }
+    }
+    if (!outcome) throw new TypeError("the stream ended early");
+  } catch (error) {
+    outcome = "error";
+    if (!stored) giveBack(node, draft, error);
+    else following(() => fail(node, failure(error)));
+    if (error instanceof Refusal || !stored) refreshSoon();
+  } finally {
+    stopClock();
+    end(node, outcome);
+  }
+}
+
+const STOPPED = { type: "stopped", title: "The reply was stopped", text: "What was written of it is not kept." };
+const LOST = { type: "interrupted", title: "The reply was interrupted", text: "The connection to this page's server was lost." };
+
+function failure(error) {
+  if (error instanceof Refusal) return { type: error.type, title: "Not sent", text: error.message };
+  return error.name === "AbortError" ? STOPPED : LOST;
+}
+
+/** After Stop, the server needs a moment to notice; its "being written" then means our own stopped reply. */
+async function* postPatiently(url, fields, signal) {
+  for (;;) {
+    try {
+      yield* post(url, fields, signal);
+      return;
+    } catch (error) {
+      const ours = error.type === "reply_in_progress" && performance.now() - stoppedAt < STOP_GRACE_MS;
+      if (!ours) throw error;
+      await new Promise((resolve) => setTimeout(resolve, STOP_RETRY_MS));
+    }
+  }
+}
+
+function begin(node) {
+  abort = new AbortController();
+  clearTimeout(poll);
+  showProblem("");
+  view.showTrouble(node, null, false);
+  view.showTyping(node, true);
+  view.find(node, "field", "typing").textContent = "Writing";
+  [send.hidden, stop.hidden] = [true, false];
+  stop.disabled = true; // until the server says that it has the message: before, nobody could say what became of it
+  announce("A reply is being written.");
+  toEnd();
+  const startedAt = performance.now();
+  const elapsed = view.find(node, "field", "elapsed");
+  const clock = setInterval(() => {
+    elapsed.textContent = `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
+  }, 100);
+  return () => clearInterval(clock);
+}
+
+function end(node, outcome) {
+  abort = null;
+  const hadFocus = document.activeElement === stop;
+  [send.hidden, stop.hidden] = [false, true];
+  if (node.isConnected) view.showTyping(node, false);
+  if (hadFocus || document.activeElement === document.body) box.focus();
+  announce(outcome === "done" ? "The reply is complete." : "There is no reply.");
+  tabs.postMessage("changed");
+  if ((outcome === "done") !== isBackendWell()) showBackend(); // the one or the other has changed
+}
+
+/** The server has stored the message: it has a number now, and perhaps earlier ones that this tab has not seen. */
+function adopt(node, { conversation: id, position }) {
+  const before = Number(node.previousElementSibling?.dataset.position ?? position - 1);
+  setConversation(id);
+  view.identify(node, position, id);
+  tabs.postMessage("changed");
+  if (before !== position - 1) refreshSoon();
+}
+
+function fail(node, trouble) {
+  view.showTrouble(node, trouble, true);
+}
+
+/** Nothing was stored: take the message off the log, and put its text back unless something else was typed. */
+function giveBack(node, draft, error) {
+  node.remove();
+  byId("welcome").hidden = log.children.length > 0;
+  if (!box.value) box.value = draft;
+  box.focus();
+  showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+}
+
+function isSendable(text) {
+  const [length, limit] = [[...text].length, Number(document.body.dataset.maxMessageChars)];
+  if (length > limit) {
+    showProblem(`The message is too long by ${(length - limit).toLocaleString()} characters. Shorten it.`);
+  }
+  return text.length > 0 && length <= limit;
+}
+
+// ---- keeping up with the server and with other tabs
+
+async function refresh() {
+  if (abort) return;
+  let data;
+  try {
+    const response = await fetch("/conversation");
+    if (!response.ok) return;
+    data = await response.json();
+  } catch {
+    return; // the server is away; the page stays as it is
+  }
+  if (!abort) render(data);
+}
+
+function render(data) {
+  const open = new Set([...log.querySelectorAll("details[open]")].map((d) => d.closest(".exchange").dataset.position));
+  following(() => {
+    setConversation(data.id);
+    log.replaceChildren(...data.exchanges.map((each) => view.fill(view.make(each.message), each, data.id)));
+    for (const position of open) find(position)?.querySelector("details").setAttribute("open", "");
+    byId("welcome").hidden = data.exchanges.length > 0;
+    byId("removed").hidden = data.removed === 0;
+    byId("removed").querySelector("[data-field=removed]").textContent = data.removed;
+  });
+  pollWhile(data.writing);
+}
+
+const find = (position) => log.querySelector(`[data-position="${position}"]`);
+
+function pollWhile(writing) {
+  clearTimeout(poll);
+  if (writing) poll = setTimeout(refresh, POLL_MS);
+}
+
+function refreshSoon() {
+  clearTimeout(poll);
+  poll = setTimeout(async function again() {
+    if (abort) poll = setTimeout(again, POLL_MS);
+    else await refresh();
+  }, 0);
+}
+
+async function showBackend() {
+  clearTimeout(question);
+  let wait = BACKEND_TROUBLE_MS;
+  try {
+    const data = await (await fetch("/backend")).json();
+    const state = byId("state");
+    state.dataset.state = data.state;
+    state.title = data.model;
+    state.querySelector("[data-field=label]").textContent = data.label;
+    showNotices(data.notices);
+    if (isBackendWell()) wait = BACKEND_MS;
+  } catch {
+    // the page's own server is away; sending says so
+  }
+  clearTimeout(question);
+  question = setTimeout(showBackend, wait);
+}
+
+const isBackendWell = () => ["ok", "fallback"].includes(byId("state").dataset.state);
+
+/** Notices that have not changed stay as they are: replaced, they would be read out again. */
+function showNotices(texts) {
+  const shown = [...byId("notices").children].map((node) => node.textContent);
+  if (shown.join("\n") !== texts.join("\n")) byId("notices").replaceChildren(...texts.map(notice));
+}
+
+function notice(text) {
+  const node = document.createElement("p");
+  node.className = "notice";
+  node.textContent = text;
+  return node;
+}
+
+// ---- small things
+
+const conversation = () => composer.elements.conversation.value;
+
+function setConversation(id) {
+  for (const input of document.querySelectorAll("input[name=conversation]")) input.value = id;
+}
+
+function showProblem(text) {
+  problem.textContent = text;
+  problem.hidden = !text;
+}
+
+function announce(text) {
+  byId("announcement").textContent = text;
+}
+
+/** Run `change` and stay at the page's end if that is where the reader is. */
+function following(change) {
+  const rest = document.documentElement.scrollHeight - window.innerHeight - window.scrollY;
+  change();
+  if (rest < NEAR_END_PX) toEnd();
+}
+
+function toEnd() {
+  window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+}
+
+async function copy(button) {
+  await navigator.clipboard.writeText(view.find(button.closest(".exchange"), "field", "text").textContent);
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy"), 1500);
+}
+
+document.addEventListener("submit", (event) => {
+  const kind = event.target.dataset.form;
+  if (!kind) return;
+  event.preventDefault();
+  if (kind === "retry") retry(event.target);
+  else sendMessage((event.submitter?.name === "text" ? event.submitter.value : box.value).trim());
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.dataset.action === "copy") copy(event.target);
+});
+
+box.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (!abort) composer.requestSubmit(send);
+  }
+});
+
+stop.addEventListener("click", () => {
+  stoppedAt = performance.now();
+  abort?.abort();
+});
+
+tabs.addEventListener("message", refresh);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  refresh();
+  showBackend();
+});
+
+byId("hint").hidden = false;
+for (const button of document.querySelectorAll("[data-action=copy]")) button.hidden = !navigator.clipboard;
+view.localizeTimes(document);
+pollWhile(log.dataset.writing === "true");
+showBackend();
+if (log.children.length > 0) toEnd();
+box.focus({ preventScroll: true });
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,525 @@
+"""The page in a real Chromium, against a real frontend process and a stub backend."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.browser.conftest import FrontendProcess, open_chat
+from tests.frontend.stub_backend import REPLICA, Answer, StubBackend
+
+REPLY = Answer().text
+HARD_TEXT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> שלום 🙂"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def patience() -> None:
+    """Conditions are awaited for long: a busy machine is slow, and a passing test does not wait."""
+    expect.set_options(timeout=20_000)
+
+
+def say(page: Page, text: str) -> None:
+    """Type a message and send it with Enter."""
+    page.get_by_label("Your message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def exchange(page: Page, number: int = -1) -> Locator:
+    """One exchange of the log, the last one by default."""
+    return page.locator("#log .exchange").nth(number)
+
+
+def reply(page: Page, number: int = -1) -> Locator:
+    """The text of its reply."""
+    return exchange(page, number).locator("[data-field=text]")
+
+
+def tag(page: Page, number: int = -1) -> Locator:
+    """The line that says where the reply came from; there only once the reply is complete."""
+    return exchange(page, number).locator(".tag")
+
+
+def box(page: Page) -> Locator:
+    return page.get_by_label("Your message")
+
+
+# ---- a reply
+
+
+def test_a_reply_is_seen_growing_then_tagged(page: Page, backend: StubBackend) -> None:
+    answer = backend.plan(Answer(hold_after=1))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is ")
+    expect(tag(page)).to_be_hidden()
+    answer.release.set()
+    expect(reply(page)).to_have_text(REPLY)
+    expect(tag(page)).to_contain_text("replica 7f3c9a1e")
+    expect(tag(page)).to_contain_text("node node-a")
+    expect(tag(page)).to_contain_text("model models/mini")
+    expect(tag(page)).to_contain_text("1.2 s")
+    expect(box(page)).to_have_value("")
+    expect(box(page)).to_be_focused()
+
+
+def test_typing_is_shown_until_the_first_token(page: Page, backend: StubBackend) -> None:
+    answer = backend.plan(Answer(hold_after=0))
+    say(page, "What is a pod?")
+    expect(exchange(page).locator("[data-part=typing]")).to_contain_text("Writing")
+    expect(exchange(page).locator("[data-part=bot]")).to_have_attribute("aria-busy", "true")
+    answer.release.set()
+    expect(reply(page)).to_have_text(REPLY)
+    expect(exchange(page).locator("[data-part=typing]")).to_be_hidden()
+    expect(exchange(page).locator("[data-part=bot]")).to_have_attribute("aria-busy", "false")
+
+
+def test_details_tell_the_rest(page: Page) -> None:
+    say(page, "What is a pod?")
+    exchange(page).get_by_text("Details").click()
+    details = exchange(page).locator(".details")
+    for told in (REPLICA, "req-1", "c0ffee12", "120 in the prompt", "p17 · score 4.25", "A pod is the smallest unit."):
+        expect(details).to_contain_text(told)
+
+
+def test_a_later_question_is_sent_with_what_was_said(page: Page, backend: StubBackend) -> None:
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    say(page, "Who made it?")
+    expect(tag(page, 1)).to_be_visible()
+    assert backend.dialogs[1] == ["What is a pod?", REPLY, "Who made it?"]
+
+
+def test_a_suggestion_is_sent_by_a_click(page: Page) -> None:
+    page.get_by_role("button", name="What does KubeRay do?").click()
+    expect(exchange(page).locator("[data-field=message]")).to_have_text("What does KubeRay do?")
+    expect(reply(page)).to_have_text(REPLY)
+    expect(page.locator("#welcome")).to_be_hidden()
+
+
+def test_the_script_shows_what_the_server_renders(page: Page, backend: StubBackend) -> None:
+    """One structure, filled twice: the log that the script built equals the log of a page without the script."""
+    passages = [{"id": f"p{n}", "text": HARD_TEXT, "score": n / 3} for n in range(3)]
+    backend.plan(
+        Answer(extra={"grounding": {"passages": passages, "dropped_turns": 2}}),
+        Answer(response=" "),
+        Answer(status=503, message="no replica"),
+    )
+    for number in range(3):
+        say(page, HARD_TEXT)
+        expect(page.locator("#stop")).to_be_hidden()
+        expect(page.locator("#log .exchange")).to_have_count(number + 1)
+    built = page.evaluate(f"({LOOK})(document)")
+    rendered = page.evaluate(
+        f"""async () => ({LOOK})(await new Promise((resolve) => {{
+          const request = new XMLHttpRequest();
+          request.responseType = 'document';
+          request.onload = () => resolve(request.response);
+          request.open('GET', '/');
+          request.send();
+        }}))"""
+    )
+    assert len(built) > 100
+    assert built == rendered
+    # The same once more, when the script has shown everything anew.
+    page.evaluate("document.querySelector('#log .exchange').classList.add('old')")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#log .old")).to_have_count(0)
+    assert page.evaluate(f"({LOOK})(document)") == rendered
+
+
+# Left out: times, which are in the reader's zone, and what only the script can do.
+LOOK = """(page) => [...page.querySelectorAll('#log *')]
+  .filter((e) => !e.matches('time, .copy, .typing, .typing *'))
+  .map((e) => [e.tagName, e.className, e.hidden, e.title, e.getAttribute('action'), e.value,
+               e.children.length ? '' : e.textContent.trim()].join('|'))"""
+
+
+# ---- it lasts
+
+
+def test_a_reload_keeps_the_conversation(page: Page) -> None:
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    page.reload()
+    expect(page.locator("#log .exchange")).to_have_count(1)
+    expect(reply(page)).to_have_text(REPLY)
+    expect(tag(page)).to_contain_text("replica 7f3c9a1e")
+
+
+def test_a_restart_of_the_frontend_keeps_the_conversation(
+    page: Page, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    frontend_process.restart()
+    say(page, "And now?")  # without a reload: the session goes on
+    expect(tag(page, 1)).to_be_visible()
+    assert backend.dialogs[1] == ["What is a pod?", REPLY, "And now?"]
+    page.reload()
+    expect(page.locator("#log .exchange")).to_have_count(2)
+
+
+def test_new_chat_clears(page: Page) -> None:
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator("#welcome")).to_be_visible()
+    page.reload()
+    expect(page.locator("#log .exchange")).to_have_count(0)
+
+
+# ---- things go wrong
+
+
+def test_stop_frees_the_backend_and_retry_writes_anew(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(hold_after=1), Answer(response="a whole reply"))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is ")
+    page.get_by_role("button", name="Stop").click()
+    expect(exchange(page)).to_contain_text("The reply was stopped")
+    expect(reply(page)).to_have_text("A pod is ")
+    backend.wait_for_hangup()
+    exchange(page).get_by_role("button", name="Retry").click()
+    expect(reply(page)).to_have_text("a whole reply")
+    expect(tag(page)).to_be_visible()
+
+
+def test_retry_right_after_stop_is_not_refused(page: Page, backend: StubBackend) -> None:
+    """The server has perhaps not noticed yet that the stopped reply is over."""
+    backend.plan(Answer(hold_after=0))
+    say(page, "What is a pod?")
+    expect(page.get_by_role("button", name="Stop")).to_be_enabled()
+    page.evaluate(
+        """() => { document.getElementById('stop').click();
+             setTimeout(() => document.querySelector('[data-form=retry] button').click(), 0); }"""
+    )
+    expect(reply(page)).to_have_text(REPLY)
+
+
+def test_a_stopped_reply_is_not_kept_and_can_be_retried_after_a_reload(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(hold_after=1))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is ")
+    page.get_by_role("button", name="Stop").click()
+    backend.wait_for_hangup()
+    page.reload()
+    expect(exchange(page)).to_contain_text("The reply was stopped")
+    expect(reply(page)).to_be_hidden()
+    exchange(page).get_by_role("button", name="Retry").click()
+    expect(reply(page)).to_have_text(REPLY)
+
+
+def test_closing_the_tab_frees_the_backend(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(hold_after=1))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is ")
+    page.close()
+    backend.wait_for_hangup()
+
+
+def test_a_killed_backend_is_seen_and_retry_works_when_it_is_back(page: Page, backend: StubBackend) -> None:
+    backend.stop()
+    say(page, "What is a pod?")
+    expect(exchange(page)).to_contain_text("The chat service is away")
+    expect(page.locator("#state")).to_contain_text("Away")
+    page.reload()
+    expect(exchange(page)).to_contain_text("The chat service is away")
+    expect(reply(page)).to_be_hidden()
+    backend.start()
+    exchange(page).get_by_role("button", name="Retry").click()
+    expect(reply(page)).to_have_text(REPLY)
+    assert backend.dialogs == [["What is a pod?"]]
+
+
+def test_a_backend_killed_in_the_middle_leaves_its_text_marked(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(hold_after=2))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is the smallest unit ")
+    backend.stop()
+    expect(exchange(page)).to_contain_text("The reply was interrupted")
+    expect(reply(page)).to_have_class("text partial")
+    expect(tag(page)).to_be_hidden()
+    page.reload()
+    expect(reply(page)).to_be_hidden()
+
+
+def test_a_busy_backend_says_when_to_try_again(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(status=429, headers={"Retry-After": "3"}))
+    say(page, "What is a pod?")
+    expect(exchange(page)).to_contain_text("The chat service is busy")
+    expect(exchange(page)).to_contain_text("in 3 seconds")
+
+
+def test_a_killed_frontend_loses_nothing(page: Page, frontend_process: FrontendProcess) -> None:
+    frontend_process.kill()
+    say(page, "my careful words")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(box(page)).to_have_value("my careful words")
+    frontend_process.start()
+    page.keyboard.press("Enter")
+    expect(reply(page)).to_have_text(REPLY)
+
+
+def test_a_frontend_killed_in_the_middle_is_said(
+    page: Page, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    backend.plan(Answer(hold_after=1))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is ")
+    frontend_process.kill()
+    expect(exchange(page)).to_contain_text("The reply was interrupted")
+    backend.wait_for_hangup()
+
+
+def test_a_message_that_is_too_long_stays_in_the_box(page: Page, backend: StubBackend) -> None:
+    say(page, "🙂" * 4_001)
+    expect(page.get_by_role("alert")).to_contain_text("too long by 1 characters")
+    expect(box(page)).to_have_value("🙂" * 4_001)
+    say(page, "🙂" * 4_000)
+    expect(reply(page)).to_have_text(REPLY)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert backend.dialogs == [["🙂" * 4_000]]
+
+
+def test_the_fallback_model_is_noticed_on_the_page(page: Page, backend: StubBackend) -> None:
+    expect(page.locator(".notice")).to_have_count(0)
+    backend.health["model"] = {"name": "mini", "requested": "GODEL", "fallback": True, "reason": "the hub is away"}
+    # The page asks again when it is looked at again; the first answers may still be the remembered one.
+    looked_at = (
+        "() => { document.dispatchEvent(new Event('visibilitychange')); return document.querySelector('.notice'); }"
+    )
+    page.wait_for_function(looked_at, polling=200)
+    page.reload()
+    expect(page.locator(".notice")).to_have_text("The fallback model mini answers in place of GODEL: the hub is away")
+    expect(page.locator("#state")).to_have_attribute("data-state", "fallback")
+
+
+# ---- escaping
+
+
+def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend) -> None:
+    names = dict.fromkeys(("replica_id", "nodeName", "podName", "model", "config_version", "request_id"), HARD_TEXT)
+    passage = {"id": HARD_TEXT, "text": HARD_TEXT, "score": 1}
+    extra = names | {"grounding": {"passages": [passage], "dropped_turns": 0}}
+    backend.plan(Answer(tokens=[HARD_TEXT], extra=extra), Answer(status=422, message=HARD_TEXT))
+    backend.health["config_error"] = HARD_TEXT
+    say(page, HARD_TEXT)
+    expect(tag(page)).to_be_visible()
+    say(page, "refused")
+    expect(exchange(page)).to_contain_text("not accepted")
+    for _ in ("as the script shows it", "as the server renders it"):
+        expect(reply(page, 0)).to_have_text(HARD_TEXT)
+        expect(exchange(page, 0).locator("[data-field=message]")).to_have_text(HARD_TEXT)
+        expect(exchange(page, 1).locator("[data-field=trouble-text]")).to_have_text(HARD_TEXT)
+        expect(page.locator("#log script, #log img, #notices script, #notices img")).to_have_count(0)
+        assert page.title() == "Grounded chat"
+        page.reload()
+        page.locator("html[data-ready=true]").wait_for()
+    expect(page.locator("#notices")).to_contain_text(HARD_TEXT)
+
+
+# ---- two tabs
+
+
+def test_two_tabs_take_turns_and_show_the_same(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    answer = backend.plan(Answer(hold_after=1))
+    say(page, "from the first tab")
+    expect(reply(page)).to_have_text("A pod is ")
+    expect(exchange(other)).to_contain_text("A reply is being written")
+    say(other, "from the second tab")
+    expect(other.get_by_role("alert")).to_contain_text("being written in another tab")
+    expect(box(other)).to_have_value("from the second tab")
+    answer.release.set()
+    expect(tag(page)).to_be_visible()
+    expect(reply(other)).to_have_text(REPLY)  # it catches up by itself
+    box(other).press("Enter")
+    expect(tag(other, 1)).to_be_visible()
+    expect(tag(page, 1)).to_be_visible()
+    assert backend.dialogs[1] == ["from the first tab", REPLY, "from the second tab"]
+    page.reload()
+    expect(page.locator("#log")).to_have_text(other.locator("#log").inner_text(), use_inner_text=True)
+
+
+def test_two_frontends_on_one_database_take_turns_too(
+    page: Page, context: BrowserContext, new_frontend: Callable[[], FrontendProcess], backend: StubBackend
+) -> None:
+    """As two replicas do. Cookies are the host's, not the port's, so both know the session."""
+    other = context.new_page()
+    open_chat(other, new_frontend().url)
+    answer = backend.plan(Answer(hold_after=1))
+    say(page, "at the first replica")
+    expect(reply(page)).to_have_text("A pod is ")
+    say(other, "at the second replica")
+    expect(other.get_by_role("alert")).to_contain_text("being written in another tab")
+    answer.release.set()
+    expect(reply(other)).to_have_text(REPLY)
+    box(other).press("Enter")
+    expect(tag(other, 1)).to_be_visible()
+    assert backend.dialogs[1] == ["at the first replica", REPLY, "at the second replica"]
+
+
+def test_a_new_chat_in_another_tab_is_followed(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess
+) -> None:
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    box(page).fill("half a thought")
+    other.get_by_role("button", name="New chat").click()
+    expect(other.locator("#welcome")).to_be_visible()
+    box(page).press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("cleared in another tab")
+    expect(box(page)).to_have_value("half a thought")
+    expect(page.locator("#log .exchange")).to_have_count(0)
+    box(page).press("Enter")
+    expect(tag(page)).to_be_visible()
+    expect(page.locator("#log .exchange")).to_have_count(1)
+
+
+def test_a_tampered_cookie_is_a_gentle_notice(page: Page, context: BrowserContext) -> None:
+    (cookie,) = context.cookies()
+    context.add_cookies([cookie | {"value": cookie["value"][:-4] + "AAAA"}])  # type: ignore[list-item]
+    page.reload()
+    expect(page.get_by_text("could not be recognised")).to_be_visible()
+    say(page, "hello")
+    expect(tag(page)).to_be_visible()
+
+
+# ---- ways to use it
+
+
+def test_by_keyboard_alone(page: Page, backend: StubBackend) -> None:
+    expect(box(page)).to_be_focused()
+    page.keyboard.type("two")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("lines")
+    page.keyboard.press("Enter")
+    expect(tag(page)).to_be_visible()
+    assert backend.dialogs == [["two\nlines"]]
+    expect(box(page)).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    focused = page.locator(":focus")
+    expect(focused).to_have_js_property("tagName", "SUMMARY")
+    assert focused.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(exchange(page).locator(".details")).to_be_visible()
+    backend.plan(Answer(hold_after=1))
+    box(page).focus()
+    page.keyboard.type("stop me")
+    page.keyboard.press("Enter")
+    expect(reply(page)).to_have_text("A pod is ")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(exchange(page)).to_contain_text("The reply was stopped")
+    expect(box(page)).to_be_focused()
+
+
+def test_a_blank_message_is_not_sent(page: Page, backend: StubBackend) -> None:
+    say(page, "   ")
+    say(page, "hello")
+    expect(tag(page)).to_be_visible()
+    assert backend.dialogs == [["hello"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_does_not_scroll_sideways(
+    browser: Browser, frontend_process: FrontendProcess, backend: StubBackend, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 640}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    open_chat(page, frontend_process.url)
+    assert fits(page)
+    word = "Donaudampfschifffahrt" * 20
+    backend.plan(Answer(tokens=[word], extra={"replica_id": word, "nodeName": word}), Answer(status=422, message=word))
+    backend.health["config_error"] = word
+    say(page, word)
+    expect(tag(page)).to_be_visible()
+    exchange(page).get_by_text("Details").click()
+    say(page, "refused")
+    expect(exchange(page)).to_contain_text("not accepted")
+    expect(page.locator("#notices")).to_contain_text(word)
+    assert fits(page)
+    context.close()
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def test_a_new_reply_scrolls_into_view_unless_one_reads_above(page: Page, backend: StubBackend) -> None:
+    long = [f"line {number}\n" for number in range(60)]
+    backend.plan(Answer(tokens=long))
+    say(page, "fill the page")
+    expect(tag(page)).to_be_in_viewport()
+    answer = backend.plan(Answer(tokens=["first\n", *long], hold_after=1))
+    say(page, "go on")
+    expect(reply(page)).to_contain_text("first")
+    page.evaluate("window.scrollTo(0, 0)")
+    answer.release.set()
+    expect(page.locator("#stop")).to_be_hidden()
+    assert page.evaluate("window.scrollY") == 0
+
+
+def test_trouble_scrolls_into_view(page: Page, backend: StubBackend) -> None:
+    """On a small screen, Retry was once left behind the message box."""
+    page.set_viewport_size({"width": 320, "height": 480})
+    backend.plan(Answer(tokens=["line\n"] * 30, hold_after=30))
+    say(page, "fill the page")
+    expect(reply(page)).to_contain_text("line")
+    page.get_by_role("button", name="Stop").click()
+    retry = exchange(page).get_by_role("button", name="Retry")
+    expect(retry).to_be_visible()
+    covered = (
+        "(e) => { const r = e.getBoundingClientRect(); return document.elementFromPoint(r.x + 9, r.y + 9) !== e; }"
+    )
+    assert not retry.evaluate(covered)
+
+
+# ---- without the script
+
+
+@pytest.fixture
+def plain(browser: Browser, frontend_process: FrontendProcess) -> Page:
+    """A page whose browser runs no script."""
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(frontend_process.url)
+    return page
+
+
+def test_without_the_script_a_message_is_answered(plain: Page, backend: StubBackend) -> None:
+    for text in ("What is a pod?", "Who made it?"):
+        box(plain).fill(text)
+        plain.get_by_role("button", name="Send").click()
+        expect(exchange(plain).locator("[data-field=message]")).to_have_text(text)
+        expect(reply(plain)).to_have_text(REPLY)
+        expect(tag(plain)).to_contain_text("7f3c9a1e")
+    assert backend.dialogs[1] == ["What is a pod?", REPLY, "Who made it?"]
+    exchange(plain).get_by_text("Details").click()
+    expect(exchange(plain).locator(".details")).to_contain_text(REPLICA)
+    plain.get_by_role("button", name="New chat").click()
+    expect(plain.locator("#log .exchange")).to_have_count(0)
+    plain.get_by_role("button", name="Who made GODEL?").click()
+    expect(reply(plain)).to_have_text(REPLY)
+
+
+def test_without_the_script_errors_are_shown_and_retried(plain: Page, backend: StubBackend) -> None:
+    backend.stop()
+    box(plain).fill("What is a pod?")
+    plain.get_by_role("button", name="Send").click()
+    expect(exchange(plain)).to_contain_text("The chat service is away")
+    backend.start()
+    exchange(plain).get_by_role("button", name="Retry").click()
+    expect(reply(plain)).to_have_text(REPLY)
+
+
+def test_without_the_script_a_refused_message_stays_in_the_box(plain: Page) -> None:
+    box(plain).fill("x" * 4_001)
+    plain.get_by_role("button", name="Send").click()
+    expect(plain.get_by_role("alert")).to_contain_text("too long: 4,001 characters")
+    expect(box(plain)).to_have_value("x" * 4_001)

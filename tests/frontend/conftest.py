@@ -1,0 +1,150 @@
+"""Fixtures of the frontend's tests: a stub backend, settings, the app, and databases of both kinds."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import create_engine, make_url, text
+from starlette.testclient import TestClient
+
+from frontend.app import create_app
+from frontend.database import migrate, open_engine
+from frontend.settings import Settings
+from frontend.store import ChatStore
+from tests.frontend.stub_backend import StubBackend
+
+SECRET = "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"
+POSTGRES = "FRONTEND_TEST_POSTGRES_URL"
+
+MakeSettings = Callable[..., Settings]
+
+
+@dataclass
+class FakeClock:
+    """A clock that tests move."""
+
+    now: datetime = field(default_factory=lambda: datetime(2030, 1, 1, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the person who runs the tests do not matter."""
+    for name in [name for name in os.environ if name.startswith("FRONTEND_") and name != POSTGRES]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def stub() -> Iterator[StubBackend]:
+    """A backend over real HTTP."""
+    with StubBackend() as backend:
+        yield backend
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database; PostgreSQL's only when FRONTEND_TEST_POSTGRES_URL names a server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/chats.sqlite3"
+        return
+    server = os.environ.get(POSTGRES)
+    if server is None:
+        pytest.skip(f"{POSTGRES} is not set")
+    name = f"frontend_test_{uuid4().hex}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> MakeSettings:
+    """Settings with an SQLite file of the test's own; keywords override."""
+
+    def make(**values: Any) -> Settings:
+        defaults = {"database_url": f"sqlite:///{tmp_path}/chats.sqlite3", "secret_key": SECRET}
+        return Settings(**(defaults | values))
+
+    return make
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The store's clock."""
+    return FakeClock()
+
+
+@pytest.fixture
+def make_store(database_url: str, make_settings: MakeSettings, clock: FakeClock) -> Iterator[Callable[..., ChatStore]]:
+    """Stores over one database, each with connections of its own as a process has; keywords are settings."""
+    engines = []
+
+    def make(**values: Any) -> ChatStore:
+        settings = make_settings(database_url=database_url, **values)
+        engine = open_engine(settings)
+        engines.append(engine)
+        migrate(engine)
+        return ChatStore(engine, settings, clock)
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def make_client(stub: StubBackend, make_settings: MakeSettings) -> Iterator[Callable[..., TestClient]]:
+    """Running apps, each with a browser's cookies; keywords are settings."""
+    clients: list[TestClient] = []
+
+    def make(**values: Any) -> TestClient:
+        values = {"backend_url": stub.url, "health_cache_seconds": 0.001} | values
+        client = TestClient(create_app(make_settings(**values)), raise_server_exceptions=False)
+        client.__enter__()
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    """One running app."""
+    return make_client()
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve `app` over real HTTP, where a connection can break."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise AssertionError("the app did not start")
+        threading.Event().wait(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,253 @@
+"""A backend that speaks the contract and does as a test tells it: a real HTTP server, so that the network matters.
+
+Answers wait for events, not for time: a test lets a reply begin, sees it on the page, then lets it go on.
+"""
+
+import json
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+WAIT_SECONDS = 30  # a test that waits longer has failed
+REPLICA = "GodelModel#replica-7f3c9a1e"
+NODE = "b1946ac92492d2347c6235b4d2611184a1c5fd"
+
+
+@dataclass
+class Answer:
+    """What to answer one POST /chat with."""
+
+    tokens: Sequence[str] = ("A pod is ", "the smallest unit ", "that Kubernetes schedules.")
+    response: str | None = None  # the `done` event's text; the tokens joined, when None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "the stub was told to refuse"
+    last_event: str = "done"  # or "error", or "" for a stream that just ends
+    dies_after: int | None = None  # cut the connection after this many tokens
+    hold_after: int | None = None  # wait for `release` after this many tokens (0: before the stream's headers)
+    release: threading.Event = field(default_factory=threading.Event)
+    raw: bytes | None = None  # send this in place of events
+    as_json: bool = False  # one JSON object in place of a stream
+    chunked: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)  # more fields of the reply object
+
+    @property
+    def text(self) -> str:
+        """The authoritative text."""
+        return "".join(self.tokens) if self.response is None else self.response
+
+    def reply(self) -> dict[str, Any]:
+        """The reply object of the contract."""
+        return {
+            "response": self.text,
+            "podName": "godel-worker-0",
+            "nodeName": "node-a",
+            "replica_id": REPLICA,
+            "node_id": NODE,
+            "model": "models/mini",
+            "config_version": "c0ffee12",
+            "finish_reason": "stop",
+            "usage": {"prompt_tokens": 120, "completion_tokens": 11},
+            "grounding": {
+                "passages": [{"id": "p17", "text": "A pod is the smallest unit.", "score": 4.25}],
+                "dropped_turns": 0,
+            },
+            "timing_ms": {"total": 1234.5, "queue": 1.5},
+            "request_id": "req-1",
+        } | dict(self.extra)
+
+
+OK = {
+    "status": "ok",
+    "model": {"name": "models/mini", "requested": "models/mini", "fallback": False, "reason": None},
+    "config_version": "c0ffee12",
+    "config_error": None,
+    "ready_replicas": 1,
+}
+
+
+class StubBackend:
+    """The server. `answers` are used up in order; after them every request gets a plain `Answer()`."""
+
+    def __init__(self) -> None:
+        self.answers: deque[Answer] = deque()
+        self.dialogs: list[list[str]] = []
+        self.body_sizes: list[int] = []
+        self.health: dict[str, Any] = dict(OK)
+        self.health_status = 200
+        self.health_release = threading.Event()
+        self.health_release.set()
+        self.hangups = threading.Semaphore(0)  # released once for every caller that went away in the middle
+        self._server: _Server | None = None
+        self._port = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; stays the same when it is stopped and started again."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def plan(self, *answers: Answer) -> Answer:
+        """Queue answers; returns the first one."""
+        self.answers.extend(answers)
+        return answers[0]
+
+    def start(self) -> None:
+        """Listen, on the same port as before."""
+        self._server = _Server(self, self._port)
+        self._port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Vanish as a killed process does: nothing listens any more, and open connections are cut."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.shutdown()
+        server.server_close()
+        server.cut()
+
+    def wait_for_hangup(self) -> None:
+        """Return when a caller has gone away in the middle of an answer."""
+        if not self.hangups.acquire(timeout=WAIT_SECONDS):
+            raise AssertionError("the caller did not hang up")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, stub: StubBackend, port: int) -> None:
+        self.stub = stub
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def cut(self) -> None:
+        for connection in list(self._open):
+            _cut(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Connections that break are what this server is for."""
+
+
+class _Gone(Exception):
+    pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        stub = self.server.stub
+        stub.health_release.wait(WAIT_SECONDS)
+        self._json(stub.health_status, stub.health)
+
+    def do_POST(self) -> None:
+        stub = self.server.stub
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        stub.body_sizes.append(int(self.headers["Content-Length"]))
+        stub.dialogs.append(body["dialog"])
+        answer = stub.answers.popleft() if stub.answers else Answer()
+        try:
+            self._answer(answer)
+        except (_Gone, OSError):
+            stub.hangups.release()
+            self.close_connection = True
+
+    def _answer(self, answer: Answer) -> None:
+        if answer.hold_after == 0:
+            self._hold(answer)
+        if answer.status != 200:
+            error = {"type": "stub", "message": answer.message, "request_id": "req-1"}
+            self._json(answer.status, {"error": error}, answer.headers)
+        elif answer.as_json:
+            self._json(200, answer.reply())
+        else:
+            self._stream(answer)
+
+    def _stream(self, answer: Answer) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header(*(("Transfer-Encoding", "chunked") if answer.chunked else ("Connection", "close")))
+        self.end_headers()
+        if answer.raw is not None:
+            self._send(answer, answer.raw)
+            self._end(answer)
+            return
+        self._send(answer, b": ping\n\n")
+        for number, token in enumerate(answer.tokens, 1):
+            self._event(answer, "token", {"text": token})
+            if answer.dies_after == number:
+                _cut(self.connection)
+                self.close_connection = True
+                return
+            if answer.hold_after == number:
+                self._hold(answer)
+        if answer.last_event == "done":
+            self._event(answer, "done", answer.reply())
+        elif answer.last_event == "error":
+            error = {"type": "deadline", "message": answer.message, "request_id": "req-1"}
+            self._event(answer, "error", {"error": error})
+        self._end(answer)
+
+    def _hold(self, answer: Answer) -> None:
+        """Wait for `release`, and notice meanwhile when the caller goes away."""
+        for _ in range(WAIT_SECONDS * 100):
+            if answer.release.wait(0.01):
+                return
+            if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+                raise _Gone
+        raise _Gone
+
+    def _event(self, answer: Answer, name: str, data: dict[str, Any]) -> None:
+        self._send(answer, f"event: {name}\r\ndata: {json.dumps(data)}\r\n\r\n".encode())
+
+    def _send(self, answer: Answer, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if answer.chunked else data)
+        self.wfile.flush()
+
+    def _end(self, answer: Answer) -> None:
+        if answer.chunked:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.close_connection = True
+
+    def _json(self, status: int, value: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        for name, text in (headers or {}).items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _cut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

@@ -1,0 +1,60 @@
+"""The shared question about the backend's health."""
+
+import threading
+
+import pytest
+
+from frontend.backend import Backend, Health
+from frontend.health import HealthWatch
+from tests.frontend.conftest import MakeSettings
+
+
+class CountingBackend(Backend):
+    """Answers when told to, and counts."""
+
+    def __init__(self, make_settings: MakeSettings) -> None:
+        super().__init__(make_settings())
+        self.asked = 0
+        self.release = threading.Event()
+
+    def health(self) -> Health:
+        self.asked += 1
+        self.release.wait(30)
+        return Health(status="ok", ready_replicas=self.asked)
+
+
+@pytest.fixture
+def backend(make_settings: MakeSettings) -> CountingBackend:
+    return CountingBackend(make_settings)
+
+
+async def test_an_answer_is_used_again_while_it_is_fresh(backend: CountingBackend, make_settings: MakeSettings) -> None:
+    backend.release.set()
+    watch = HealthWatch(backend, make_settings(health_cache_seconds=3600))
+    answers = [await watch.current(30) for _ in range(3)]
+    assert [answer.ready_replicas for answer in answers if answer] == [1, 1, 1]
+
+
+async def test_a_slow_backend_is_not_waited_for_and_asked_once(
+    backend: CountingBackend, make_settings: MakeSettings
+) -> None:
+    watch = HealthWatch(backend, make_settings(health_cache_seconds=0.001))
+    assert [await watch.current(0) for _ in range(3)] == [None, None, None]
+    assert [await watch.current(0.05) for _ in range(3)] == [None, None, None]
+    assert backend.asked == 1
+    backend.release.set()
+    answer = await watch.current(30)
+    assert answer is not None and answer.status == "ok"
+    await watch.close()
+
+
+async def test_the_last_answer_is_told_while_a_new_one_is_awaited(
+    backend: CountingBackend, make_settings: MakeSettings
+) -> None:
+    watch = HealthWatch(backend, make_settings(health_cache_seconds=0.001))
+    backend.release.set()
+    first = await watch.current(30)
+    backend.release.clear()
+    assert await watch.current(0.05) == first
+    backend.release.set()
+    await watch.close()

@@ -1,0 +1,32 @@
+"""Which requests count as the site's own."""
+
+import pytest
+
+from frontend.security import CONTENT_SECURITY_POLICY, is_same_site
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        # What the browser says about the request wins over a matching Origin.
+        ({"sec-fetch-site": "cross-site", "origin": "http://chat.test", "host": "chat.test"}, False),
+        ({"origin": "http://chat.test:8080", "host": "chat.test:8080"}, True),
+        ({"origin": "https://chat.test", "host": "chat.test"}, True),
+        ({"origin": "http://chat.test:9", "host": "chat.test"}, False),
+        ({"origin": "http://evil.test", "host": "chat.test"}, False),
+        ({"origin": "null", "host": "chat.test"}, False),
+        ({"host": "chat.test"}, True),
+    ],
+)
+def test_same_site(headers: dict[str, str], allowed: bool) -> None:
+    assert is_same_site(headers) is allowed
+
+
+def test_policy_allows_nothing_inline_and_nothing_foreign() -> None:
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in CONTENT_SECURITY_POLICY

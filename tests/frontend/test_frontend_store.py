@@ -1,0 +1,250 @@
+"""The store's laws: nothing said is lost, one reply at a time, no claim forever. On SQLite and on PostgreSQL."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from frontend.database import open_engine
+from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
+from frontend.store import ChatStore, Claim, Snapshot
+from tests.frontend.conftest import FakeClock, MakeSettings
+
+MakeStore = Callable[..., ChatStore]
+HARD_TEXT = "<script>alert(1)</script> שלום 🙂 \N{RIGHT-TO-LEFT OVERRIDE} ' \" \\ %s :x"
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> ChatStore:
+    return make_store(claim_seconds=30, max_turns_sent=5, max_exchanges_kept=4, max_conversations=3)
+
+
+def read(store: ChatStore, session: str = "s") -> Snapshot:
+    snapshot = store.read(session)
+    assert snapshot is not None
+    return snapshot
+
+
+def say(store: ChatStore, message: str, reply: str | None = None, session: str = "s") -> Claim:
+    """Send a message; with `reply` it is answered, without it fails."""
+    snapshot = store.read(session)
+    claim = store.begin(session, snapshot.id if snapshot else "", message)
+    if reply is None:
+        store.fail(claim, "busy", "Full.")
+    else:
+        store.finish(claim, reply, {"request_id": "r"})
+    return claim
+
+
+def test_nothing_said_is_no_conversation(store: ChatStore) -> None:
+    assert store.read("s") is None
+
+
+def test_a_message_is_stored_before_its_reply(store: ChatStore) -> None:
+    store.begin("s", "", HARD_TEXT)
+    (exchange,) = read(store).exchanges
+    assert (exchange.message, exchange.reply) == (HARD_TEXT, None)
+    assert read(store).writing
+
+
+def test_a_complete_reply_is_stored_with_its_origin(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "question")
+    clock.advance(2)
+    store.finish(claim, HARD_TEXT, {"replica_id": "r1", "left_off": 0})
+    snapshot = read(store)
+    assert not snapshot.writing
+    assert snapshot.exchanges[0].reply == HARD_TEXT
+    assert snapshot.exchanges[0].origin == {"replica_id": "r1", "left_off": 0}
+    assert snapshot.exchanges[0].replied_at == clock.now
+
+
+def test_another_process_reads_the_same(store: ChatStore, make_store: MakeStore) -> None:
+    say(store, "question", "answer")
+    assert [e.reply for e in read(make_store()).exchanges] == ["answer"]
+
+
+def test_nul_reaches_no_database(store: ChatStore) -> None:
+    """PostgreSQL refuses NUL in text, with an error that would have lost the message."""
+    say(store, "a\0b", "c\0d")
+    assert [(e.message, e.reply) for e in read(store).exchanges] == [("a\ufffdb", "c\ufffdd")]
+
+
+def test_sessions_do_not_see_each_other(store: ChatStore) -> None:
+    say(store, "mine", "yours?")
+    say(store, "other", "reply", session="t")
+    assert [e.message for e in read(store).exchanges] == ["mine"]
+    with pytest.raises(ConversationGone):
+        store.begin("t", read(store).id, "into a foreign conversation")
+    with pytest.raises(ConversationGone):
+        store.retry("t", read(store).id, 1)
+
+
+def test_the_whole_dialogue_is_sent(store: ChatStore) -> None:
+    say(store, "q1", "a1")
+    say(store, "q2", "a2")
+    claim = store.begin("s", read(store).id, "q3")
+    assert (claim.dialog, claim.left_off) == (("q1", "a1", "q2", "a2", "q3"), 0)
+
+
+def test_older_turns_beyond_the_limit_are_left_off_and_counted(store: ChatStore) -> None:
+    for number in range(1, 4):
+        say(store, f"q{number}", f"a{number}")
+    claim = store.begin("s", read(store).id, "q4")
+    assert (claim.dialog, claim.left_off) == (("q2", "a2", "q3", "a3", "q4"), 2)
+
+
+def test_turns_alternate_though_some_were_never_answered(store: ChatStore) -> None:
+    say(store, "q1", "a1")
+    say(store, "unanswered")
+    say(store, "blank", "  ")
+    claim = store.begin("s", read(store).id, "q2")
+    assert claim.dialog == ("q1", "a1", "q2")
+    assert [e.message for e in read(store).exchanges] == ["q1", "unanswered", "blank", "q2"]
+
+
+def test_the_oldest_exchanges_make_room(store: ChatStore) -> None:
+    for number in range(1, 7):
+        say(store, f"q{number}", "a")
+    snapshot = read(store)
+    assert [e.message for e in snapshot.exchanges] == ["q3", "q4", "q5", "q6"]
+    assert snapshot.removed == 2
+
+
+def test_one_reply_at_a_time(store: ChatStore, make_store: MakeStore) -> None:
+    claim = store.begin("s", "", "first")
+    other_process = make_store()
+    for conversation in ("", claim.conversation_id):
+        with pytest.raises(ReplyInProgress):
+            other_process.begin("s", conversation, "second")
+    with pytest.raises(ReplyInProgress):
+        other_process.retry("s", claim.conversation_id, 1)
+    assert [e.message for e in read(store).exchanges] == ["first"]
+    store.finish(claim, "answer", {})
+    other_process.begin("s", claim.conversation_id, "second")
+
+
+@pytest.mark.parametrize("first_words", [True, False])
+def test_of_many_at_once_exactly_one_goes_on(store: ChatStore, make_store: MakeStore, first_words: bool) -> None:
+    conversation = "" if first_words else say(store, "hello", "hi").conversation_id
+    stores = [make_store() for _ in range(6)]
+    together = threading.Barrier(len(stores))
+    outcomes: list[object] = []
+
+    def send(number: int) -> None:
+        together.wait()
+        try:
+            outcomes.append(stores[number].begin("s", conversation, f"message {number}"))
+        except ReplyInProgress as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(len(stores))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Claim"] + ["ReplyInProgress"] * 5
+    assert len([e for e in read(store).exchanges if e.reply is None]) == 1
+
+
+def test_a_crash_locks_nothing_forever(store: ChatStore, clock: FakeClock) -> None:
+    crashed = store.begin("s", "", "first")
+    clock.advance(29)
+    with pytest.raises(ReplyInProgress):
+        store.begin("s", crashed.conversation_id, "second")
+    clock.advance(1)
+    assert not read(store).writing
+    store.begin("s", crashed.conversation_id, "second")
+    for late in (
+        lambda: store.finish(crashed, "too late", {}),
+        lambda: store.fail(crashed, "busy", "too late"),
+        lambda: store.renew(crashed),
+    ):
+        with pytest.raises(ClaimLost):
+            late()
+    assert [(e.message, e.reply) for e in read(store).exchanges] == [("first", None), ("second", None)]
+
+
+def test_a_renewed_claim_lasts(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "first")
+    clock.advance(29)
+    store.renew(claim)
+    clock.advance(29)
+    with pytest.raises(ReplyInProgress):
+        store.begin("s", claim.conversation_id, "second")
+    store.finish(claim, "answer", {})
+
+
+def test_a_failure_is_kept_and_the_message_can_be_retried(store: ChatStore) -> None:
+    failed = say(store, "question")
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.failure_type, exchange.failure_message) == (None, "busy", "Full.")
+    claim = store.retry("s", failed.conversation_id, failed.position)
+    assert claim.dialog == ("question",)
+    store.finish(claim, "answer", {})
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.failure_type, exchange.failure_message) == ("answer", None, None)
+
+
+def test_only_the_last_unanswered_message_is_retried_and_a_refusal_claims_nothing(store: ChatStore) -> None:
+    old = say(store, "old")
+    answered = say(store, "answered", "yes")
+    for position in (old.position, answered.position, 99):
+        with pytest.raises(NothingToRetry):
+            store.retry("s", old.conversation_id, position)
+    assert not read(store).writing
+    for conversation in ("", "other"):
+        with pytest.raises((ConversationGone, NothingToRetry)):
+            store.retry("s", conversation, old.position)
+
+
+def test_clearing_deletes_and_ends_the_claim(store: ChatStore) -> None:
+    say(store, "other", "kept", session="t")
+    claim = store.begin("s", "", "question")
+    store.clear("s")
+    assert store.read("s") is None
+    with pytest.raises(ClaimLost):
+        store.finish(claim, "answer", {})
+    with pytest.raises(ConversationGone):
+        store.begin("s", claim.conversation_id, "into the cleared one")
+    assert store.begin("s", "", "afresh").position == 1
+    assert len(read(store, "t").exchanges) == 1
+
+
+def test_the_longest_unused_conversation_makes_room(store: ChatStore, clock: FakeClock) -> None:
+    for session in ("a", "b", "c"):
+        say(store, "hello", "hi", session=session)
+        clock.advance(1)
+    say(store, "again", "hi", session="a")
+    clock.advance(1)
+    say(store, "hello", "hi", session="d")
+    assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]
+
+
+def test_a_conversation_whose_reply_is_being_written_is_not_removed(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("a", "", "hello")
+    for session in ("b", "c", "d"):
+        clock.advance(1)
+        say(store, "hello", "hi", session=session)
+    store.finish(claim, "answer", {})
+    assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]
+
+
+def test_unused_conversations_expire(store: ChatStore, clock: FakeClock) -> None:
+    say(store, "old", "reply", session="old")
+    clock.advance(15 * 86_400)
+    say(store, "new", "reply", session="new")
+    clock.advance(15 * 86_400 + 1)
+    assert store.delete_expired() == 1
+    assert store.read("old") is None
+    assert store.read("new") is not None
+
+
+def test_a_database_that_is_away(make_settings: MakeSettings, tmp_path: object) -> None:
+    settings = make_settings(database_url=f"sqlite:///{tmp_path}/not-migrated.sqlite3")
+    engine = open_engine(settings)
+    store = ChatStore(engine, settings)
+    with pytest.raises(StoreUnavailable):
+        store.begin("s", "", "hello")
+    with pytest.raises(StoreUnavailable):
+        store.read("s")
+    engine.dispose()
