@@ -29,7 +29,7 @@ def build(args: AppArgs) -> Application:
 
     Raises ModelError where neither the model nor its fallback can be had, ConfigError where the configuration is wrong.
     """
-    ConfigFile(ROOT / args.chat_config)  # a mistake there is reported now, once, and not by every replica
+    _config_file(args)  # a mistake there is reported now, once, and not by every replica
     checkpoint = choose(args)
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
     model = _deployment(
@@ -39,6 +39,10 @@ def build(args: AppArgs) -> Application:
     )
     ingress = _deployment(Ingress, graceful_shutdown_timeout_s=args.request_timeout_s + 10)
     return ingress.bind(model.bind(checkpoint, args), checkpoint, args)
+
+
+def _config_file(args: AppArgs) -> ConfigFile:
+    return ConfigFile(ROOT / args.chat_config, args.max_reply_tokens)
 
 
 def _deployment(cls: type, **options: Any) -> Deployment:
@@ -52,7 +56,7 @@ class Ingress:
 
     def __init__(self, model: DeploymentHandle[Any], checkpoint: Checkpoint, args: AppArgs) -> None:
         self._replicas = ModelReplicas(model)
-        self._config_file = ConfigFile(ROOT / args.chat_config)
+        self._config_file = _config_file(args)
         self._chat = Chat(args, checkpoint, load_tokenizer(checkpoint), self._config_file, self._replicas)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -111,11 +111,12 @@ class ConfigFile:
     when a mounted ConfigMap changes, and parses only when the file has changed.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError: a start needs a good configuration."""
+    def __init__(self, path: Path, max_reply_tokens: int) -> None:
+        """Raises ConfigError: a start needs a good configuration. `max_reply_tokens`: what the engine's slots hold."""
         self._path = path
+        self._max_reply_tokens = max_reply_tokens
         self._seen = self._fingerprint()
-        self.current = load(path)
+        self.current = self._load()
         self.error: str | None = None
 
     def refresh(self) -> VersionedConfig:
@@ -124,11 +125,20 @@ class ConfigFile:
         if fingerprint != self._seen:
             self._seen = fingerprint
             try:
-                self.current = load(self._path)
+                self.current = self._load()
                 self.error = None
             except ConfigError as error:
                 self.error = str(error)
         return self.current
+
+    def _load(self) -> VersionedConfig:
+        loaded = load(self._path)
+        if (asked := loaded.config.generation.max_length) > self._max_reply_tokens:
+            raise ConfigError(
+                f"{self._path}: generation.max_length: {asked} is more than `max_reply_tokens` of serve_config.yaml, "
+                f"{self._max_reply_tokens}; lower the one or raise the other"
+            )
+        return loaded
 
     def _fingerprint(self) -> tuple[int, int, int] | None:
         try:

@@ -1,6 +1,7 @@
 """Pure: instruction, dialogue, passages, token budget -> what the model reads, and what was left out of it."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -115,5 +116,6 @@ class _Fitting:
 
 def _plain(text: str) -> str:
     """One line, without NUL and without the prompt's own marks."""
-    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[2] or mark[0]).lower(), text.replace("\0", " "))
+    folded = unicodedata.normalize("NFKC", text.replace("\0", " "))  # as T5's tokenizers do: they would read a wide EOS
+    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[2] or mark[0]).lower(), folded)
     return " ".join(unmarked.split())

@@ -28,7 +28,7 @@ class AppArgs(BaseModel):
     threads: Annotated[
         int | None, Field(ge=1, description="CPU threads of one model replica; null: the CPUs that Ray gives it")
     ] = None
-    max_prompt_tokens: Annotated[int, Field(ge=32, le=4096, description="the model's window; GODEL's is 512")] = 512
+    max_prompt_tokens: Annotated[int, Field(ge=32, le=2048, description="the model's window; GODEL's is 512")] = 512
     max_reply_tokens: Annotated[int, Field(ge=2, le=4096, description="upper limit of max_length")] = 256
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")

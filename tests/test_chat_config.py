@@ -230,7 +230,7 @@ def test_any_change_of_content_changes_the_version(path: Path) -> None:
 
 
 def test_a_good_edit_is_taken(path: Path) -> None:
-    file = ConfigFile(path)
+    file = ConfigFile(path, 256)
     before = file.refresh()
     edit(path, yaml.safe_dump(GOOD | {"instruction": "Be brief."}))
     after = file.refresh()
@@ -243,7 +243,7 @@ def test_a_good_edit_is_taken(path: Path) -> None:
     "bad", ["", "- a list", "instruction: A", "[" * 5000, "instruction: 2024-13-45", 'instruction: "\\ud83d"']
 )
 def test_a_bad_edit_changes_nothing_and_its_error_stays_until_a_good_one(path: Path, bad: str) -> None:
-    file = ConfigFile(path)
+    file = ConfigFile(path, 256)
     before = file.current
     edit(path, bad)
     for _ in range(2):
@@ -257,11 +257,11 @@ def test_a_bad_edit_changes_nothing_and_its_error_stays_until_a_good_one(path: P
 def test_a_start_needs_a_good_configuration(path: Path) -> None:
     path.write_text("")
     with pytest.raises(ConfigError):
-        ConfigFile(path)
+        ConfigFile(path, 256)
 
 
 def test_a_removed_file_changes_nothing_until_it_is_back(path: Path) -> None:
-    file = ConfigFile(path)
+    file = ConfigFile(path, 256)
     before = file.current
     path.unlink()
     assert file.refresh() is before
@@ -279,7 +279,7 @@ def test_kubernetes_swap_of_the_data_link_is_noticed(tmp_path: Path) -> None:
         os.utime(file_, ns=(1, 1))  # same size and same time: only the inode tells
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "chatbot.yaml").symlink_to("..data/chatbot.yaml")
-    file = ConfigFile(tmp_path / "chatbot.yaml")
+    file = ConfigFile(tmp_path / "chatbot.yaml", 256)
     assert file.refresh().config.knowledge == "Old."
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")
@@ -287,7 +287,7 @@ def test_kubernetes_swap_of_the_data_link_is_noticed(tmp_path: Path) -> None:
 
 
 def test_an_unchanged_file_is_not_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = ConfigFile(path)
+    file = ConfigFile(path, 256)
     reads: list[Path] = []
 
     def counted(path: Path) -> VersionedConfig:
@@ -302,3 +302,9 @@ def test_an_unchanged_file_is_not_read_again(path: Path, monkeypatch: pytest.Mon
     for _ in range(3):
         file.refresh()
     assert reads == [path], "a bad file is read once too"
+
+
+def test_a_length_that_no_slot_holds_is_refused_with_both_settings_named(path: Path) -> None:
+    written(path, GOOD | {"generation": {"max_length": 257}})
+    with pytest.raises(ConfigError, match="max_length: 257 .*max_reply_tokens"):
+        ConfigFile(path, 256)

@@ -33,7 +33,8 @@ def test_passages_are_whole_sentences_up_to_the_limit() -> None:
     ],
 )
 def test_an_abbreviation_or_number_does_not_end_a_sentence(sentence: str) -> None:
-    assert split_passages(f"{sentence} And so on.", len(sentence.split())) == [sentence, "And so on."]
+    """Were it cut, its first piece would be packed with the sentence before."""
+    assert split_passages(f"Go on. {sentence}", len(sentence.split())) == ["Go on.", sentence]
 
 
 def test_a_passage_does_not_cross_a_paragraph() -> None:

@@ -29,7 +29,7 @@ class Application:
         self.replicas = FakeReplicas(script)
         checkpoint = Checkpoint(name="mini", requested="godel", folder=ROOT, fallback_reason=fallback_reason)
         args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000)
-        chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config), self.replicas)
+        chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config, args.max_reply_tokens), self.replicas)
         self.client = TestClient(create_api(chat), raise_server_exceptions=False)
 
     def post(self, **body: Any) -> Any:

@@ -39,6 +39,17 @@ def _by_position(model: T5, length: int) -> torch.Tensor:
     return model._decoder_bias[:, (position[:, None] - position).clamp(min=0)]
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_equal_transformers_in_size_too(tied: bool) -> None:
+    """Their scale decides nothing when greedy, and everything when sampling."""
+    reference: Any = random_t5(tied=tied)
+    (prompt,) = random_prompts([20])
+    expected = reference(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[0, 7, 9]])).logits[0]
+    model = T5(from_transformers(reference), slots=1, max_prompt=32, max_reply=8)
+    model.fill(0, model.encode([prompt])[0], prefix=[])
+    torch.testing.assert_close(torch.cat(steps(model, [[0], [7], [9]])), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_packed_prompts_do_not_see_each_other(weights: Weights) -> None:
     model = T5(weights, slots=1, max_prompt=64, max_reply=8)
     prompts = random_prompts([1, 40, 7, 64])
