@@ -94,7 +94,8 @@ async def test_a_stream_that_ends_early_counts_as_a_lost_replica() -> None:
 
 
 async def test_a_request_that_kills_every_replica_is_given_up() -> None:
-    handle = FakeHandle(*[[ActorDiedError()] for _ in range(10)])
+    deaths: list[list[Step]] = [[ActorDiedError()] for _ in range(10)]
+    handle = FakeHandle(*deaths)
     with pytest.raises(ReplyInterrupted):
         await written(handle)
     assert len(handle.requests) == 4
