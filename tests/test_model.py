@@ -1,0 +1,86 @@
+"""One model replica without Serve: chunks, deadline, leaving readers, status, health."""
+
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from serve_app import model as models
+from serve_app.checkpoint import choose
+from serve_app.engine.engine import EngineFailed
+from serve_app.messages import GenerateRequest, Sampling, TokenChunk
+from serve_app.model import GodelModel
+from serve_app.settings import AppArgs
+from tests.backend import eventually
+from tests.checkpoints import initial_t5, save_checkpoint, small_tokenizer
+from tests.fakes import ORIGIN
+
+# A freshly initialised T5 repeats itself and never ends by itself.
+LONG = Sampling(max_length=200, min_length=200, seed=1)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GodelModel]:
+    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
+    args = AppArgs(model=str(tmp_path), slots=2)
+    replica = GodelModel(choose(args), args)
+    yield replica
+    replica.__del__()
+
+
+def request(sampling: Sampling = LONG, **fields: Any) -> GenerateRequest:
+    return GenerateRequest("id", [5, 6, 1], sampling, **{"budget_s": 30} | fields)
+
+
+async def chunks_of(model: GodelModel, asked: GenerateRequest) -> list[TokenChunk]:
+    return [chunk async for chunk in model.generate(asked)]
+
+
+async def test_only_the_last_chunk_says_why_the_reply_ended(model: GodelModel) -> None:
+    chunks = await chunks_of(model, request())
+    assert [chunk.finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["length"]
+    assert sum(len(chunk.token_ids) for chunk in chunks) == 199
+    assert {chunk.origin for chunk in chunks} == {ORIGIN}
+
+
+async def test_the_first_token_travels_alone_and_later_ones_together(
+    model: GodelModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_JOIN_S", 3600.0)
+    first, rest = await chunks_of(model, request())
+    assert (len(first.token_ids), len(rest.token_ids)) == (1, 198)
+
+
+async def test_a_prefix_is_continued_and_not_repeated(model: GodelModel) -> None:
+    whole = [token for chunk in await chunks_of(model, request()) for token in chunk.token_ids]
+    rest = [token for chunk in await chunks_of(model, request(prefix=whole[:150])) for token in chunk.token_ids]
+    assert whole[:150] + rest == whole
+
+
+async def test_the_deadline_is_the_last_chunk(model: GodelModel) -> None:
+    chunks = await chunks_of(model, request(budget_s=0))
+    assert chunks[-1].finish_reason == "deadline"
+
+
+async def test_a_reader_who_leaves_frees_the_slot(model: GodelModel) -> None:
+    stream = cast("AsyncGenerator[TokenChunk]", model.generate(request()))
+    await anext(stream)
+    await stream.aclose()
+    eventually(lambda: model._engine.active == 0, 10, "a free slot")
+
+
+async def test_status_counts_slots_and_requests(model: GodelModel) -> None:
+    status = await model.status()
+    assert (status.origin, status.slots, status.active, status.waiting) == (ORIGIN, 2, 0, 0)
+
+
+async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.check_health()
+    monkeypatch.setattr(model._engine._model, "step", lambda tokens: torch.zeros(1) + "no")
+    with pytest.raises(EngineFailed):
+        await chunks_of(model, request())
+    with pytest.raises(EngineFailed):
+        model.check_health()
