@@ -79,7 +79,7 @@ async def test_status_counts_slots_and_requests(model: GodelModel) -> None:
 
 async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model.check_health()
-    monkeypatch.setattr(model._engine._model, "step", lambda tokens: torch.zeros(1) + "no")
+    monkeypatch.setattr(model._engine._model, "step", lambda tokens: torch.zeros(1))  # of the wrong shape
     with pytest.raises(EngineFailed):
         await chunks_of(model, request())
     with pytest.raises(EngineFailed):

@@ -1,0 +1,91 @@
+# One verb per task; `make` lists them. Works with GNU make 3.81 (macOS) and newer.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP_VERSION := 26.3# knows dependency groups
+SLOW_TESTS := tests/serve tests/browser tests/chaos tests/manifests
+
+# The first of these that Ray and torch have packages for, and that can make virtual environments.
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+FIND_PYTHON := for python in $(PYTHONS); do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || continue; \
+	fitting=$$python; \
+	$$python -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	found=$$python; break; \
+	done; \
+	if [ -z "$$fitting" ]; then \
+	echo 'Python 3.11, 3.12, 3.13 or 3.14 is needed. Debian, Ubuntu: apt-get install python3 python3-venv. macOS: brew install python@3.13. Then run make again.'; exit 1; \
+	elif [ -z "$$found" ]; then \
+	echo "$$fitting cannot make virtual environments. Debian, Ubuntu: apt-get install python3-venv. Then run make again."; exit 1; \
+	fi
+
+INSTALL_FAILED := { \
+	echo 'The packages could not be installed; pip says why above. Is this machine online, and can pip reach a package'; \
+	echo 'index (PIP_INDEX_URL names a mirror, PIP_PROXY a proxy)? Then run make again: it goes on where it stopped.'; \
+	exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint types format mini lock clean chromium
+
+help: ## list these tasks
+	@echo 'make TASK, where TASK is one of:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl-C stops both
+	@$(BIN)/python -m tools.run
+
+test: $(VENV)/.dev chromium ## all tests: units, real Ray, real Chromium, failures, manifests
+	@$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev ## the unit tests only, in under a minute
+	@$(BIN)/python -m pytest $(SLOW_TESTS:%=--ignore=%)
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	@$(BIN)/python -m mypy serve_app frontend tools tests
+
+format: $(VENV)/.dev ## let ruff put the code into shape
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+mini: $(VENV)/.run ## train models/mini again
+	@$(BIN)/python -m tools.train_mini
+
+lock: ## write constraints.txt anew, from a fresh environment
+	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev || $(INSTALL_FAILED); \
+	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
+	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
+	} > constraints.txt
+
+clean: ## remove .venv, logs and caches; conversations in data/ stay
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
+# first, long installation tells how far it is.
+$(VENV)/.run $(VENV)/.dev: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
+	@echo 'Installing packages (the first time this takes minutes, and up to 6 GB of disk).'
+	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
+	@touch $@
+
+$(VENV)/.pip: $(BIN)/python
+	@$(PIP) --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip  # an interrupted `python -m venv` leaves none
+	@$(PIP) install --quiet pip==$(PIP_VERSION) || $(INSTALL_FAILED)
+	@touch $@
+
+# Also made again where its Python is gone, after an upgrade of the system.
+$(BIN)/python:
+	@$(FIND_PYTHON); $$found -m venv --clear $(VENV)
+
+# The browser tests drive the system's Chromium.
+chromium:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; then exit 0; fi; \
+	echo 'The browser tests need Chromium, as `chromium` on the PATH. Debian: sudo apt-get install chromium.'; exit 1
