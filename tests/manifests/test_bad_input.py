@@ -1,0 +1,179 @@
+"""A mistake in a file is told with that file and the field, by the command that people run."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.backend import ROOT
+from tools.manifests.__main__ import check_all, problems, stale, write_generated
+from tools.manifests.render import Rendering, render
+from tools.manifests.serve_config import PatchError
+
+Overlay = Callable[[str], Rendering]
+PRODUCTION = "kuberay/overlays/production"
+
+MISTAKES = [
+    (  # a wrong value in an overlay's patch, of either kind
+        f"{PRODUCTION}/frontend.patch.yaml",
+        '"true"',
+        '"yes please"',
+        f"{PRODUCTION}/frontend.patch.yaml: spec.template.spec.containers.frontend.env.FRONTEND_SECURE_COOKIE.value: ",
+    ),
+    (
+        f"{PRODUCTION}/frontend.patch.yaml",
+        "replicas: 3",
+        "replicas: three",
+        f"{PRODUCTION}/frontend.patch.yaml: spec.replicas: 'three' is not",
+    ),
+    (
+        f"{PRODUCTION}/rayservice.patch.yaml",
+        "value: 6",
+        "value: 1",
+        f"{PRODUCTION}/serve-config.patch.yaml: "
+        "spec.serveConfigV2.applications.godel.deployments.GodelModel.autoscaling_config.max_replicas: up to 6",
+    ),
+    (
+        "kuberay/overlays/local/rayservice.patch.yaml",
+        "maxReplicas\n  value: 2",
+        "maxReplicas\n  value: 0",
+        "kuberay/base/rayservice.yaml: spec.rayClusterConfig.workerGroupSpecs.model.minReplicas: 1 is more than",
+    ),
+    (
+        "kuberay/overlays/upgrade/rayservice.patch.yaml",
+        "stepSizePercent: 10",
+        "stepSizePercent: 30",
+        "kuberay/overlays/upgrade/rayservice.patch.yaml: "
+        "spec.upgradeStrategy.clusterUpgradeOptions.stepSizePercent: 30 is more than maxSurgePercent, 25",
+    ),
+    (
+        f"{PRODUCTION}/serve-config.patch.yaml",
+        "min_replicas: 2",
+        "min_replicas: -2",
+        f"{PRODUCTION}/serve-config.patch.yaml: "
+        "spec.serveConfigV2.applications.godel.deployments.GodelModel.autoscaling_config.min_replicas: ",
+    ),
+    (
+        "kuberay/base/frontend-service.yaml",
+        "app.kubernetes.io/name: frontend\n  ports",
+        "app.kubernetes.io/name: front\n  ports",
+        "kuberay/base/frontend-service.yaml: spec.selector: no pod has the labels",
+    ),
+    (  # a wrong value in the one serve config
+        "serve_config.yaml",
+        "slots: 16",
+        "slots: 0",
+        "serve_config.yaml: spec.serveConfigV2.applications.godel.args.slots: Input should be greater than",
+    ),
+    (  # a missing secret
+        f"{PRODUCTION}/required-secrets.yaml",
+        "redis:\n  password",
+        "radis:\n  password",
+        f"{PRODUCTION}/rayservice.patch.yaml: spec.rayClusterConfig.gcsFaultToleranceOptions.redisPassword."
+        "valueFrom.secretKeyRef: no required-secrets.yaml lists key 'password' of Secret 'redis'",
+    ),
+    (
+        f"{PRODUCTION}/required-secrets.yaml",
+        "redis:\n  password",
+        "redis:\n  username: of nobody\n  password",
+        f"{PRODUCTION}/required-secrets.yaml: redis.username: nothing refers to it",
+    ),
+    (  # a ConfigMap key misspelt, in the file's name and within the file
+        "configs/kustomization.yaml",
+        "- chatbot.yaml",
+        "- chatbot.yml=chatbot.yaml",
+        "spec.serveConfigV2.applications.godel.args.chat_config: ConfigMap chatbot has no key 'chatbot.yaml'; "
+        "it has chatbot.yml",
+    ),
+    (
+        "configs/chatbot.yaml",
+        "\nknowledge:",
+        "\nknowlege:",
+        "configs/chatbot.yaml: knowlege: there is no such setting",
+    ),
+    (
+        "configs/chatbot.yaml",
+        "max_turns: 10",
+        "max_turns: ten",
+        "configs/chatbot.yaml: history.max_turns: ",
+    ),
+    (
+        "configs/chatbot.yaml",
+        "knowledge: |\n",
+        "knowledge: |\n" + "  Nobody reads this much.\n" * 50_000,
+        "configs/chatbot.yaml: data.chatbot.yaml: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "told"), MISTAKES)
+def test_a_mistake_is_told_with_file_and_field(
+    overlay: Overlay, tree: Path, file: str, old: str, new: str, told: str
+) -> None:
+    overlay("base")  # skipped without kubectl
+    text = (tree / file).read_text()
+    assert old in text
+    (tree / file).write_text(text.replace(old, new, 1))
+    write_generated(tree)
+    name = next((part for part in ("local", "upgrade") if part in file), "production")
+    sentences = problems(render(tree, tree / "kuberay/overlays" / name))
+    assert any(told in sentence for sentence in sentences), sentences
+
+
+def test_a_knowledge_that_is_too_long_names_the_limit(overlay: Overlay, tree: Path) -> None:
+    overlay("base")
+    chatbot = tree / "configs/chatbot.yaml"
+    chatbot.write_text(chatbot.read_text().replace("knowledge: |\n", "knowledge: |\n" + "  Too much.\n" * 100_000))
+    sentences = problems(render(tree, tree / "kuberay/base"))
+    told = [sentence for sentence in sentences if sentence.startswith("configs/chatbot.yaml: data.chatbot.yaml")]
+    assert re.search(r"[\d,]+ bytes; all values of a ConfigMap may have 1,048,576: shorten `knowledge`", told[0])
+
+
+def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
+    patch = tree / PRODUCTION / "serve-config.patch.yaml"
+    patch.write_text(patch.read_text().replace("name: GodelModel", "name: GodelModell"))
+    told = f"{PRODUCTION}/serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
+    with pytest.raises(PatchError, match=re.escape(told)):
+        write_generated(tree)
+
+
+def test_a_generated_file_edited_by_hand_is_stale(tree: Path) -> None:
+    generated = tree / "kuberay/base/serve-config.generated.yaml"
+    generated.write_text(generated.read_text().replace("0.0.0.0", "127.0.0.1"))
+    assert list(stale(tree)) == [
+        "kuberay/base/serve-config.generated.yaml: is not up to date with serve_config.yaml: run `make manifests`"
+    ]
+    assert write_generated(tree) == [generated]
+    assert list(stale(tree)) == []
+
+
+def test_an_edit_of_the_one_serve_config_reaches_every_overlay(overlay: Overlay, tree: Path) -> None:
+    overlay("base")
+    config = tree / "serve_config.yaml"
+    config.write_text(config.read_text().replace("request_timeout_s: 60", "request_timeout_s: 50"))
+    assert sum("run `make manifests`" in sentence for sentence in stale(tree)) == 4
+    write_generated(tree)
+    assert check_all(tree) == []
+
+
+def test_what_kustomize_cannot_read_is_told_with_the_overlay(overlay: Overlay, tree: Path) -> None:
+    overlay("base")
+    (tree / "kuberay/overlays/gpu/rayservice.patch.yaml").unlink()
+    told = [sentence for sentence in check_all(tree) if sentence.startswith("kuberay/overlays/gpu: ")]
+    assert "rayservice.patch.yaml" in told[0]
+
+
+def test_the_command_fails_and_says_what_without_kubectl() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.manifests"],
+        cwd=ROOT,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "kubectl, which is not on the PATH" in done.stdout

@@ -1,0 +1,414 @@
+"""Each check is worth having: break one thing in a sound overlay, and the check names that place."""
+
+import copy
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.backend import ROOT
+from tools.manifests import contents, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests.__main__ import problems
+from tools.manifests.objects import Object, Problem, item_key
+from tools.manifests.render import Rendering
+
+Overlay = Callable[[str], Rendering]
+CLUSTER = "spec.rayClusterConfig"
+HEAD = f"{CLUSTER}.headGroupSpec"
+WORKERS = f"{CLUSTER}.workerGroupSpecs.model"
+HEAD_POD = f"{HEAD}.template.spec"
+WORKER_POD = f"{WORKERS}.template.spec"
+HEAD_CONTAINER = f"{HEAD_POD}.containers.ray-head"
+WORKER_CONTAINER = f"{WORKER_POD}.containers.ray-worker"
+FRONTEND_POD = "spec.template.spec"
+FRONTEND_CONTAINER = f"{FRONTEND_POD}.containers.frontend"
+SERVE = "spec.serveConfigV2.applications.godel"
+GODEL_MODEL = f"{SERVE}.deployments.GodelModel"
+RAY_SERVICE, FRONTEND = "RayService/godel", "Deployment/frontend"
+REMOVE = object()
+
+
+def broken(rendering: Rendering, where: str, path: str, value: Any) -> Rendering:
+    """A copy with one value changed, added or (REMOVE) removed; items of lists are named as in a Problem's field."""
+    objects = copy.deepcopy(rendering.objects)
+    obj = next(each for each in objects if f"{each['kind']}/{each['metadata']['name']}" == where)
+    steps = path.split("/") if "/" in path else path.split(".")
+    if steps[:2] == ["spec", "serveConfigV2"] and len(steps) > 2:
+        config = yaml.safe_load(obj["spec"]["serveConfigV2"])
+        _put(config, steps[2:], value)
+        obj["spec"]["serveConfigV2"] = yaml.safe_dump(config)
+    else:
+        _put(obj, steps, value)
+    return Rendering(rendering.root, rendering.folder, objects)
+
+
+def _put(target: Any, steps: list[str], value: Any) -> None:
+    for step in steps[:-1]:
+        target = _item(target, step) if isinstance(target, list) else target.setdefault(step, {})
+    if isinstance(target, list):
+        found = _item(target, steps[-1])
+        target.remove(found)
+        if value is not REMOVE:
+            target.append(value)
+    elif value is REMOVE:
+        del target[steps[-1]]
+    else:
+        target[steps[-1]] = value
+
+
+def _item(items: list[Any], name: str) -> Any:
+    return next(item for index, item in enumerate(items) if item_key(item, index) == name)
+
+
+def found(check: ModuleType, rendering: Rendering) -> list[Problem]:
+    return list(check.check(rendering))
+
+
+def assert_caught(caught: list[Problem], where: str, field: str, words: str) -> None:
+    told = [(problem.where, ".".join(problem.field), problem.message) for problem in caught]
+    hits = [each for each in told if each[0] == where and each[1].startswith(field) and words in each[2]]
+    assert hits, f"nothing about {where} {field} with {words!r} in {told}"
+
+
+OPERATOR_RULES = [
+    ("metadata.name", "g" * 48, "metadata.name", "48 characters"),
+    ("metadata.name", "Godel_1", "metadata.name", "DNS-1035"),
+    (f"{HEAD}.headService", {"metadata": {"name": "mine"}}, f"{HEAD}.headService.metadata.name", "must not be set"),
+    ("spec.upgradeStrategy.type", "BlueGreen", "spec.upgradeStrategy.type", "is none of"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions", REMOVE, "spec.upgradeStrategy.clusterUpgradeOptions", "needs"),
+    (f"{CLUSTER}.enableInTreeAutoscaling", False, f"{CLUSTER}.enableInTreeAutoscaling", "needs the autoscaler"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions.gatewayClassName", "", "spec.upgradeStrategy", "class of Gateways"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions.stepSizePercent", 101, "spec.upgradeStrategy", "within 0 to 100"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions.stepSizePercent", 50, "spec.upgradeStrategy", "maxSurgePercent, 25"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions.maxSurgePercent", -1, "spec.upgradeStrategy", "within 0 to 100"),
+    ("spec.upgradeStrategy.clusterUpgradeOptions.intervalSeconds", 0, "spec.upgradeStrategy", "not above 0"),
+    ("spec.rayClusterDeletionDelaySeconds", -1, "spec.rayClusterDeletionDelaySeconds", "negative"),
+    (f"{HEAD_POD}.containers", [], f"{HEAD_POD}.containers", "at least one container"),
+    (f"{WORKER_POD}.containers", [], f"{WORKER_POD}.containers", "at least one container"),
+    (f"{WORKERS}.minReplicas", -1, f"{WORKERS}.minReplicas", "negative"),
+    (f"{WORKERS}.minReplicas", 9, f"{WORKERS}.minReplicas", "more than maxReplicas, 6"),
+    ("metadata.annotations", {"ray.io/ft-enabled": "true"}, "metadata.annotations.ray.io/ft-enabled", "together"),
+    (
+        f"{HEAD_CONTAINER}.env.POD_NAME",
+        {"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"},
+        f"{HEAD_CONTAINER}.env.RAY_REDIS_ADDRESS",
+        "redisAddress",
+    ),
+    (
+        f"{HEAD_CONTAINER}.env.POD_NAME",
+        {"name": "REDIS_PASSWORD", "value": "x"},
+        f"{HEAD_CONTAINER}.env.REDIS_PASSWORD",
+        "redisPassword",
+    ),
+    (f"{HEAD}.rayStartParams.redis-password", "x", f"{HEAD}.rayStartParams.redis-password", "redisPassword"),
+    (f"{HEAD}.rayStartParams.redis-username", "x", f"{HEAD}.rayStartParams.redis-username", "redisUsername"),
+    (f"{HEAD}.resources", {"CPU": "1"}, f"{HEAD}.resources", "also in rayStartParams"),
+    (f"{WORKERS}.rayStartParams.labels", "a=b", f"{WORKERS}.rayStartParams.labels", "group's own"),
+    (f"{WORKER_POD}.restartPolicy", "Always", f"{WORKER_POD}.restartPolicy", "wants Never"),
+    (f"{HEAD_POD}.restartPolicy", "OnFailure", f"{HEAD_POD}.restartPolicy", "wants Never"),
+    (f"{WORKERS}.suspend", True, f"{WORKERS}.suspend", "refused"),
+    (f"{CLUSTER}.rayVersion", "2.51.1", f"{CLUSTER}.rayVersion", "2.52 or newer"),
+    (f"{CLUSTER}.rayVersion", "nightly", f"{CLUSTER}.rayVersion", "no version"),
+    (f"{CLUSTER}.authOptions.enableK8sTokenAuth", True, f"{CLUSTER}.authOptions.enableK8sTokenAuth", "refused"),
+    (f"{CLUSTER}.networkPolicy", {"mode": "DenyAll"}, f"{CLUSTER}.networkPolicy", "feature gate"),
+    (f"{CLUSTER}.tlsOptions", {"enabled": True}, f"{CLUSTER}.tlsOptions", "feature gate"),
+    (f"{CLUSTER}.gcsFaultToleranceOptions.backend", "rocksdb", f"{CLUSTER}.gcsFaultToleranceOptions", "feature gate"),
+    (
+        f"{HEAD_CONTAINER}.env.POD_NAME",
+        {"name": "RAY_enable_autoscaler_v2", "value": "1"},
+        f"{HEAD_CONTAINER}.env.RAY_enable_autoscaler_v2",
+        "autoscalerOptions.version",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "field", "words"), OPERATOR_RULES)
+def test_the_operators_rules(overlay: Overlay, path: str, value: Any, field: str, words: str) -> None:
+    rendering = broken(overlay("upgrade"), RAY_SERVICE, path, value)
+    name = value if path == "metadata.name" else "godel"
+    assert_caught(found(operator_rules, rendering), f"RayService/{name}", field, words)
+
+
+def test_an_idle_timeout_of_a_group_needs_the_second_autoscaler(overlay: Overlay) -> None:
+    rendering = broken(overlay("base"), RAY_SERVICE, f"{WORKERS}.idleTimeoutSeconds", 60)
+    assert found(operator_rules, rendering) == []
+    rendering = broken(rendering, RAY_SERVICE, f"{CLUSTER}.autoscalerOptions.version", "v1")
+    assert_caught(found(operator_rules, rendering), RAY_SERVICE, f"{WORKERS}.idleTimeoutSeconds", "v2")
+
+
+SCHEMAS = [
+    (FRONTEND, "spec.replicas", "two", "spec.replicas", "'two'"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.image", 7, f"{FRONTEND_CONTAINER}.image", "7 is not"),
+    (FRONTEND, f"{FRONTEND_POD}.terminationGracePeriod", 90, FRONTEND_POD, "terminationGracePeriod"),
+    ("Service/frontend", "spec.type", "Nodeport", "spec.type", "Nodeport"),
+    ("NetworkPolicy/ray", "spec.policyTypes", "Ingress", "spec.policyTypes", "Ingress"),
+    ("PodDisruptionBudget/worker", "spec.minAvaliable", 1, "spec", "minAvaliable"),
+    ("PodDisruptionBudget/worker", "apiVersion", "policy/v2", "apiVersion", "knows no policy/v2"),
+]
+RAY_SCHEMAS = [
+    (f"{CLUSTER}.rayversion", "2.60.0", CLUSTER, "rayversion"),
+    (f"{WORKERS}.replicas", "two", f"{WORKERS}.replicas", "'two'"),
+    (f"{CLUSTER}.autoscalerOptions.version", "v3", f"{CLUSTER}.autoscalerOptions.version", "v3"),
+    (f"{CLUSTER}.authOptions.mode", "password", f"{CLUSTER}.authOptions.mode", "password"),
+    (f"{HEAD}.template", REMOVE, HEAD, "template"),
+    (f"{WORKER_CONTAINER}.readinesProbe", {}, WORKER_CONTAINER, "readinesProbe"),
+    (f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB", f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SCHEMAS)
+def test_kubernetes_schemas(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(schemas, broken(overlay("production"), where, path, value)), where, field, words)
+
+
+@pytest.mark.parametrize(("path", "value", "field", "words"), RAY_SCHEMAS)
+def test_the_crds_schema(overlay: Overlay, path: str, value: Any, field: str, words: str) -> None:
+    if schemas.crd_file(ROOT) is None:
+        pytest.skip("KubeRay's CRDs are not here; run `make crds`")
+    assert_caught(found(schemas, broken(overlay("production"), RAY_SERVICE, path, value)), RAY_SERVICE, field, words)
+
+
+def test_absent_values_get_the_crds_defaults(overlay: Overlay) -> None:
+    """minReplicas and maxReplicas are required but defaulted: leaving them out is no mistake."""
+    rendering = broken(overlay("base"), RAY_SERVICE, f"{WORKERS}.minReplicas", REMOVE)
+    assert found(schemas, rendering) == []
+
+
+REFERENCES = [
+    (RAY_SERVICE, f"{WORKER_POD}.volumes.chatbot.configMap.name", "chatbots", WORKER_POD, "no ConfigMap 'chatbots'"),
+    (
+        RAY_SERVICE,
+        f"{HEAD_POD}.volumes.chatbot.configMap.items",
+        [{"key": "chatbot.yml", "path": "chatbot.yaml"}],
+        f"{HEAD_POD}.volumes.chatbot",
+        "no key 'chatbot.yml'; it has chatbot.yaml",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_SECRET_KEY.valueFrom.secretKeyRef.key",
+        "secret_key",
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_SECRET_KEY",
+        "lists key 'secret_key' of Secret 'frontend'",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.PGPASSWORD.valueFrom.secretKeyRef.name",
+        "database",
+        f"{FRONTEND_CONTAINER}.env.PGPASSWORD",
+        "Secret 'database'",
+    ),
+    (RAY_SERVICE, f"{CLUSTER}.authOptions.secretName", "token", f"{CLUSTER}.authOptions.secretName", "Secret 'token'"),
+    ("ConfigMap/chatbot", "kind", "Secret", "kind", "by reference only"),
+    ("Service/frontend", "spec.selector", {"app": "frontend"}, "spec.selector", "no pod has the labels"),
+    ("PodDisruptionBudget/worker", "spec.selector.matchLabels", {"a": "b"}, "spec.selector", "no pod has"),
+    ("Service/postgres", "spec.ports.postgres.targetPort", "pg", "spec.ports.postgres", "no port 'pg'"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.readinessProbe.httpGet.port", "web", FRONTEND_CONTAINER, "no port 'web'"),
+    (RAY_SERVICE, f"{HEAD_CONTAINER}.ports.serve", REMOVE, f"{HEAD_CONTAINER}.ports", "named `serve` is missing"),
+    (RAY_SERVICE, f"{WORKER_POD}.volumes.tmp", REMOVE, f"{WORKER_CONTAINER}.volumeMounts.tmp", "no volume 'tmp'"),
+    (
+        RAY_SERVICE,
+        f"{WORKER_CONTAINER}.volumeMounts.chatbot.subPath",
+        "chatbot.yaml",
+        f"{WORKER_CONTAINER}.volumeMounts.chatbot.subPath",
+        "never changes in a running pod",
+    ),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.volumeMounts.tmp", REMOVE, f"{FRONTEND_POD}.volumes.tmp", "no container mounts"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend:latest", FRONTEND_CONTAINER, "not pinned"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend", FRONTEND_CONTAINER, "not pinned"),
+    (FRONTEND, f"{FRONTEND_POD}.serviceAccountName", "front", FRONTEND_POD, "no ServiceAccount 'front'"),
+    (
+        FRONTEND,
+        f"{FRONTEND_POD}.topologySpreadConstraints.0.labelSelector.matchLabels",
+        {"app": "x"},
+        f"{FRONTEND_POD}.topologySpreadConstraints",
+        "not among those",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL.value",
+        "http://godel-head-svc:8000",
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL",
+        "http://godel-serve-svc:8000",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value",
+        "postgresql+psycopg://frontend@postgresql/frontend",
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL",
+        "no Service 'postgresql'",
+    ),
+    (
+        RAY_SERVICE,
+        f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress",
+        "redis:6380",
+        f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress",
+        "no port 6380",
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), REFERENCES)
+def test_references(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    rendering = broken(overlay("production"), where, path, value)
+    where = "Secret/chatbot" if value == "Secret" else where
+    assert_caught(found(references, rendering), where, field, words)
+
+
+def test_a_lost_volume_claim(overlay: Overlay) -> None:
+    path = f"{FRONTEND_POD}.volumes.data.persistentVolumeClaim.claimName"
+    rendering = broken(overlay("local"), FRONTEND, path, "data")
+    assert_caught(found(references, rendering), FRONTEND, path, "no PersistentVolumeClaim 'data'")
+
+
+def test_a_monitor_of_a_port_that_is_not_there(overlay: Overlay) -> None:
+    rendering = broken(overlay("monitoring"), "PodMonitor/ray-head", "spec.podMetricsEndpoints.0.port", "metric")
+    assert_caught(found(references, rendering), "PodMonitor/ray-head", "spec.ports.0", "no port 'metric'")
+
+
+def test_the_gateway_is_the_backends_address_during_incremental_upgrades(overlay: Overlay) -> None:
+    path = f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL.value"
+    rendering = broken(overlay("upgrade"), FRONTEND, path, "http://godel-serve-svc:8000")
+    assert_caught(found(references, rendering), FRONTEND, path, "http://godel-gateway-istio:80")
+
+
+CONTENTS = [
+    (RAY_SERVICE, f"{SERVE}.args.slots", 0, f"{SERVE}.args.slots", "greater than or equal to 1"),
+    (RAY_SERVICE, f"{SERVE}.args.sloths", 4, f"{SERVE}.args.sloths", "not permitted"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.max_queued_requests", "many", f"{GODEL_MODEL}.max_queued_requests", "integer"),
+    (RAY_SERVICE, "spec.serveConfigV2.http_options.port", 8001, "spec.serveConfigV2", "run `make manifests`"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpus", 8, GODEL_MODEL, "a worker offers 4 CPUs"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_gpus", 1, GODEL_MODEL, "a worker offers 0 GPUs"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max_replicas", 7, GODEL_MODEL, "have room for 6"),
+    (RAY_SERVICE, f"{SERVE}.deployments.Ingress.ray_actor_options.num_cpus", 0, SERVE, "may run on the head"),
+    (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/godel/chatbot.yml", SERVE, "no key 'chatbot.yml'"),
+    (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/chat/chatbot.yaml", WORKER_CONTAINER, "no ConfigMap is mounted"),
+    ("ConfigMap/chatbot", "data/chatbot.yaml", "x" * 1024**2 + "x", "data.chatbot.yaml", "1,048,577 bytes"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT.value", "http", FRONTEND_CONTAINER, "valid integer"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT.name", "FRONTEND_PRT", FRONTEND_CONTAINER, "not a setting"),
+    (FRONTEND, f"{FRONTEND_POD}.enableServiceLinks", True, f"{FRONTEND_POD}.enableServiceLinks", "must be false"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), CONTENTS)
+def test_contents(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(contents, broken(overlay("production"), where, path, value)), where, field, words)
+
+
+def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
+    sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.serveConfigV2", "applications: ["))
+    assert any("spec.serveConfigV2: is not YAML" in sentence for sentence in sentences)
+
+
+def test_what_a_check_cannot_read_is_never_passed_over(overlay: Overlay) -> None:
+    sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.rayClusterConfig", REMOVE))
+    assert any("operator_rules could not read it: KeyError 'rayClusterConfig'" in sentence for sentence in sentences)
+
+
+def test_a_dashboard_that_is_not_json(overlay: Overlay) -> None:
+    rendering = broken(overlay("monitoring"), "ConfigMap/godel-dashboard", "data/godel.json", "{")
+    assert_caught(found(contents, rendering), "ConfigMap/godel-dashboard", "data.godel.json", "is not JSON")
+
+
+TIMEOUTS = [
+    (RAY_SERVICE, "spec.rayClusterDeletionDelaySeconds", 60, "spec.rayClusterDeletionDelaySeconds", "60 s is less"),
+    (RAY_SERVICE, "spec.serveConfigV2.http_options.keep_alive_timeout_s", 400, "spec.rayCluster", "keep_alive"),
+    (RAY_SERVICE, f"{SERVE}.args.request_timeout_s", 80, f"{WORKER_CONTAINER}.lifecycle", "longest reply"),
+    (RAY_SERVICE, f"{WORKER_POD}.terminationGracePeriodSeconds", 75, WORKER_POD, "75 s is less than 95 s"),
+    (RAY_SERVICE, f"{WORKER_CONTAINER}.lifecycle", REMOVE, WORKER_CONTAINER, "seconds that draining may take"),
+    (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe", REMOVE, f"{HEAD_CONTAINER}.livenessProbe", "puts in its own"),
+    (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe.timeoutSeconds", 60, HEAD_CONTAINER, "more than periodSeconds"),
+    (
+        RAY_SERVICE,
+        f"{WORKER_CONTAINER}.lifecycle.preStop.exec.command",
+        ["ray", "stop", "85"],
+        f"{WORKER_CONTAINER}.lifecycle",
+        "ends replies under way",
+    ),
+    (FRONTEND, f"{FRONTEND_POD}.terminationGracePeriodSeconds", 30, FRONTEND_POD, "30 s is less than 85 s"),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_SHUTDOWN_GRACE_SECONDS.value",
+        "30",
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_SHUTDOWN_GRACE_SECONDS",
+        "not more than the longest reply",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT",
+        {"name": "FRONTEND_READ_TIMEOUT_SECONDS", "value": "60"},
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_READ_TIMEOUT_SECONDS",
+        "request_timeout_s, 60 s",
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), TIMEOUTS)
+def test_timeouts(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(timeouts, broken(overlay("production"), where, path, value)), where, field, words)
+
+
+SECURITY = [
+    (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsNonRoot", False, WORKER_POD, "must be True"),
+    (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsUser", 0, WORKER_POD, "other than root"),
+    (RAY_SERVICE, f"{WORKER_POD}.automountServiceAccountToken", True, WORKER_POD, "no business"),
+    (RAY_SERVICE, f"{HEAD_POD}.securityContext.seccompProfile", REMOVE, HEAD_POD, "RuntimeDefault"),
+    (RAY_SERVICE, f"{HEAD_CONTAINER}.securityContext.capabilities", REMOVE, HEAD_CONTAINER, "['ALL']"),
+    (FRONTEND, f"{FRONTEND_CONTAINER}.securityContext.readOnlyRootFilesystem", False, FRONTEND_CONTAINER, "True"),
+    ("StatefulSet/redis", "spec.template.spec.containers.redis.resources.limits", {}, "spec.template", "is missing"),
+    (RAY_SERVICE, f"{WORKER_CONTAINER}.resources.limits.memory", "8Gi", WORKER_CONTAINER, "must equal the request"),
+    (RAY_SERVICE, f"{WORKER_CONTAINER}.env.POD_NAME", REMOVE, f"{WORKER_CONTAINER}.env.POD_NAME", "metadata.name"),
+    (RAY_SERVICE, f"{HEAD_CONTAINER}.env.NODE_NAME", REMOVE, f"{HEAD_CONTAINER}.env.NODE_NAME", "spec.nodeName"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SECURITY)
+def test_security(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(security, broken(overlay("production"), where, path, value)), where, field, words)
+
+
+REACHED_TOO_LITTLE = [
+    ("production", "frontend", "the frontend cannot reach the worker on port 8000"),
+    ("production", "dns", "the worker cannot reach the cluster's DNS on port 53"),
+    ("production", "ray", "the head cannot reach the worker on port 12345"),
+    ("production", "ray-operator", "the operator cannot reach the head on port 8265"),
+    ("production", "ray-metrics", "Prometheus cannot reach the worker on port 8080"),
+    ("production", "autoscaler", "the head cannot reach the API server on port 6443"),
+    ("production", "postgres", "the frontend cannot reach the postgres on port 5432"),
+    ("production", "redis", "the head cannot reach the redis on port 6379"),
+    ("production", "redis-clients", "the head cannot reach the redis on port 6379"),
+    ("upgrade", "gateway", "the frontend cannot reach the Gateway on port 80"),
+    ("upgrade", "ray-gateway", "the Gateway cannot reach the worker on port 8000"),
+    ("upgrade", "frontend-gateway", "the frontend cannot reach the Gateway on port 80"),
+]
+
+
+@pytest.mark.parametrize(("name", "policy", "words"), REACHED_TOO_LITTLE)
+def test_every_policy_is_needed(overlay: Overlay, name: str, policy: str, words: str) -> None:
+    """Without its rules something that must be reached is not."""
+    rendering = broken(overlay(name), f"NetworkPolicy/{policy}", "spec.egress", [])
+    rendering = broken(rendering, f"NetworkPolicy/{policy}", "spec.ingress", [])
+    assert words in [problem.message for problem in found(network, rendering)]
+
+
+STRANGERS = "a pod of another namespace must not reach "
+REACHED_TOO_MUCH: list[tuple[str, str, Object | list[Object], str]] = [
+    (
+        "default-deny",
+        "spec.podSelector",
+        {"matchLabels": {"a": "b"}},
+        STRANGERS + "another pod of the namespace on port 80",
+    ),
+    ("ray", "spec.ingress", [{}], STRANGERS + "the head on port 8265"),
+    ("ray", "spec.egress", [{}], "the worker must not reach the internet on port 443"),
+    ("postgres", "spec.ingress", [{}], "a pod of another namespace must not reach the postgres on port 5432"),
+    ("redis", "spec.ingress", [{}], STRANGERS + "the redis on port 6379"),
+    ("frontend", "spec.egress", [{}], "the frontend must not reach the internet on port 443"),
+]
+
+
+@pytest.mark.parametrize(("policy", "path", "value", "words"), REACHED_TOO_MUCH)
+def test_nothing_else_is_reached(overlay: Overlay, policy: str, path: str, value: Any, words: str) -> None:
+    rendering = broken(overlay("production"), f"NetworkPolicy/{policy}", path, value)
+    assert any(problem.message.startswith(words) for problem in found(network, rendering))

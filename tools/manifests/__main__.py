@@ -1,0 +1,104 @@
+"""`python -m tools.manifests`: write the generated serve configs, render every overlay, check them all.
+
+python -m tools.manifests              # what `make manifests` does
+python -m tools.manifests --check      # change nothing; stale files are problems
+python -m tools.manifests --print local  # one overlay, as it would be applied
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from tools.manifests import contents, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests.objects import Problem
+from tools.manifests.render import RenderError, Rendering, kubectl, overlays, render
+from tools.manifests.serve_config import PatchError, generate
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKS = (schemas, operator_rules, references, contents, timeouts, security, network)
+
+
+def write_generated(root: Path) -> list[Path]:
+    """The files that were not up to date. Raises PatchError."""
+    changed = []
+    for file, text in generate(root):
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            changed.append(file)
+    return changed
+
+
+def stale(root: Path) -> Iterator[str]:
+    """A sentence for each generated file that is not up to date. Raises PatchError."""
+    for file, text in generate(root):
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            yield f"{file.relative_to(root)}: is not up to date with serve_config.yaml: run `make manifests`"
+
+
+def problems(rendering: Rendering) -> list[str]:
+    """All that is wrong with an overlay, a sentence each."""
+    found: list[Problem] = []
+    for each in CHECKS:
+        try:
+            found += each.check(rendering)
+        except (LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+            # An object so broken that a check cannot read it: the schemas have said where. Never pass over it.
+            place = f"{each.__name__.rpartition('.')[2]} could not read it: {type(error).__name__} {error}"
+            found.append(Problem("?", ("?",), place, str(rendering.folder.relative_to(rendering.root))))
+    return list(dict.fromkeys(rendering.sentence(problem) for problem in found))
+
+
+def check_all(root: Path) -> list[str]:
+    """Every problem of every overlay."""
+    sentences: list[str] = []
+    for folder in overlays(root):
+        try:
+            sentences += problems(render(root, folder))
+        except (RenderError, subprocess.TimeoutExpired) as error:
+            sentences.append(str(error))
+    return sentences
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when all is well, 1 with problems, 2 without kubectl."""
+    parser = argparse.ArgumentParser(prog="python -m tools.manifests", description="Render and check the manifests.")
+    parser.add_argument("--check", action="store_true", help="do not write the generated files")
+    parser.add_argument("--print", metavar="OVERLAY", help="print one overlay and check nothing")
+    options = parser.parse_args(arguments)
+    if kubectl() is None:
+        _say("The manifests are rendered with kubectl, which is not on the PATH.")
+        return 2
+    if options.print:
+        folders = {folder.name: folder for folder in overlays(ROOT)}
+        return subprocess.run(["kubectl", "kustomize", folders[options.print]], check=False).returncode
+    return _check(write=not options.check)
+
+
+def _check(write: bool) -> int:
+    try:
+        found = [] if write else list(stale(ROOT))
+        for file in write_generated(ROOT) if write else []:
+            _say(f"written: {file.relative_to(ROOT)}")
+    except PatchError as error:
+        _say(str(error))
+        return 1
+    if schemas.crd_file(ROOT) is None:
+        _say("KubeRay's CRDs are not here, so RayServices are not checked against them: `make crds` fetches them.")
+    found += check_all(ROOT)
+    for sentence in found:
+        _say(sentence)
+    names = ", ".join(folder.name for folder in overlays(ROOT))
+    _say(f"{len(found)} problems" if found else f"No problems in {names}.")
+    return 1 if found else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""What every pod has to be: the restricted Pod Security Standard, and limits on what it may use."""
+
+from collections.abc import Iterator
+
+from tools.manifests.objects import Field, Object, Pod, Problem, at, pods
+from tools.manifests.render import Rendering
+
+_POD: dict[Field, object] = {
+    ("securityContext", "runAsNonRoot"): True,
+    ("securityContext", "seccompProfile", "type"): "RuntimeDefault",
+    ("enableServiceLinks",): False,
+}
+_CONTAINER: dict[Field, object] = {
+    ("securityContext", "allowPrivilegeEscalation"): False,
+    ("securityContext", "capabilities", "drop"): ["ALL"],
+    ("securityContext", "readOnlyRootFilesystem"): True,
+}
+_RESOURCES = (
+    ("requests", "cpu"),
+    ("requests", "memory"),
+    ("requests", "ephemeral-storage"),
+    ("limits", "memory"),
+    ("limits", "ephemeral-storage"),
+)
+_IDENTITY = {"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"}
+
+
+def check(rendering: Rendering) -> Iterator[Problem]:
+    for pod in pods(rendering.objects):
+        yield from _expect(pod, pod.spec, pod.field, _POD)
+        # The head's autoscaler is the one that talks to the API server.
+        if pod.role != "head" and pod.spec.get("automountServiceAccountToken") is not False:
+            field = (*pod.field, "automountServiceAccountToken")
+            yield Problem(pod.where, field, "must be false: the pod has no business with the API server")
+        if at(pod.spec, "securityContext", "runAsUser", default=0) == 0:
+            yield Problem(pod.where, (*pod.field, "securityContext", "runAsUser"), "must name a user other than root")
+        for container in pod.containers:
+            yield from _expect(pod, container, pod.place(container), _CONTAINER)
+            yield from _resources(pod, container)
+        if pod.group is not None:
+            yield from _identity(pod)
+
+
+def _expect(pod: Pod, spec: Object, field: Field, values: dict[Field, object]) -> Iterator[Problem]:
+    for place, wanted in values.items():
+        if (found := at(spec, *place)) != wanted:
+            yield Problem(pod.where, (*field, *place), f"must be {wanted}, not {found}")
+
+
+def _resources(pod: Pod, container: Object) -> Iterator[Problem]:
+    for place in _RESOURCES:
+        if at(container, "resources", *place) is None:
+            yield Problem(pod.where, pod.place(container, "resources", *place), "is missing")
+    memory = [at(container, "resources", kind, "memory") for kind in ("requests", "limits")]
+    if pod.group is not None and memory[0] != memory[1]:
+        field = pod.place(container, "resources", "limits", "memory")
+        yield Problem(pod.where, field, "must equal the request: Ray is told the limit and counts on it")
+
+
+def _identity(pod: Pod) -> Iterator[Problem]:
+    """The operator sets neither; replies say both."""
+    variables = {each["name"]: each for each in pod.containers[0].get("env", [])}
+    for name, path in _IDENTITY.items():
+        if at(variables.get(name), "valueFrom", "fieldRef", "fieldPath") != path:
+            yield Problem(pod.where, pod.place(pod.containers[0], "env", name), f"must be {path}, by fieldRef")
