@@ -10,6 +10,7 @@ import resource
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models
@@ -31,9 +32,8 @@ Generate = Callable[[Sequence[list[int]], int], list[list[int]]]
 def make_checkpoint(folder: Path) -> None:
     """GODEL-base's shape (222.9 M parameters), random weights, and a tokenizer only because converters ask for one."""
     torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=VOCABULARY, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12, decoder_start_token_id=0
-    )
+    config = T5Config(vocab_size=VOCABULARY, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
+    config.decoder_start_token_id = 0
     T5ForConditionalGeneration(config).save_pretrained(folder)
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"w{i}", -float(i)) for i in range(3, VOCABULARY))]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
@@ -69,7 +69,7 @@ def ours(linear: MakeLinear) -> Callable[[Path], Generate]:
 
 def transformers_fp32(folder: Path) -> Generate:
     """`model.generate` on the whole batch, greedy."""
-    model = _load(folder)
+    model: Any = _load(folder)  # transformers' types do not let T5 generate
 
     def generate(prompts: Sequence[list[int]], length: int) -> list[list[int]]:
         with torch.inference_mode():
