@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from serve_app.engine.engine import Engine
-from serve_app.engine.linear import MakeLinear, make_linear
+from serve_app.engine.linear import Float32Linear, Int8Linear, MakeLinear
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
 
@@ -118,8 +118,8 @@ def ctranslate2_(compute_type: str) -> Callable[[Path], Generate]:
 
 
 SYSTEMS: dict[str, tuple[str, Callable[[Path], Generate]]] = {
-    "this engine, int8": ("int8", ours(make_linear("int8"))),
-    "this engine, float32": ("float32", ours(make_linear("float32"))),
+    "this engine, int8": ("int8", ours(Int8Linear)),
+    "this engine, float32": ("float32", ours(Float32Linear)),
     "transformers generate": ("float32", transformers_fp32),
     "CTranslate2, int8": ("int8", ctranslate2_("int8")),
     "CTranslate2, float32": ("float32", ctranslate2_("float32")),

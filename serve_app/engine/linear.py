@@ -49,8 +49,4 @@ class Int8Linear:
         return y.mul_(largest / 127).mul_(self._scale).view(*x.shape[:-1], -1)
 
 
-def make_linear(dtype: Literal["auto", "int8", "float32"]) -> MakeLinear:
-    """ "auto" is int8 where oneDNN computes it, float32 elsewhere: without it, integer products are slower."""
-    if dtype == "auto":
-        dtype = "int8" if torch.backends.mkldnn.is_available() else "float32"  # type: ignore[no-untyped-call]  # torch's
-    return Int8Linear if dtype == "int8" else Float32Linear
+ARITHMETICS: dict[Literal["float32", "int8"], MakeLinear] = {"float32": Float32Linear, "int8": Int8Linear}

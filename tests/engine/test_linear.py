@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.linear import Float32Linear, Int8Linear, make_linear
+from serve_app.engine.linear import Float32Linear, Int8Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import initial_t5
@@ -70,11 +70,3 @@ def test_logits_of_a_whole_t5_are_close_in_int8(feed_forward: str) -> None:
 def _logits(t5: T5, prompt: list[int]) -> Tensor:
     t5.fill(0, t5.encode([prompt])[0], prefix=[])
     return torch.cat([t5.step([token]) for token in (0, 5, 9, 33)])
-
-
-def test_auto_follows_what_the_cpus_library_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert make_linear("auto") is Int8Linear
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert make_linear("auto") is Float32Linear
-    assert (make_linear("int8"), make_linear("float32")) == (Int8Linear, Float32Linear)
