@@ -26,7 +26,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format mini lock clean chromium
+.PHONY: help run test test-fast lint types format bench mini lock clean chromium
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -46,11 +46,14 @@ lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff format --check .
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend tools tests
+	@$(BIN)/python -m mypy serve_app frontend tools tests bench
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
+
+bench: $(VENV)/.bench ## measure the engine beside its peers: bench/results/engine.json and .png
+	@$(BIN)/python -m bench.engine
 
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini
@@ -58,7 +61,7 @@ mini: $(VENV)/.run ## train models/mini again
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
-	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev || $(INSTALL_FAILED); \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench || $(INSTALL_FAILED); \
 	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
 	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
 	} > constraints.txt
@@ -69,9 +72,9 @@ clean: ## remove .venv, logs and caches; conversations in data/ stay
 
 # A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
 # first, long installation tells how far it is.
-$(VENV)/.run $(VENV)/.dev: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
+$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
 	@echo 'Installing packages (the first time this takes minutes, and up to 6 GB of disk).'
-	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
+	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
 	@touch $@
 
 $(VENV)/.pip: $(BIN)/python

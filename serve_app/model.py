@@ -13,6 +13,7 @@ from ray.serve import metrics
 
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.engine import Engine, Reply
+from serve_app.engine.linear import ARITHMETICS
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
 from serve_app.settings import AppArgs
@@ -32,7 +33,7 @@ class GodelModel:
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
         self._engine = Engine(
-            from_transformers(load_model(checkpoint)),
+            from_transformers(load_model(checkpoint), ARITHMETICS[args.dtype]),
             slots=args.slots,
             max_prompt=args.max_prompt_tokens,
             max_reply=args.max_reply_tokens,

@@ -25,6 +25,10 @@ class AppArgs(BaseModel):
     hub_timeout_s: Annotated[float, Field(gt=0, le=15, description="how long to wait for the hub's answer")] = 10
     chat_config: Annotated[str, Field(description="the file that says what the chatbot says")] = "configs/chatbot.yaml"
     slots: Annotated[int, Field(ge=1, le=1024, description="requests that one model replica decodes at a time")] = 16
+    dtype: Annotated[
+        Literal["float32", "int8"],
+        Field(description="arithmetic of the matrix products; int8: less memory and time, replies may differ a little"),
+    ] = "float32"
     threads: Annotated[
         int | None, Field(ge=1, description="CPU threads of one model replica; null: the CPUs that Ray gives it")
     ] = None

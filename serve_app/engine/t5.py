@@ -51,13 +51,15 @@ class T5:
             self._cross_kv[index, :, slot, :, :length] = kv[:, 0]
         self._prompt_lengths[slot] = length
         self._reply_lengths[slot] = 0
-        if prefix:
-            self._decode(torch.tensor([list(prefix)]), slice(slot, slot + 1))
+        # Token by token, as they were written elsewhere: in one go the sums would be rounded in another order, and a
+        # sampled reply could go on otherwise than it would have (law 3).
+        for token in prefix:
+            self._decode([token], slice(slot, slot + 1))
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary]."""
-        hidden = self._decode(torch.tensor(tokens)[:, None], slice(0, len(tokens)))
-        return self._weights.head(hidden[:, -1] * self.shape.logit_scale)
+        hidden = self._decode(tokens, slice(0, len(tokens)))
+        return self._weights.head(hidden[:, 0] * self.shape.logit_scale)
 
     def move(self, source: int, target: int) -> None:
         """Slot `target` takes over the reply of slot `source`."""
@@ -74,19 +76,18 @@ class T5:
             attended.append(self._attend(q, k, v, bias)[0])
         return layer.out(torch.cat(attended))
 
-    def _decode(self, tokens: Tensor, slots: slice) -> Tensor:
-        """Append `tokens` [n, q] to the replies of n slots -> the decoder's output [n, q, d_model]."""
-        n, q = tokens.shape
-        rows = torch.arange(slots.start, slots.stop)[:, None]
-        positions = self._reply_lengths[slots, None] + torch.arange(q)  # [n, q]
+    def _decode(self, tokens: Sequence[int], slots: slice) -> Tensor:
+        """Append one token to the reply of each of n slots -> the decoder's output [n, 1, d_model]."""
+        rows = torch.arange(slots.start, slots.stop)
+        positions = self._reply_lengths[slots].clone()
         self_bias = self._self_bias(positions)
         cross_bias = self._cross_bias(slots)
-        x = self._weights.embedding[tokens]
+        x = self._weights.embedding[torch.tensor(tokens)[:, None]]
         for index, layer in enumerate(self._weights.decoder):
             x = x + self._self_attention(index, layer, self._norm(x, layer.norm), slots, rows, positions, self_bias)
             x = x + self._cross_attention(index, layer, self._norm(x, layer.cross_norm), slots, cross_bias)
             x = x + self._feed_forward(layer.feed_forward, x)
-        self._reply_lengths[slots] += q
+        self._reply_lengths[slots] += 1
         return self._norm(x, self._weights.decoder_norm)
 
     def _self_attention(
@@ -94,8 +95,8 @@ class T5:
     ) -> Tensor:
         q, k, v = self._heads(layer.qkv(x), 3)
         keys, values = self._self_kv[index]
-        keys[rows, :, positions] = k.transpose(1, 2)
-        values[rows, :, positions] = v.transpose(1, 2)
+        keys[rows, :, positions] = k[:, :, 0]
+        values[rows, :, positions] = v[:, :, 0]
         length = bias.shape[-1]
         return layer.out(self._attend(q, keys[slots, :, :length], values[slots, :, :length], bias))
 
@@ -106,10 +107,10 @@ class T5:
         return layer.cross_out(self._attend(q, keys, values, bias))
 
     def _self_bias(self, positions: Tensor) -> Tensor:
-        """Position bias and causal mask: query positions [n, q] -> [n, heads, q, longest reply]."""
-        distance = positions[..., None] - torch.arange(int(positions.max()) + 1)  # [n, q, keys]
+        """Position bias, and the mask of what a slot has not written: positions [n] -> [n, heads, 1, longest reply]."""
+        distance = positions[:, None] - torch.arange(int(positions.max()) + 1)  # [n, keys]
         bias = self._decoder_bias[:, distance.clamp(min=0)].transpose(0, 1)
-        return bias.masked_fill((distance < 0)[:, None], -math.inf)
+        return bias.masked_fill((distance < 0)[:, None], -math.inf)[:, :, None]
 
     def _cross_bias(self, slots: slice) -> Tensor:
         """The mask of each slot's own prompt length: [n, 1, 1, longest prompt]. Attention to a prompt has no bias."""

@@ -1,7 +1,7 @@
 """A transformers T5 checkpoint -> the tensors that t5.py computes with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.linear import Linear
+from serve_app.engine.linear import Float32Linear, Linear, MakeLinear
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -78,15 +78,15 @@ class Weights:
     head: Linear
 
 
-def from_transformers(model: T5ForConditionalGeneration) -> Weights:
-    """Take the weights of a loaded checkpoint.
+def from_transformers(model: T5ForConditionalGeneration, make_linear: MakeLinear = Float32Linear) -> Weights:
+    """Take the weights of a loaded checkpoint, its matrices in the arithmetic of `make_linear`.
 
     Raises ValueError for a feed-forward layer that the engine does not compute.
     """
     config = model.config
     if config.dense_act_fn not in _ACTIVATIONS:
         raise ValueError(f"feed_forward_proj {config.feed_forward_proj!r} is not supported: use 'relu' or 'gated-gelu'")
-    state = _State(model.state_dict())
+    state = _State(model.state_dict(), make_linear)
     first = "block.0.layer.0.SelfAttention.relative_attention_bias"
     shape = _shape(config)
     return Weights(
@@ -107,17 +107,19 @@ class _State:
     """A state dict, read below a prefix."""
 
     values: Mapping[str, Tensor]
+    make_linear: MakeLinear
     prefix: str = ""
 
     def at(self, name: str) -> "_State":
-        return _State(self.values, f"{self.prefix}{name}.")
+        return replace(self, prefix=f"{self.prefix}{name}.")
 
     def tensor(self, name: str) -> Tensor:
         return self.values[f"{self.prefix}{name}.weight"].detach().to(torch.float32).contiguous()
 
     def linear(self, *names: str) -> Linear:
         """One product for all of `names`, their outputs side by side."""
-        return Linear(torch.cat([self.tensor(name) for name in names]) if len(names) > 1 else self.tensor(names[0]))
+        weights = [self.tensor(name) for name in names]
+        return self.make_linear(torch.cat(weights) if len(weights) > 1 else weights[0])
 
 
 def _shape(config: T5Config) -> Shape:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from serve_app.engine.linear import Linear
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import EOS, PAD, random_t5
 
@@ -86,9 +85,3 @@ def test_a_configuration_that_leaves_the_start_token_out_is_refused() -> None:
     del model.config.decoder_start_token_id
     with pytest.raises(ValueError, match="decoder_start_token_id"):
         from_transformers(model)
-
-
-def test_linear_is_x_times_the_weights_transpose() -> None:
-    weight, x = torch.randn(6, 4), torch.randn(2, 3, 4)
-    torch.testing.assert_close(Linear(weight)(x), x @ weight.T)
-    assert not Linear(torch.nn.Parameter(weight))(x).requires_grad
