@@ -26,7 +26,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench mini lock clean chromium
+.PHONY: help run test test-fast lint types format bench manifests mini lock clean chromium
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -54,6 +54,9 @@ format: $(VENV)/.dev ## let ruff put the code into shape
 
 bench: $(VENV)/.bench ## measure the engine beside its peers: bench/results/engine.json and .png
 	@$(BIN)/python -m bench.engine
+
+manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
+	@$(BIN)/python -m tools.manifests
 
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.manifests.cluster_dns import Dns
+
 PROGRAMS = ("ip", "unshare", "nsenter", "setpriv", "chroot", "mount")
 
 # Runs in the pod's namespaces, as root. $1: the pod's folder, $2: user, $3: group; the rest is the command.
@@ -34,7 +36,7 @@ while read -r source target mode; do
   mount --bind "$source" "$root$target"
   [ "$mode" = rw ] || mount -o remount,bind,ro "$root$target"
 done < "$pod/volumes"
-mount --bind "$pod/hosts" "$root/etc/hosts"
+for file in hosts resolv.conf; do mount --bind "$pod/$file" "$root/etc/$file"; done
 mount -o remount,ro "$root"
 hostname "$(basename "$pod")"
 cd "$root"
@@ -89,15 +91,20 @@ class RunningPod:
 
     def memory(self) -> int:
         """Bytes that its processes have for themselves (USS): shared pages are counted once by nobody."""
-        return sum(process.memory_full_info().uss for process in self.first.children(recursive=True))
+        return sum(process.memory_full_info().uss for process in [self.first, *self.first.children(recursive=True)])
 
     def execute(self, command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
         """What `kubectl exec`, an exec probe and an exec hook do."""
         enter = ["nsenter", f"--target={self.first.pid}", "--mount", "--net", "--pid", "--uts", "--root"]
         drop = ["setpriv", f"--reuid={self.user}", f"--regid={self.group}", "--clear-groups", "--no-new-privs"]
         drop += ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]
+        shell = ["sh", "-c", 'cd "$WORKDIR" && exec "$@"', "sh"]
         return subprocess.run(
-            [*enter, *drop, *command], env=self.environment, capture_output=True, timeout=timeout_s, check=False
+            [*enter, *drop, *shell, *command],
+            env=self.environment,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
         )
 
     def terminate(self, grace_s: float) -> None:
@@ -123,7 +130,8 @@ class Machine:
     folder: Path
     mark: str = field(default_factory=lambda: secrets.token_hex(2))
     pods: list[RunningPod] = field(default_factory=list)
-    hosts: dict[str, list[str]] = field(default_factory=dict)
+    services: dict[str, list[str]] = field(default_factory=dict)  # name -> addresses
+    _dns: Dns | None = None
 
     @property
     def bridge(self) -> str:
@@ -137,12 +145,15 @@ class Machine:
         _run("ip", "link", "add", self.bridge, "type", "bridge")
         _run("ip", "address", "add", f"{self.subnet}.1/24", "dev", self.bridge)
         _run("ip", "link", "set", self.bridge, "up")
+        self._dns = Dns(f"{self.subnet}.1", self.services)
         return self
 
     def __exit__(self, *_: object) -> None:
         for pod in self.pods:
             pod.kill()
             subprocess.run(["ip", "netns", "delete", pod.namespace], check=False)
+        if self._dns is not None:
+            self._dns.close()
         subprocess.run(["ip", "link", "delete", self.bridge], check=False)
 
     def pod(self, name: str, user: int, group: int) -> RunningPod:
@@ -178,13 +189,17 @@ class Machine:
         shutil.copytree(image, layer)
         for name in ("root", "work"):
             (pod.folder / name).mkdir()
-        for path in (Path("/root"), Path("/root/.pyenv")):  # this machine's Python may be there; the pod's user is not root
+        for path in (
+            Path("/root"),
+            Path("/root/.pyenv"),
+        ):  # this machine's Python may be there; the pod's user is not root
             if path.exists():
                 (layer / path.relative_to("/")).mkdir(parents=True, exist_ok=True, mode=0o755)
                 (layer / path.relative_to("/")).chmod(0o755)
         lines = [f"{volume.source} {volume.target} {'rw' if volume.writable else 'ro'}\n" for volume in volumes]
         (pod.folder / "volumes").write_text("".join(lines))
-        (pod.folder / "hosts").write_text("127.0.0.1 localhost\n" + f"{pod.address} {pod.name}\n" + self._hosts())
+        (pod.folder / "hosts").write_text(f"127.0.0.1 localhost\n{pod.address} {pod.name}\n")
+        (pod.folder / "resolv.conf").write_text(f"nameserver {self.subnet}.1\n")
         pod.environment = {**environment, "WORKDIR": workdir}
         enter = ["ip", "netns", "exec", pod.namespace]
         unshare = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"]
@@ -201,15 +216,8 @@ class Machine:
         time.sleep(0.2)  # until the second process exists
 
     def name_service(self, name: str, pods: Sequence[RunningPod]) -> None:
-        """What DNS and a Service do: the name leads to one of the pods. Known to pods that run and those to come."""
-        self.hosts[name] = [pod.address for pod in pods]
-        for pod in self.pods:
-            if pod.runs:
-                text = "127.0.0.1 localhost\n" + f"{pod.address} {pod.name}\n" + self._hosts()
-                (pod.folder / "hosts").write_text(text)
-
-    def _hosts(self) -> str:
-        return "".join(f"{address} {name}\n" for name, addresses in self.hosts.items() for address in addresses)
+        """What a Service without an address of its own does: its name leads to the pods."""
+        self.services[name] = [pod.address for pod in pods]
 
 
 def config_map(folder: Path, values: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ def check(rendering: Rendering) -> Iterator[Problem]:
         if obj["kind"] == "RayService":
             if crd is not None:
                 yield from _against_crd(obj, crd)
-                yield from _pod_templates(obj)
+            yield from _pod_templates(obj)
         else:
             yield from _against_kubernetes(obj)
 
