@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
+KUBERAY_CRDS := https://raw.githubusercontent.com/ray-project/kuberay/v1.7.0/ray-operator/config/crd/bases
 SLOW_TESTS := tests/serve tests/browser tests/chaos tests/manifests
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
@@ -26,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests mini lock clean chromium
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini lock clean chromium
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -57,6 +58,20 @@ bench: $(VENV)/.bench ## measure the engine beside its peers: bench/results/engi
 
 manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
 	@$(BIN)/python -m tools.manifests
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images: ## build the container images with Docker or Podman; MODEL=hub-id puts the weights in
+	@builder=$$(command -v docker || command -v podman) || { echo 'Docker or Podman is needed to build images.'; exit 1; }; \
+	$$builder build -f docker/backend.Dockerfile --build-arg MODEL="$(MODEL)" --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
+	-t godel-backend:$(VERSION) . && $$builder build -f docker/frontend.Dockerfile -t godel-frontend:$(VERSION) .
+
+crds: ## fetch KubeRay's CRD, which the RayServices are checked against
+	@curl -fsSL --create-dirs -o .crds/ray.io_rayservices.yaml $(KUBERAY_CRDS)/ray.io_rayservices.yaml \
+	|| { echo "KubeRay's CRD could not be fetched: is this machine online?"; exit 1; }
+	@echo '0a8fc325e6e22b9231c1f282b309555e2ecf94227ca20a03df3d1d9a403907ab  .crds/ray.io_rayservices.yaml' | sha256sum -c -
+
+test-pods: $(VENV)/.dev ## what the pods run, as confined processes on this machine (Linux, as root; two minutes)
+	@TEST_PODS=1 $(BIN)/python -m pytest tests/manifests/test_as_pods.py
 
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini

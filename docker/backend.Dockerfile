@@ -35,7 +35,6 @@ FROM packages AS app
 WORKDIR /app
 COPY serve_app serve_app
 COPY models/mini models/mini
-COPY docker/drain.py docker/drain.py
 RUN chmod -R a+rX /app
 
 FROM rayproject/ray:2.60.0-py311-cpu AS runtime

@@ -14,7 +14,7 @@ import yaml
 from tests.backend import ROOT
 from tests.manifests import dockerfile
 from tests.manifests.dockerfile import Stage
-from tools.manifests.objects import at, pods
+from tools.manifests.objects import pods
 from tools.manifests.render import Rendering
 
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
@@ -137,13 +137,6 @@ def test_the_frontends_command_is_the_manifests(overlay: Callable[[str], Renderi
     image = dockerfile.read(ROOT / "docker/frontend.Dockerfile")[-1]
     frontend = next(pod for pod in pods(overlay("base").objects) if pod.role == "deployment")
     assert frontend.containers[0]["command"] == image.command
-
-
-def test_hooks_run_files_that_the_image_holds(overlay: Callable[[str], Rendering]) -> None:
-    worker = next(pod for pod in pods(overlay("base").objects) if pod.role == "worker")
-    script = at(worker.containers[0], "lifecycle", "preStop", "exec", "command")[1]
-    app = next(stage for stage in dockerfile.read(ROOT / "docker/backend.Dockerfile") if stage.name == "app")
-    assert script in [f"{app.workdir}/{copy.target}" for copy in app.copies]
 
 
 def test_images_hold_every_module_that_their_code_imports(file: Path) -> None:

@@ -314,17 +314,23 @@ def test_a_dashboard_that_is_not_json(overlay: Overlay) -> None:
 TIMEOUTS = [
     (RAY_SERVICE, "spec.rayClusterDeletionDelaySeconds", 60, "spec.rayClusterDeletionDelaySeconds", "60 s is less"),
     (RAY_SERVICE, "spec.serveConfigV2.http_options.keep_alive_timeout_s", 400, "spec.rayCluster", "keep_alive"),
-    (RAY_SERVICE, f"{SERVE}.args.request_timeout_s", 80, f"{WORKER_CONTAINER}.lifecycle", "longest reply"),
+    (RAY_SERVICE, f"{SERVE}.args.request_timeout_s", 80, f"{WORKER_CONTAINER}.env.RAY_GRACEFUL", "longest reply"),
     (RAY_SERVICE, f"{WORKER_POD}.terminationGracePeriodSeconds", 75, WORKER_POD, "75 s is less than 95 s"),
-    (RAY_SERVICE, f"{WORKER_CONTAINER}.lifecycle", REMOVE, WORKER_CONTAINER, "seconds that draining may take"),
+    (
+        RAY_SERVICE,
+        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
+        REMOVE,
+        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
+        "30 s is not more than the longest reply",
+    ),
     (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe", REMOVE, f"{HEAD_CONTAINER}.livenessProbe", "puts in its own"),
     (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe.timeoutSeconds", 60, HEAD_CONTAINER, "more than periodSeconds"),
     (
         RAY_SERVICE,
-        f"{WORKER_CONTAINER}.lifecycle.preStop.exec.command",
-        ["ray", "stop", "85"],
         f"{WORKER_CONTAINER}.lifecycle",
-        "ends replies under way",
+        {"preStop": {"exec": {"command": ["ray", "stop"]}}},
+        f"{WORKER_CONTAINER}.lifecycle.preStop",
+        "would end replies under way",
     ),
     (FRONTEND, f"{FRONTEND_POD}.terminationGracePeriodSeconds", 30, FRONTEND_POD, "30 s is less than 85 s"),
     (

@@ -7,6 +7,9 @@ from tools.manifests.contents import application, frontend_settings, serve_confi
 from tools.manifests.objects import Field, Object, Pod, Problem, at, environment, identity, pods, ray_service
 from tools.manifests.render import Rendering
 
+DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+DRAIN_DEFAULT_S = 30  # Ray's
+INGRESS_SHUTDOWN_S = 10  # what an ingress gets beyond request_timeout_s, see serve_app/app.py
 RAY_SHUTDOWN_S = 10  # Ray's own processes, after the replicas have gone
 MIN_DELETION_DELAY_S = 300  # clients notice the new cluster within this time
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -40,16 +43,13 @@ def _old_cluster(service: Object, reply: float, keep_alive: float) -> Iterator[P
 
 def _worker(pod: Pod, reply: float) -> Iterator[Problem]:
     container = pod.containers[0]
-    field = pod.place(container, "lifecycle", "preStop", "exec", "command")
-    command = at(container, "lifecycle", "preStop", "exec", "command", default=[])
-    if not command or not str(command[-1]).isdigit():
-        yield Problem(pod.where, field, "must end with the seconds that draining may take")
-        return
-    drain = int(command[-1])
-    if "stop" in command:
-        yield Problem(pod.where, field, "`ray stop` ends replies under way; drain the node")
-    if drain <= reply + 10:  # the ingress's graceful_shutdown_timeout_s, see serve_app/app.py
-        yield Problem(pod.where, field, f"{drain} s is not more than the longest reply and 10 s, {reply + 10:g} s")
+    drain = float(at(environment(container), DRAIN_VARIABLE, "value", default=DRAIN_DEFAULT_S))
+    if drain <= reply + INGRESS_SHUTDOWN_S:
+        message = f"{drain:g} s is not more than the longest reply and {INGRESS_SHUTDOWN_S} s"
+        yield Problem(pod.where, pod.place(container, "env", DRAIN_VARIABLE, "value"), message)
+    if "preStop" in container.get("lifecycle", {}):
+        field = pod.place(container, "lifecycle", "preStop")
+        yield Problem(pod.where, field, "Ray drains by itself on SIGTERM; `ray stop` would end replies under way")
     yield from _grace(pod, drain + RAY_SHUTDOWN_S, "draining and Ray's own shutdown")
 
 
