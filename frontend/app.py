@@ -58,12 +58,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         await run_in_threadpool(migrate, engine)
         backend = Backend(settings)
+        health = HealthWatch(backend, settings)
         store = ChatStore(engine, settings)
         app.state.services = Services(
             settings=settings,
             store=store,
-            replies=Replies(backend, store, settings),
-            health=HealthWatch(backend, settings),
+            replies=Replies(backend, health, store, settings),
+            health=health,
             sessions=Sessions(settings, secret_key(settings)),
             templates=_templates(),
         )

@@ -26,6 +26,10 @@ class HealthWatch:
         await asyncio.wait([self._question], timeout=max_wait)  # `wait` leaves the task running for the others
         return self._known
 
+    def forget(self) -> None:
+        """A reply has failed: the last answer is out of date, and whoever asks next is to have a new one."""
+        self._asked_at = float("-inf")
+
     async def close(self) -> None:
         """Let a question that is under way end."""
         if self._question is not None:

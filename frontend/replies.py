@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from frontend.backend import BROKE_OFF, Backend, Done, Line, Token
 from frontend.errors import BackendError, Busy, FrontendError, Interrupted, StoreError, StoreUnavailable
+from frontend.health import HealthWatch
 from frontend.models import Exchange
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
@@ -52,8 +53,9 @@ ReplyEvent = Token | Finished | Failed | Silence
 class Replies:
     """The replies being written by this process; at most `max_replies` at once, each with a thread."""
 
-    def __init__(self, backend: Backend, store: ChatStore, settings: Settings) -> None:
+    def __init__(self, backend: Backend, health: HealthWatch, store: ChatStore, settings: Settings) -> None:
         self.backend = backend
+        self.health = health
         self.store = store
         self.settings = settings
         self.executor = ThreadPoolExecutor(settings.max_replies, thread_name_prefix="reply")
@@ -176,6 +178,7 @@ class Reply:
 
     async def _fail(self, error: BackendError) -> BackendError:
         log.warning("no reply: %s", error.type)
+        self._replies.health.forget()
         wait = f" Try again in {error.retry_after:.0f} seconds." if error.retry_after else ""
         error.message += wait
         await self._settle(error.type, error.message)

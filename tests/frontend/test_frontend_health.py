@@ -58,3 +58,15 @@ async def test_the_last_answer_is_told_while_a_new_one_is_awaited(
     assert await watch.current(0.05) == first
     backend.release.set()
     await watch.close()
+
+
+async def test_after_a_failed_reply_a_fresh_answer_is_asked_for(
+    backend: CountingBackend, make_settings: MakeSettings
+) -> None:
+    """On an idle machine the page asked so soon after a lost backend that it was told the cached "ok" for 30 s."""
+    backend.release.set()
+    watch = HealthWatch(backend, make_settings(health_cache_seconds=3600))
+    await watch.current(30)
+    watch.forget()
+    answer = await watch.current(30)
+    assert answer is not None and answer.ready_replicas == 2
