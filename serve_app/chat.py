@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import Checkpoint
-from serve_app.errors import InvalidRequest
+from serve_app.errors import InvalidRequest, reason
 from serve_app.grounding import knowledge_base
 from serve_app.messages import (
     ChatReply,
@@ -113,11 +113,10 @@ class Chat:
         if not request.dialog[-1].replace("\0", " ").strip():
             raise InvalidRequest("dialog: the last turn is blank; it must hold the user's message")
         limit = self.args.max_turn_chars
-        long_texts = {f"dialog.{i}": turn for i, turn in enumerate(request.dialog) if len(turn) > limit}
-        if request.instruction and len(request.instruction) > limit:
-            long_texts["instruction"] = request.instruction
-        for name, text in long_texts.items():
-            raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
+        turns = ((f"dialog.{i}", turn) for i, turn in enumerate(request.dialog))
+        for name, text in (*turns, ("instruction", request.instruction or "")):
+            if len(text) > limit:
+                raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
 
     def _prompt(self, request: ChatRequest, config: ChatConfig) -> Prompt:
         knowledge = config.knowledge if request.knowledge is None else request.knowledge
@@ -135,7 +134,7 @@ class Chat:
         try:
             sampling = config.generation.overridden_by(request.generation)
         except ValidationError as error:
-            raise InvalidRequest(f"generation: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+            raise InvalidRequest(f"generation: {reason(error.errors()[0])}") from None
         if sampling.max_length > self.args.max_reply_tokens:
             limit = self.args.max_reply_tokens
             raise InvalidRequest(

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from serve_app.errors import ConfigError
+from serve_app.errors import ConfigError, reason
 from serve_app.settings import ChatConfig
 
 # The workshop application's environment names, and where each value belongs. They win over the file.
@@ -101,7 +101,7 @@ def _complaint(mistake: ErrorDetails) -> str:
     if mistake["type"] == "extra_forbidden":  # its value may be the knowledge, under a misspelled name
         return "there is no such setting; remove it, or correct its name"
     value = "" if isinstance(mistake["input"], dict | list) else f", not {str(mistake['input'])[:80]!r}"
-    return mistake["msg"].removeprefix("Value error, ") + value
+    return reason(mistake) + value
 
 
 class ConfigFile:

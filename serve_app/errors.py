@@ -11,6 +11,9 @@ ServeAppError
     └── ReplyInterrupted      the replica that wrote it died, and no other could go on
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class ServeAppError(Exception):
     """Base of this project's errors; its text is fit for a user."""
@@ -51,3 +54,8 @@ class DeadlineExceeded(RequestError):
 
 class ReplyInterrupted(RequestError):
     type = "reply_interrupted"
+
+
+def reason(mistake: Mapping[str, Any]) -> str:
+    """What is wrong, of one of pydantic's `errors()`: without the prefix that it gives to a validator's own words."""
+    return str(mistake["msg"]).removeprefix("Value error, ")

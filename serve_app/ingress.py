@@ -16,7 +16,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.chat import Chat, Piece
-from serve_app.errors import DeadlineExceeded, InvalidRequest, NoReplica, Overloaded, ReplyInterrupted, RequestError
+from serve_app.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoReplica,
+    Overloaded,
+    ReplyInterrupted,
+    RequestError,
+    reason,
+)
 from serve_app.messages import ChatReply, ChatRequest, Origin
 
 logger = logging.getLogger("ray.serve.godel")
@@ -200,7 +208,7 @@ def _explain(mistake: dict[str, Any]) -> str:
     if mistake["type"] == "extra_forbidden":
         return f"{field}: there is no such field; /docs lists those that exist"
     value = f", not {mistake['input']}" if isinstance(mistake["input"], int | float) else ""
-    return f"{field}: {mistake['msg'].removeprefix('Value error, ')}{value}"
+    return f"{field}: {reason(mistake)}{value}"
 
 
 def _error(request: Request, status: int, type_: str, message: str, retry_after_s: int | None = None) -> JSONResponse:

@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.backend import free_port
 from tests.frontend.stub_backend import StubBackend
 
 ROOT = Path(__file__).parents[2]
@@ -94,12 +94,6 @@ def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError(f"{what} did not start")
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

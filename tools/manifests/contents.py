@@ -12,7 +12,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from frontend.settings import Settings, unknown_names
 from serve_app.chat_config import load
-from serve_app.errors import ConfigError
+from serve_app.errors import ConfigError, reason
 from serve_app.settings import AppArgs
 from tools.manifests.objects import (
     Field,
@@ -91,7 +91,7 @@ def _by_model(where: str, model: Any, values: Any, field: Field) -> Iterator[Pro
         for mistake in error.errors(include_url=False):
             place = _path(values, mistake["loc"])
             value = "" if isinstance(mistake["input"], dict) else f", not {mistake['input']!r}"
-            yield Problem(where, (*field, *place), mistake["msg"].removeprefix("Value error, ") + value)
+            yield Problem(where, (*field, *place), reason(mistake) + value)
 
 
 def _path(values: Any, loc: tuple[int | str, ...]) -> Field:
@@ -232,7 +232,7 @@ def _settings(where: str, field: Field, variables: dict[str, Object]) -> Iterato
         for mistake in error.errors(include_url=False, include_input=False):
             names = [f"FRONTEND_{part}".upper() for part in mistake["loc"][:1]]
             place = (*field, *names, "value") if names else field
-            yield Problem(where, place, mistake["msg"].removeprefix("Value error, "))
+            yield Problem(where, place, reason(mistake))
 
 
 def frontend_settings(values: dict[str, Any]) -> Settings:
