@@ -53,8 +53,10 @@ format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-bench: $(VENV)/.bench ## measure the engine beside its peers: bench/results/engine.json and .png
+bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle cores: an hour; bench/results/
+	@$(BIN)/python -m bench.quality
 	@$(BIN)/python -m bench.engine
+	@$(BIN)/python -m bench.served
 
 manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
 	@$(BIN)/python -m tools.manifests

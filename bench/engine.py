@@ -51,20 +51,28 @@ class Row:
     seconds_min: float
     seconds_max: float
     peak_rss_mb: int
+    loaded_rss_mb: int  # resident when the model is loaded, before the first request
+
+
+@dataclass(frozen=True)
+class System:
+    """A system's process."""
+
+    end: Connection
+    loaded_rss_mb: int
 
 
 @contextmanager
-def running(names: Sequence[str], folder: Path) -> Iterator[dict[str, Connection]]:
+def running(names: Sequence[str], folder: Path) -> Iterator[dict[str, System]]:
     """Each system in a process of its own, loaded."""
     context = multiprocessing.get_context("spawn")
-    ends: dict[str, Connection] = {}
+    systems: dict[str, System] = {}
     for name in names:
         ours, theirs = context.Pipe()
         context.Process(target=serve, args=(name, folder, theirs), daemon=True).start()
-        ours.recv()
-        log.info("%s is loaded", name)
-        ends[name] = ours
-    yield ends
+        systems[name] = System(ours, ours.recv())
+        log.info("%s is loaded, %d MB resident", name, systems[name].loaded_rss_mb)
+    yield systems
 
 
 def prompts(case: Case) -> list[list[int]]:
@@ -83,20 +91,21 @@ def timed(end: Connection, asked: list[list[int]]) -> float:
     return seconds
 
 
-def measure(ends: dict[str, Connection], cases: Sequence[Case], rounds: int) -> list[Row]:
-    seconds: dict[tuple[str, Case], list[float]] = {(name, case): [] for name in ends for case in cases}
-    for number in range(rounds + 1):  # round 0 warms up
+def measure(systems: dict[str, System], cases: Sequence[Case], rounds: int) -> list[Row]:
+    for case in cases:
+        for system in systems.values():
+            timed(system.end, prompts(case)[:2])  # warms up
+    seconds: dict[tuple[str, Case], list[float]] = {(name, case): [] for name in systems for case in cases}
+    for number in range(1, rounds + 1):
         for case in cases:
             asked = prompts(case)
-            for name, end in ends.items():
-                taken = timed(end, asked)
-                if number:
-                    seconds[name, case].append(taken)
+            for name, system in systems.items():
+                seconds[name, case].append(timed(system.end, asked))
         log.info("round %d of %d done", number, rounds)
     peaks = {}
-    for name, end in ends.items():
-        end.send(None)
-        peaks[name] = end.recv()
+    for name, system in systems.items():
+        system.end.send(None)
+        peaks[name] = system.end.recv()
     return [
         Row(
             name,
@@ -108,6 +117,7 @@ def measure(ends: dict[str, Connection], cases: Sequence[Case], rounds: int) -> 
             round(min(taken), 4),
             round(max(taken), 4),
             peaks[name],
+            systems[name].loaded_rss_mb,
         )
         for (name, case), taken in seconds.items()
     ]
@@ -140,8 +150,8 @@ def table(rows: Sequence[Row]) -> str:
         cells = [found[name, batch, length] for name in names]
         shown = [f"{row.seconds_median:.2f} ({row.seconds_min:.2f}-{row.seconds_max:.2f})" for row in cells]
         lines.append(f"| {batch} | {length} | {' | '.join(shown)} |")
-    peaks = {row.system: row.peak_rss_mb for row in rows}
-    return "\n".join([*lines, f"| peak MB | | {' | '.join(str(peaks[name]) for name in names)} |"])
+    memory = {row.system: f"{row.loaded_rss_mb}, {row.peak_rss_mb}" for row in rows}
+    return "\n".join([*lines, f"| MB loaded, at most | | {' | '.join(memory[name] for name in names)} |"])
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
@@ -166,7 +176,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16, 32])
     parser.add_argument("--inputs", type=int, nargs="+", default=[64, 300, 500])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
@@ -174,8 +184,8 @@ def main() -> None:
     cases = [Case(batch, length) for length in options.inputs for batch in options.batches]
     with tempfile.TemporaryDirectory() as folder:
         make_checkpoint(Path(folder) / "model")
-        with running(options.systems, Path(folder) / "model") as ends:
-            rows = measure(ends, cases, options.rounds)
+        with running(options.systems, Path(folder) / "model") as systems:
+            rows = measure(systems, cases, options.rounds)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "engine.json").write_text(json.dumps(environment() | {"rows": [asdict(row) for row in rows]}, indent=1))
     plot(rows, RESULTS / "engine.png")

@@ -12,12 +12,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from serve_app.engine.dtypes import Dtype, arithmetic_for
 from serve_app.engine.engine import Engine
-from serve_app.engine.linear import Float32Linear, Int8Linear, MakeLinear
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
 
@@ -48,11 +49,11 @@ def _load(folder: Path) -> T5ForConditionalGeneration:
     return model
 
 
-def ours(linear: MakeLinear) -> Callable[[Path], Generate]:
+def ours(dtype: Dtype) -> Callable[[Path], Generate]:
     """This project's engine: all prompts are submitted at once, as the ingress would."""
 
     def load(folder: Path) -> Generate:
-        weights = from_transformers(_load(folder), linear)
+        weights = from_transformers(_load(folder), arithmetic_for(dtype, "cpu"))
         engine = Engine(weights, slots=MAX_BATCH, max_prompt=MAX_PROMPT, max_reply=64)
 
         async def answer(prompt: list[int], length: int) -> list[int]:
@@ -118,8 +119,8 @@ def ctranslate2_(compute_type: str) -> Callable[[Path], Generate]:
 
 
 SYSTEMS: dict[str, tuple[str, Callable[[Path], Generate]]] = {
-    "this engine, int8": ("int8", ours(Int8Linear)),
-    "this engine, float32": ("float32", ours(Float32Linear)),
+    "this engine, int8": ("int8", ours("int8")),
+    "this engine, float32": ("float32", ours("float32")),
     "transformers generate": ("float32", transformers_fp32),
     "CTranslate2, int8": ("int8", ctranslate2_("int8")),
     "CTranslate2, float32": ("float32", ctranslate2_("float32")),
@@ -127,10 +128,11 @@ SYSTEMS: dict[str, tuple[str, Callable[[Path], Generate]]] = {
 
 
 def serve(name: str, folder: Path, connection: Connection) -> None:
-    """A system's process: answers (prompts, length) with their new tokens, None with its peak memory in MB and ends."""
+    """A system's process: says the MB that it has resident when loaded, then answers (prompts, length) with their new
+    tokens; None with its peak memory in MB, and ends."""
     generate = SYSTEMS[name][1](folder)
     gc.collect()
-    connection.send("ready")
+    connection.send(psutil.Process().memory_info().rss // 1024**2)
     while (asked := connection.recv()) is not None:
         connection.send(generate(*asked))
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

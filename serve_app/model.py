@@ -12,8 +12,8 @@ from ray import serve
 from ray.serve import metrics
 
 from serve_app.checkpoint import Checkpoint, load_model
+from serve_app.engine.dtypes import arithmetic_for
 from serve_app.engine.engine import Engine, Reply
-from serve_app.engine.linear import ARITHMETICS
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
 from serve_app.settings import AppArgs
@@ -33,10 +33,12 @@ class GodelModel:
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
         self._engine = Engine(
-            from_transformers(load_model(checkpoint), ARITHMETICS[args.dtype]),
+            from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
             slots=args.slots,
             max_prompt=args.max_prompt_tokens,
             max_reply=args.max_reply_tokens,
+            prefill_tokens=args.prefill_tokens,
+            encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
         )
         self._origin = _origin()
         self._gauges = {

@@ -25,15 +25,37 @@ class AppArgs(BaseModel):
     hub_timeout_s: Annotated[float, Field(gt=0, le=15, description="how long to wait for the hub's answer")] = 10
     chat_config: Annotated[str, Field(description="the file that says what the chatbot says")] = "configs/chatbot.yaml"
     slots: Annotated[int, Field(ge=1, le=1024, description="requests that one model replica decodes at a time")] = 16
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Field(description="where the model is computed; auto: a GPU if there is one")
+    ] = "auto"
     dtype: Annotated[
-        Literal["float32", "int8"],
-        Field(description="arithmetic of the matrix products; int8: less memory and time, replies may differ a little"),
-    ] = "float32"
+        Literal["auto", "int8", "bfloat16", "float16", "float32"],
+        Field(
+            description="arithmetic of the matrix products; auto: int8 on a CPU, bfloat16 (else float16) on a GPU; "
+            "float32 writes what transformers writes, token for token"
+        ),
+    ] = "auto"
     threads: Annotated[
         int | None, Field(ge=1, description="CPU threads of one model replica; null: the CPUs that Ray gives it")
     ] = None
     max_prompt_tokens: Annotated[int, Field(ge=32, le=2048, description="the model's window; GODEL's is 512")] = 512
     max_reply_tokens: Annotated[int, Field(ge=2, le=4096, description="upper limit of max_length")] = 256
+    prefill_tokens: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="prompt tokens encoded at most between two decoding steps: the bound of how long joining "
+            "requests stall running replies; a longer prompt goes alone",
+        ),
+    ] = 1024
+    encoding_cache_mb: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="MiB of recent prompts' encodings that one model replica keeps, so that it need not encode the "
+            "same prompt again; 0: off",
+        ),
+    ] = 64
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")
     ] = 60

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import torch
 
+from serve_app.engine.encodings import Encodings
 from serve_app.engine.sampling import Choice, choose
 from serve_app.engine.scheduler import Ending, Move, Request, Scheduler
 from serve_app.engine.t5 import T5
@@ -74,11 +75,13 @@ class Engine:
         slots: int,
         max_prompt: int,
         max_reply: int,
-        prefill_tokens: int = 2048,
+        prefill_tokens: int = 1024,
+        encoding_cache_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`prefill_tokens`: prompt tokens encoded between two decoding steps; about what fits a CPU's caches.
+        """`prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
 
+        encoding_cache_bytes: of the encodings that are kept for prompts which come again; 0: none.
         clock: seconds, by which deadlines pass.
         """
         self.slots = slots
@@ -87,7 +90,10 @@ class Engine:
         self._clock = clock
         self._shape = weights.shape
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
-        self._scheduler = Scheduler(slots=slots, max_waiting=slots, prefill_tokens=prefill_tokens)
+        self._encodings = Encodings(self._model.encode, limit_bytes=encoding_cache_bytes)
+        self._scheduler = Scheduler(
+            slots=slots, max_waiting=slots, prefill_tokens=prefill_tokens, cost=self._encodings.cost
+        )
         self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
         self._closing = False
         self._failure: EngineFailed | None = None
@@ -109,7 +115,7 @@ class Engine:
         self._check(prompt, sampling, prefix)
         reply = Reply()
         choice = Choice(sampling, [self._shape.start_token, *prefix])
-        request = Request(list(prompt), choice, self._clock() + budget_s, reply)
+        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply)
         if ending := request.ending(self._shape.eos_token):
             reply.put([], ending)
             return reply
@@ -118,7 +124,7 @@ class Engine:
                 raise self._failure
             if self._scheduler.full:
                 raise QueueFull(f"all {self.slots} slots are taken, and as many requests wait already")
-            self._scheduler.waiting.append(request)
+            self._scheduler.add(request)
             self._changed.notify()
         return reply
 
@@ -174,6 +180,7 @@ class Engine:
             return not self._closing
 
     def _step(self) -> None:
+        """One round. Whoever runs waits for one `_prefill` between two tokens, never for more."""
         self._drop_over()
         self._prefill()
         if self._scheduler.running:
@@ -193,7 +200,7 @@ class Engine:
         if not admitted:
             return
         first = len(self._scheduler.running) - len(admitted)
-        encodings = self._model.encode([request.prompt for request in admitted])
+        encodings = self._encodings([request.prompt for request in admitted])
         for slot, (request, encoding) in enumerate(zip(admitted, encodings, strict=True), start=first):
             self._model.fill(slot, encoding, prefix=request.choice.written[:-1])
 

@@ -1,52 +1,71 @@
-"""The matrix products of the model, y = x W^T, in the arithmetic that the engine is made for."""
+"""The matrix products of the model, y = x W^T, by PyTorch's own operations."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from serve_app.engine.arithmetic import Linear
 
-class Linear(Protocol):
-    """A bias-free linear layer."""
+# weight [out_features, in_features], as transformers stores it; whether activations need the higher precision -> layer
+MakeLinear = Callable[[Tensor, bool], Linear]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """x: [..., in_features] -> [..., out_features], in fp32."""
-
-
-# weight [out_features, in_features], as transformers stores it -> the layer
-MakeLinear = Callable[[Tensor], Linear]
+_TINY = torch.finfo(torch.float32).tiny  # a row of zeros must not divide by zero
 
 
 class Float32Linear:
     """The reference: equal to transformers, token for token."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, precise: bool = False) -> None:
         self._weight = weight
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.linear(x, self._weight)
 
 
-class Int8Linear:
-    """Eight-bit integers on both sides (LLM.int8()'s vector-wise scheme, Dettmers et al. 2022).
+class HalfLinear:
+    """Sixteen-bit floats, for hardware that multiplies them faster; sums between layers stay float32.
 
-    Weights are scaled per output channel, once; activations per token, at each call. So a token's result does not
-    depend on the tokens beside it (law 2), as one scale for the whole tensor would have it.
+    So float16 does not overflow where T5's residual stream is known to, and bfloat16 does not lose small additions.
     """
 
-    def __init__(self, weight: Tensor) -> None:
-        self._scale = (weight.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)  # [out]
-        # Kept as [out, in] and read through its transpose, the layout that oneDNN's kernel takes without repacking.
-        self._weight = (weight / self._scale[:, None]).round().to(torch.int8).contiguous().t()
+    def __init__(self, dtype: torch.dtype, weight: Tensor) -> None:
+        self._weight = weight.to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        largest = rows.abs().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)  # [rows, 1]
-        quantized = (rows * (127 / largest)).round_().to(torch.int8)
-        y = torch._int_mm(quantized, self._weight).to(torch.float32)  # sums of int8 products are exact in int32
-        return y.mul_(largest / 127).mul_(self._scale).view(*x.shape[:-1], -1)
+        return F.linear(x.to(self._weight.dtype), self._weight).float()
 
 
-ARITHMETICS: dict[Literal["float32", "int8"], MakeLinear] = {"float32": Float32Linear, "int8": Int8Linear}
+class Int8Linear:
+    """Integers on both sides (LLM.int8()'s vector-wise scheme, Dettmers et al. 2022).
+
+    Weights have eight bits and are scaled per output channel, once; activations per token, at each call. So a token's
+    result does not depend on the tokens beside it (law 2), as one scale for the whole tensor would have it. Where it
+    is to be precise, activations have sixteen bits, as two rows of bytes of which the first counts 256 times.
+    """
+
+    def __init__(self, weight: Tensor, precise: bool = False) -> None:
+        integers, self._scale = quantized_weight(weight)
+        self._weight = integers.t()  # the layout that oneDNN's kernel takes without repacking
+        self._bytes = 1 + precise
+
+    def __call__(self, x: Tensor) -> Tensor:
+        limit = 127 if self._bytes == 1 else 127 * 256
+        largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY)  # [rows, 1]
+        whole = (x * (limit / largest)).round_()
+        if self._bytes == 1:
+            y = self._product(whole)
+        else:
+            high = ((whole + 128) / 256).floor_()
+            y = 256 * self._product(high) + self._product(whole - 256 * high)
+        return y.mul_(largest / limit).mul_(self._scale)
+
+    def _product(self, integers: Tensor) -> Tensor:
+        return torch._int_mm(integers.to(torch.int8), self._weight).to(torch.float32)  # exact in int32
+
+
+def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[out, in] -> integers [out, in] in -127..127, and the scale of each output channel [out]."""
+    scale = (weight.abs().amax(dim=1) / 127).clamp(min=_TINY)
+    return (weight / scale[:, None]).round_().to(torch.int8), scale

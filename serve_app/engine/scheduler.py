@@ -4,14 +4,15 @@ Running requests fill slots 0..n-1 without a gap, which the slot caches rely on:
 into its slot.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from serve_app.engine.sampling import Choice
 from serve_app.messages import FinishReason
 
+TokenIds = tuple[int, ...]
 Ending = FinishReason | Literal["deadline", "failed"]
 
 
@@ -28,7 +29,7 @@ class Reader(Protocol):
 class Request:
     """One reply on its way: what was asked, and what is written so far."""
 
-    prompt: list[int]
+    prompt: TokenIds
     choice: Choice  # its `written` grows with every step
     deadline: float  # on the engine's clock
     reader: Reader
@@ -53,12 +54,23 @@ class Move:
 
 
 class Scheduler:
-    def __init__(self, *, slots: int, max_waiting: int, prefill_tokens: int) -> None:
-        """Admit at most `prefill_tokens` prompt tokens a step, so that a burst of prompts cannot stall who runs."""
+    def __init__(
+        self,
+        *,
+        slots: int,
+        max_waiting: int,
+        prefill_tokens: int,
+        cost: Callable[[TokenIds], int] = len,
+    ) -> None:
+        """Admit at most `prefill_tokens` a step, so that prompts which join cannot stall who runs for longer.
+
+        cost: the tokens of a prompt that have to be encoded; 0 where its encoding is at hand.
+        """
         self._slots = slots
         self._max_waiting = max_waiting
         self._prefill_tokens = prefill_tokens
-        self.waiting: deque[Request] = deque()
+        self._cost = cost
+        self.waiting: list[Request] = []  # the nearest deadline first, then who came first
         self.running: list[Request] = []  # by slot
 
     @property
@@ -70,22 +82,38 @@ class Scheduler:
     def idle(self) -> bool:
         return not self.waiting and not self.running
 
+    def add(self, request: Request) -> None:
+        """Queue a request before all with a later deadline, and behind those with the same one.
+
+        Nobody starves: a deadline is a point in time, so whoever arrives late enough has a later one and queues behind.
+        """
+        insort(self.waiting, request, key=lambda other: other.deadline)
+
     def admit(self) -> list[Request]:
-        """Move requests from the queue's head into free slots. At least one goes, whatever its prompt's length."""
+        """Move requests from the queue's head into free slots, as far as the budget of prompt tokens goes.
+
+        A prompt is encoded once, however many of the admitted have it. One that is larger than the budget is the only
+        one to be encoded: it cannot be cut, as each of its tokens attends to all others. So the bound of what is
+        encoded between two steps is the budget or the longest prompt, whichever is more.
+        """
         admitted: list[Request] = []
-        tokens = 0
+        prompts: set[TokenIds] = set()
+        spent = 0
         while self.waiting and len(self.running) < self._slots:
-            tokens += len(self.waiting[0].prompt)
-            if admitted and tokens > self._prefill_tokens:
+            prompt = self.waiting[0].prompt
+            cost = 0 if prompt in prompts else self._cost(prompt)
+            if spent and cost and spent + cost > self._prefill_tokens:
                 break
-            admitted.append(self.waiting.popleft())
+            spent += cost
+            prompts.add(prompt)
+            admitted.append(self.waiting.pop(0))
             self.running.append(admitted[-1])
         return admitted
 
     def drop_over(self, now: float) -> tuple[list[Request], list[Move]]:
         """Remove who was cancelled or is past the deadline -> those, and the moves that close the gaps."""
         over = [request for request in (*self.waiting, *self.running) if request.is_over(now)]
-        self.waiting = deque(request for request in self.waiting if request not in over)
+        self.waiting = [request for request in self.waiting if request not in over]
         return over, self.leave([request for request in self.running if request in over])
 
     def leave(self, requests: Sequence[Request]) -> list[Move]:

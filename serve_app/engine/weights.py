@@ -1,6 +1,6 @@
 """A transformers T5 checkpoint -> the tensors that t5.py computes with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.linear import Float32Linear, Linear, MakeLinear
+from serve_app.engine.arithmetic import Arithmetic, Linear
+from serve_app.engine.eager import Eager
 
 Activation = Callable[[Tensor], Tensor]
 
 # transformers' names. "gelu_new" is the tanh approximation (Hendrycks and Gimpel 2016), which Flan-T5 was trained with.
-_ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu_new": partial(F.gelu, approximate="tanh")}
+_ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu_, "gelu_new": partial(F.gelu, approximate="tanh")}
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """wo(act(wi x)), or wo(act(gate x) * wi x) (Shazeer 2020) where there is a gate."""
+    """wo(act(wi x)); where it is gated wo(act(gate x) * up x) (Shazeer 2020), with gate and up side by side in wi."""
 
     norm: Tensor
     wi: Linear
-    gate: Linear | None
     wo: Linear
-    activation: Activation
+    gated: bool
+    activation: Activation  # may write into what it is given
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class DecoderLayer:
 @dataclass(frozen=True)
 class Weights:
     shape: Shape
+    arithmetic: Arithmetic
     embedding: Tensor  # [vocabulary, d_model]
     encoder: list[EncoderLayer]
     encoder_bias: Tensor  # [bias_buckets, heads]
@@ -78,19 +80,21 @@ class Weights:
     head: Linear
 
 
-def from_transformers(model: T5ForConditionalGeneration, make_linear: MakeLinear = Float32Linear) -> Weights:
-    """Take the weights of a loaded checkpoint, its matrices in the arithmetic of `make_linear`.
+def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic | None = None) -> Weights:
+    """Take the weights of a loaded checkpoint; float32 where no arithmetic is given.
 
     Raises ValueError for a feed-forward layer that the engine does not compute.
     """
     config = model.config
     if config.dense_act_fn not in _ACTIVATIONS:
         raise ValueError(f"feed_forward_proj {config.feed_forward_proj!r} is not supported: use 'relu' or 'gated-gelu'")
-    state = _State(model.state_dict(), make_linear)
+    arithmetic = arithmetic or Eager()
+    state = _State(model.state_dict(), arithmetic)
     first = "block.0.layer.0.SelfAttention.relative_attention_bias"
     shape = _shape(config)
     return Weights(
         shape=shape,
+        arithmetic=arithmetic,
         embedding=state.tensor("shared"),
         encoder=[_encoder_layer(state.at(f"encoder.block.{i}.layer"), config) for i in range(config.num_layers)],
         encoder_bias=state.tensor(f"encoder.{first}"),
@@ -98,7 +102,7 @@ def from_transformers(model: T5ForConditionalGeneration, make_linear: MakeLinear
         decoder=[_decoder_layer(state.at(f"decoder.block.{i}.layer"), config) for i in range(shape.decoder_layers)],
         decoder_bias=state.tensor(f"decoder.{first}"),
         decoder_norm=state.tensor("decoder.final_layer_norm"),
-        head=state.linear("lm_head"),
+        head=state.step_linear("lm_head"),
     )
 
 
@@ -107,19 +111,31 @@ class _State:
     """A state dict, read below a prefix."""
 
     values: Mapping[str, Tensor]
-    make_linear: MakeLinear
+    arithmetic: Arithmetic
     prefix: str = ""
 
     def at(self, name: str) -> "_State":
         return replace(self, prefix=f"{self.prefix}{name}.")
 
     def tensor(self, name: str) -> Tensor:
-        return self.values[f"{self.prefix}{name}.weight"].detach().to(torch.float32).contiguous()
+        """A copy: a loaded tensor is a view of its whole file, which would stay in memory with it."""
+        return self._loaded(name).clone()
 
-    def linear(self, *names: str) -> Linear:
-        """One product for all of `names`, their outputs side by side."""
-        weights = [self.tensor(name) for name in names]
-        return self.make_linear(torch.cat(weights) if len(weights) > 1 else weights[0])
+    def _loaded(self, name: str) -> Tensor:
+        weight = self.values[f"{self.prefix}{name}.weight"].detach()
+        return weight.to(self.arithmetic.device, torch.float32).contiguous()
+
+    def linear(self, *names: str, precise: bool = False) -> Linear:
+        """For whole prompts: one product for all of `names`, their outputs side by side."""
+        return self.arithmetic.linear(self._joined(names), precise=precise)
+
+    def step_linear(self, *names: str, precise: bool = False) -> Linear:
+        """The same for decoding steps."""
+        return self.arithmetic.step_linear(self._joined(names), precise=precise)
+
+    def _joined(self, names: Sequence[str]) -> Tensor:
+        weights = [self._loaded(name) for name in names]
+        return torch.cat(weights) if len(weights) > 1 else weights[0]
 
 
 def _shape(config: T5Config) -> Shape:
@@ -148,9 +164,9 @@ def _encoder_layer(layer: _State, config: T5Config) -> EncoderLayer:
     attention = layer.at("0.SelfAttention")
     return EncoderLayer(
         norm=layer.tensor("0.layer_norm"),
-        qkv=attention.linear("q", "k", "v"),
+        qkv=attention.linear("q", "k", "v", precise=True),
         out=attention.linear("o"),
-        feed_forward=_feed_forward(layer.at("1"), config),
+        feed_forward=_feed_forward(layer.at("1"), config, _State.linear),
     )
 
 
@@ -158,22 +174,22 @@ def _decoder_layer(layer: _State, config: T5Config) -> DecoderLayer:
     attention, cross = layer.at("0.SelfAttention"), layer.at("1.EncDecAttention")
     return DecoderLayer(
         norm=layer.tensor("0.layer_norm"),
-        qkv=attention.linear("q", "k", "v"),
-        out=attention.linear("o"),
+        qkv=attention.step_linear("q", "k", "v", precise=True),
+        out=attention.step_linear("o"),
         cross_norm=layer.tensor("1.layer_norm"),
-        cross_q=cross.linear("q"),
-        cross_kv=cross.linear("k", "v"),
-        cross_out=cross.linear("o"),
-        feed_forward=_feed_forward(layer.at("2"), config),
+        cross_q=cross.step_linear("q", precise=True),
+        cross_kv=cross.linear("k", "v", precise=True),
+        cross_out=cross.step_linear("o"),
+        feed_forward=_feed_forward(layer.at("2"), config, _State.step_linear),
     )
 
 
-def _feed_forward(layer: _State, config: T5Config) -> FeedForward:
+def _feed_forward(layer: _State, config: T5Config, linear: Callable[..., Linear]) -> FeedForward:
     dense = layer.at("DenseReluDense")
     return FeedForward(
         norm=layer.tensor("layer_norm"),
-        wi=dense.linear("wi_1" if config.is_gated_act else "wi"),
-        gate=dense.linear("wi_0") if config.is_gated_act else None,
-        wo=dense.linear("wo"),
+        wi=linear(dense, "wi_0", "wi_1") if config.is_gated_act else linear(dense, "wi"),
+        wo=linear(dense, "wo"),
+        gated=config.is_gated_act,
         activation=_ACTIVATIONS[config.dense_act_fn],
     )

@@ -1,11 +1,14 @@
 """What the engine's tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from serve_app.engine.linear import Float32Linear, Int8Linear, MakeLinear
+from serve_app.engine.arithmetic import Arithmetic
+from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.eager import Eager
+from serve_app.engine.linear import Float32Linear, Int8Linear
 from serve_app.engine.weights import Weights, from_transformers
 from tests.checkpoints import random_t5
 
@@ -19,14 +22,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session", params=[Float32Linear, Int8Linear], ids=["float32", "int8"])
-def make_linear(request: pytest.FixtureRequest) -> MakeLinear:
+MAKERS: dict[str, Callable[[], Arithmetic]] = {
+    "float32": lambda: Eager(Float32Linear),
+    "int8": lambda: Eager(Int8Linear),
+    "int8 compiled": Compiled,
+}
+
+
+@pytest.fixture(scope="session", params=MAKERS)
+def make_arithmetic(request: pytest.FixtureRequest) -> Callable[[], Arithmetic]:
     """The laws hold in every arithmetic."""
-    made: MakeLinear = request.param
-    return made
+    if request.param == "int8 compiled" and not compiler():
+        pytest.skip("no C compiler here")
+    return MAKERS[request.param]
 
 
 @pytest.fixture(scope="session")
-def weights(make_linear: MakeLinear) -> Weights:
+def weights(make_arithmetic: Callable[[], Arithmetic]) -> Weights:
     """A T5 whose heads are wider than its model (d_kv * heads != d_model), as in T5-11b."""
-    return from_transformers(random_t5(d_kv=12), make_linear)
+    return from_transformers(random_t5(d_kv=12), make_arithmetic())

@@ -20,6 +20,7 @@ LONG = Sampling(max_length=1_000_000)
 
 MakeStepped = Callable[..., SteppedEngine]
 MakeEngine = Callable[..., Engine]
+Journal = list[tuple[str, int]]
 
 
 @pytest.fixture
@@ -41,6 +42,24 @@ def running(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeE
     yield make
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture
+def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """What the model of stepped engines is asked for: ("encode", tokens) and ("step", slots), in order."""
+    entries: Journal = []
+
+    class Recorded(Echo):
+        def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+            entries.append(("encode", sum(map(len, prompts))))
+            return super().encode(prompts)
+
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            entries.append(("step", len(tokens)))
+            return super().step(tokens)
+
+    monkeypatch.setattr("serve_app.engine.engine.T5", Recorded)
+    return entries
 
 
 # --- joining --------------------------------------------------------------------------------------------------------
@@ -74,12 +93,60 @@ async def test_long_prompts_that_join_do_not_stop_who_runs(stepped: MakeStepped)
     engine = stepped(slots=4, prefill_tokens=150)
     stream = aiter(engine.ask(ENDLESS, LONG))
     engine.step()
-    for _ in range(3):
-        engine.ask([5] * 100, LONG)
+    for token in (4, 5, 6):
+        engine.ask([token] * 100, LONG)
     for active in (2, 3, 4):
         await following(stream)
         engine.step()
         assert engine.active == active
+
+
+async def test_a_decoding_step_follows_every_prefill(stepped: MakeStepped, journal: Journal) -> None:
+    """Seven join one who runs: never more than the bound of prompt tokens between two of its tokens, none skipped."""
+    engine = stepped(slots=8, prefill_tokens=20)
+    stream = aiter(engine.ask(ENDLESS, LONG))
+    engine.step()
+    for length, token in zip((20, 15, 5, 30, 10, 1, 10), range(10, 17), strict=True):
+        engine.ask([token] * length, LONG)
+    for _ in range(6):
+        engine.step()
+    rounds = [(3, 1), (20, 2), (20, 4), (30, 5), (11, 7), (10, 8), (0, 8)]
+    expected = [[("encode", tokens), ("step", slots)] for tokens, slots in rounds]
+    assert journal == [entry for entries in expected for entry in entries if entry[1]]
+    assert [await following(stream) for _ in rounds] == [[7], [8], [9], [7], [8], [9], [7]]
+
+
+async def test_the_nearest_deadline_is_served_first(stepped: MakeStepped) -> None:
+    engine = stepped(slots=1)
+    patient, urgent = (engine.ask(ENDLESS, LONG, budget_s=budget) for budget in (100, 50))
+    engine.step()
+    assert await following(aiter(urgent)) == [7]
+    assert (engine.active, engine.waiting, patient.ending) == (1, 1, None)
+
+
+async def test_equal_prompts_are_encoded_once(stepped: MakeStepped, journal: Journal) -> None:
+    """Those that join together share with the cache off too; who comes later shares while it is on."""
+    for limit, encoded in ((0, [5, 5]), (10**6, [5])):
+        journal.clear()
+        engine = stepped(slots=3, encoding_cache_bytes=limit)
+        replies = []
+        for joining in (2, 1):
+            replies += [engine.ask([2, 3, 4, 5, EOS], SHORT) for _ in range(joining)]
+            engine.step()
+        while not engine.idle:
+            engine.step()
+        assert [await read(reply) for reply in replies] == [[2, 3, 4, 5]] * 3
+        assert [tokens for what, tokens in journal if what == "encode"] == encoded
+
+
+async def test_a_prompt_whose_encoding_is_kept_costs_no_budget(stepped: MakeStepped, journal: Journal) -> None:
+    engine = stepped(slots=4, prefill_tokens=10, encoding_cache_bytes=10**6)
+    engine.ask([5] * 10, LONG)
+    engine.step()
+    for prompt in ([6] * 10, [5] * 10, [5] * 10):
+        engine.ask(prompt, LONG)
+    engine.step()
+    assert journal == [("encode", 10), ("step", 1), ("encode", 10), ("step", 4)]
 
 
 async def test_everyone_gets_their_own_reply(stepped: MakeStepped) -> None:
@@ -194,6 +261,7 @@ async def test_the_deadline_ends_a_reply_that_waits(stepped: MakeStepped) -> Non
     clock = Clock()
     engine = stepped(slots=1, clock=clock)
     engine.ask(ENDLESS, LONG)
+    engine.step()
     late = engine.ask(ENDLESS, LONG, budget_s=1)
     engine.step()
     assert engine.waiting == 1

@@ -1,12 +1,12 @@
 """Law 3: a seed makes a sampled reply repeatable, on any replica, and across a failover."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from serve_app.engine.arithmetic import Arithmetic
 from serve_app.engine.engine import Engine
-from serve_app.engine.linear import MakeLinear
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Sampling
 from tests.checkpoints import EOS, random_t5
@@ -32,8 +32,8 @@ async def engine(weights: Weights) -> AsyncIterator[Engine]:
     engine.close()
 
 
-async def test_same_seed_same_reply_on_any_replica(engine: Engine, make_linear: MakeLinear) -> None:
-    other = Engine(from_transformers(random_t5(d_kv=12), make_linear), slots=3, max_prompt=64, max_reply=128)
+async def test_same_seed_same_reply_on_any_replica(engine: Engine, make_arithmetic: Callable[[], Arithmetic]) -> None:
+    other = Engine(from_transformers(random_t5(d_kv=12), make_arithmetic()), slots=3, max_prompt=64, max_reply=128)
     try:
         assert await answer(engine, PROMPT, SAMPLED) == await answer(other, PROMPT, SAMPLED)
     finally:

@@ -35,9 +35,9 @@ def test_flan_t5s_layers_are_gated_and_its_head_is_its_own() -> None:
     model: Any = random_t5(feed_forward_proj="gated-gelu", tied=False)
     weights = from_transformers(model)
     x = torch.randn(5, 32)
-    gate = weights.decoder[0].feed_forward.gate
-    assert gate is not None
-    assert torch.equal(gate(x), model.decoder.block[0].layer[2].DenseReluDense.wi_0(x))
+    feed_forward, dense = weights.decoder[0].feed_forward, model.decoder.block[0].layer[2].DenseReluDense
+    assert feed_forward.gated
+    torch.testing.assert_close(feed_forward.wi(x), torch.cat([dense.wi_0(x), dense.wi_1(x)], dim=-1))
     assert torch.equal(weights.head(x), model.lm_head(x))
     assert not torch.equal(weights.head(x), x @ weights.embedding.T)
     values = torch.linspace(-3, 3, 7)

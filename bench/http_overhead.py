@@ -1,0 +1,75 @@
+"""What HTTP and Serve cost: the same closed loop on the served project, and straight on an engine in this process."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from bench.load import WARM_UP, Answer, Ask, Request, closed_loop
+from bench.services import shipped_config
+from serve_app.checkpoint import Checkpoint, load_model
+from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.engine import Engine
+from serve_app.engine.weights import from_transformers
+from serve_app.messages import Sampling
+from serve_app.settings import AppArgs
+
+CLIENTS = 16  # as many as serve_config.yaml's slots
+_BUDGET_S = 600.0
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Requests a second of the engine alone and of the service around it; ratio: served / engine."""
+
+    system: str
+    round: int
+    clients: int
+    requests: int
+    engine_per_s: float
+    served_per_s: float
+    ratio: float
+
+    @classmethod
+    def of(cls, system: str, round_: int, requests: int, engine_s: float, served_s: float) -> "Overhead":
+        """engine_s, served_s: seconds for all requests."""
+        per_s = round(requests / engine_s, 3), round(requests / served_s, 3)
+        return cls(system, round_, CLIENTS, requests, *per_s, round(engine_s / served_s, 3))
+
+
+def engine_seconds(model: Path, dtype: str, requests: Sequence[Request]) -> float:
+    """Seconds that an engine as GodelModel makes it takes for all requests, asked for by CLIENTS at once."""
+    args = AppArgs.model_validate(shipped_config()["applications"][0]["args"] | {"dtype": dtype})
+    checkpoint = Checkpoint(name=model.name, requested=model.name, folder=model)
+    engine = Engine(
+        from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
+        slots=args.slots,
+        max_prompt=args.max_prompt_tokens,
+        max_reply=args.max_reply_tokens,
+        prefill_tokens=args.prefill_tokens,
+        encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
+    )
+    try:
+        return asyncio.run(_warm_seconds(_straight(engine, model, [*WARM_UP, *requests]), requests))
+    finally:
+        engine.close()
+
+
+async def _warm_seconds(ask: Ask, requests: Sequence[Request]) -> float:
+    await closed_loop(ask, WARM_UP, CLIENTS)
+    return await closed_loop(ask, requests, CLIENTS)
+
+
+def _straight(engine: Engine, model: Path, requests: Sequence[Request]) -> Ask:
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    prompts: dict[Request, list[int]] = {request: tokenizer.encode(request.prompt) for request in requests}
+
+    async def ask(request: Request) -> Answer:
+        length = request.reply_tokens + 1  # the decoder's start token included
+        reply = engine.submit(prompts[request], Sampling(min_length=length, max_length=length), budget_s=_BUDGET_S)
+        return Answer(len(prompts[request]), sum([len(tokens) async for tokens in reply]))
+
+    return ask

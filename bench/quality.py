@@ -1,0 +1,105 @@
+"""`python -m bench.quality`: what int8 changes in the replies of models/mini, on its evaluation questions."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+from serve_app.engine.arithmetic import Arithmetic
+from serve_app.engine.dtypes import Dtype, arithmetic_for
+from serve_app.engine.engine import Engine
+from serve_app.engine.t5 import T5
+from serve_app.engine.weights import Weights, from_transformers
+from serve_app.messages import Sampling
+from serve_app.prompt import render
+from tools.mini_dialogues import INSTRUCTION
+from tools.train_mini import read_questions
+
+MINI = Path(__file__).parent.parent / "models" / "mini"
+WINDOW, LONGEST_REPLY, SLOTS = 512, 64, 16
+log = logging.getLogger("bench")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A dtype beside float32."""
+
+    tokens_equal: float  # of greedy replies, position by position; whatever follows a difference mostly differs too
+    replies_equal: float
+    next_token_equal: float  # where both read the same text: float32's own reply
+    cosine_mean: float  # of the logits there
+    cosine_min: float
+
+
+def measure(arithmetic: Arithmetic) -> Quality:
+    """On all questions of the evaluation set."""
+    model = T5ForConditionalGeneration.from_pretrained(MINI)
+    tokenizer = AutoTokenizer.from_pretrained(MINI)
+    questions = read_questions(MINI / "evaluation.jsonl")
+    prompts = [tokenizer(render(INSTRUCTION, q.dialog, q.passages))["input_ids"] for q in questions]
+    reference, rounded = from_transformers(model), from_transformers(model, arithmetic)
+    expected = asyncio.run(_replies(reference, prompts))
+    replies = asyncio.run(_replies(rounded, prompts))
+    exact, close = _logits(reference, prompts, expected), _logits(rounded, prompts, expected)
+    cosine = torch.cosine_similarity(exact, close, dim=-1)
+    pairs = list(zip(expected, replies, strict=True))
+    return Quality(
+        tokens_equal=sum(a == b for pair in pairs for a, b in zip(*pair, strict=False))
+        / sum(max(map(len, pair)) for pair in pairs),
+        replies_equal=sum(a == b for a, b in pairs) / len(pairs),
+        next_token_equal=float((exact.argmax(-1) == close.argmax(-1)).float().mean()),
+        cosine_mean=float(cosine.mean()),
+        cosine_min=float(cosine.min()),
+    )
+
+
+async def _replies(weights: Weights, prompts: Sequence[list[int]]) -> list[list[int]]:
+    engine = Engine(weights, slots=SLOTS, max_prompt=WINDOW, max_reply=LONGEST_REPLY)
+    free = asyncio.Semaphore(SLOTS)
+
+    async def reply(prompt: list[int]) -> list[int]:
+        async with free:
+            stream = engine.submit(prompt, Sampling(max_length=LONGEST_REPLY), budget_s=3600)
+            return [token async for tokens in stream for token in tokens]
+
+    try:
+        return list(await asyncio.gather(*map(reply, prompts)))
+    finally:
+        engine.close()
+
+
+@torch.inference_mode()
+def _logits(weights: Weights, prompts: Sequence[list[int]], replies: Sequence[list[int]]) -> Tensor:
+    """Of every token of the replies: [tokens, vocabulary]."""
+    t5 = T5(weights, slots=1, max_prompt=WINDOW, max_reply=LONGEST_REPLY)
+    logits = []
+    for prompt, reply in zip(prompts, replies, strict=True):
+        t5.fill(0, t5.encode([prompt])[0], prefix=[])
+        logits += [t5.step([token]).clone() for token in [weights.shape.start_token, *reply]]
+    return torch.cat(logits)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    dtypes: tuple[Dtype, ...] = ("int8", "bfloat16", "float16")
+    for dtype in dtypes:
+        found = measure(arithmetic_for(dtype, "cpu"))
+        log.info(
+            "%-9s equal to float32: %.1f %% of tokens, %.1f %% of replies, %.2f %% of next tokens; "
+            "logits' cosine %.5f, least %.5f",
+            dtype,
+            100 * found.tokens_equal,
+            100 * found.replies_equal,
+            100 * found.next_token_equal,
+            found.cosine_mean,
+            found.cosine_min,
+        )
+
+
+if __name__ == "__main__":
+    main()

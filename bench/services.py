@@ -1,0 +1,240 @@
+"""The systems that are measured over HTTP. Each is started fresh in processes of its own, and always stopped.
+
+Every system gets all cores and runs as its own documentation recommends; those on Ray Serve share this project's
+proxy settings and environment.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from bench.load import INSTRUCTION, WARM_UP, Answer, Ask, Request, RequestFailed, answered, closed_loop
+from tools.preflight import Plan
+from tools.processes import Processes, Program
+from tools.run import ROOT, STOP_S, child_environment, tail
+
+HOST = "127.0.0.1"
+START_S = 180.0
+POLL_S = 1.0
+WARM_UP_CLIENTS = 4
+CORES = os.cpu_count() or 1
+log = logging.getLogger("bench")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one system runs."""
+
+    model: Path  # folder of the checkpoint
+    folder: Path  # for what the system writes
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+@dataclass(frozen=True)
+class System:
+    dtype: str
+    command: Callable[[Place], list[str]]  # arguments for Python
+    ask: Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]  # of a base URL
+    ours: bool = False  # else a peer
+
+
+def this_project(dtype: str) -> Callable[[Place], list[str]]:
+    """serve_config.yaml with one model replica, which gets all cores."""
+
+    def command(place: Place) -> list[str]:
+        chat_config = place.folder / "chatbot.yaml"
+        chat_config.write_text(yaml.safe_dump({"instruction": INSTRUCTION, "knowledge": ""}))
+        config = _config_at(place)
+        application = config["applications"][0]
+        application["args"] |= {
+            "model": str(place.model),
+            "fallback_model": None,
+            "chat_config": str(chat_config),
+            "dtype": dtype,
+        }
+        model = next(deployment for deployment in application["deployments"] if deployment["name"] == "GodelModel")
+        model["autoscaling_config"] |= {"min_replicas": 1, "max_replicas": 1}
+        model["ray_actor_options"] |= {"num_cpus": CORES}
+        return _serve_run(config, place)
+
+    return command
+
+
+def serve_peer(module: str) -> Callable[[Place], list[str]]:
+    """A peer on Ray Serve, behind the same proxy as this project."""
+
+    def command(place: Place) -> list[str]:
+        application = {"name": "peer", "import_path": f"{module}:build", "args": {"model": str(place.model)}}
+        return _serve_run(_config_at(place) | {"applications": [application]}, place)
+
+    return command
+
+
+def flask_peer(place: Place) -> list[str]:
+    return ["-m", "bench.peers.flask_generate", str(place.model), str(place.port)]
+
+
+def shipped_config() -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    return config
+
+
+def _config_at(place: Place) -> dict[str, Any]:
+    """The shipped one, on the place's port."""
+    config = shipped_config()
+    config["http_options"] |= {"host": HOST, "port": place.port}
+    return config
+
+
+def _serve_run(config: dict[str, Any], place: Place) -> list[str]:
+    path = place.folder / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return ["-m", "ray.serve.scripts", "run", "--address", "local", str(path)]
+
+
+async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
+    """This project's streamed POST /chat."""
+    length = request.reply_tokens + 1  # the decoder's start token included
+    generation = {"min_length": length, "max_length": length}
+    body = {"dialog": [request.turn], "stream": True, "generation": generation}
+    first_token_at: float | None = None
+    async with _posted(session, f"{url}/chat", body) as response:
+        async for event, data in _events(response.content):
+            if event == "token" and first_token_at is None:
+                first_token_at = time.perf_counter()
+            if event == "done":
+                usage = data["usage"]
+                return Answer(usage["prompt_tokens"], usage["completion_tokens"], first_token_at)
+            if event == "error":
+                raise RequestFailed(data["error"]["message"])
+    raise RequestFailed("the stream ended before the reply did")
+
+
+async def ask_peer(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
+    """A peer's POST /, see bench/peers."""
+    async with _posted(session, url, {"prompt": request.prompt, "length": request.reply_tokens}) as response:
+        reply = await response.json()
+    return Answer(reply["prompt_tokens"], reply["reply_tokens"])
+
+
+@asynccontextmanager
+async def _posted(
+    session: aiohttp.ClientSession, url: str, body: dict[str, Any]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Raises RequestFailed for anything else than 200, and where the connection breaks while it is read."""
+    try:
+        async with session.post(url, json=body) as response:
+            if response.status != 200:
+                raise RequestFailed(f"{response.status} {(await response.text())[:200]}")
+            yield response
+    except aiohttp.ClientError as error:
+        raise RequestFailed(f"{type(error).__name__}: {error}") from None
+
+
+async def _events(lines: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events, as they arrive: (name, data)."""
+    name = ""
+    async for line in lines:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
+SYSTEMS: dict[str, System] = {
+    "this project, int8": System("int8", this_project("int8"), ask_chat, ours=True),
+    "this project, float32": System("float32", this_project("float32"), ask_chat, ours=True),
+    "Flask, generate": System("float32", flask_peer, ask_peer),
+    "serve.batch, generate": System("float32", serve_peer("bench.peers.batched_generate"), ask_peer),
+    "serve.batch, CTranslate2": System("int8", serve_peer("bench.peers.batched_ctranslate2"), ask_peer),
+}
+
+
+@contextmanager
+def running(name: str, model: Path) -> Iterator[str]:
+    """A system's URL, once it is warm. Whatever ends the block ends the system's processes too.
+
+    Raises RuntimeError where the system does not start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(model, Path(folder), _free_port())
+        processes = Processes()
+        # By SIGTERM: a process in the background may ignore SIGINT.
+        command = [sys.executable, *SYSTEMS[name].command(place)]
+        program = processes.start(name, command, place.folder / "log", signal.SIGTERM, _environment(place), ROOT)
+        try:
+            asyncio.run(_warm_up(name, place.url, program))
+            log.info("%s is warm", name)
+            yield place.url
+        finally:
+            left = processes.stop(STOP_S, hurry=lambda: False)
+            if left:
+                log.error("%s: these processes could not be ended: %s", name, [process.pid for process in left])
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """`make run`'s, which has Ray listen on this machine alone and ask for a token; and a folder of its own for Ray.
+
+    Ray gives its workers way to all other processes (niceness 15); here they are to have the priority of the rest.
+    """
+    plan = Plan(place.folder, HOST, place.port, "", HOST, frontend_port=0)  # there is no frontend
+    ours = {"RAY_TMPDIR": str(place.folder), "RAY_worker_niceness": "0"}
+    return child_environment(os.environ, plan, place.folder) | ours
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _warm_up(name: str, url: str, program: Program) -> None:
+    async with asking(name, url) as ask:
+        await _first_answer(ask, WARM_UP[0], program)
+        await closed_loop(ask, WARM_UP, WARM_UP_CLIENTS)
+
+
+async def _first_answer(ask: Ask, request: Request, program: Program) -> None:
+    """Ask until the system answers. Raises RuntimeError where it ends instead, or does not answer within START_S."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            await answered(ask, request)
+            return
+        except RequestFailed as failure:
+            if program.exit_code is not None or time.monotonic() > deadline:
+                state = "runs" if program.exit_code is None else f"ended with exit code {program.exit_code}"
+                end_of_log = f"The end of its log:\n{tail(program.log)}"
+                raise RuntimeError(f"{program.name} {state}, but does not answer: {failure}. {end_of_log}") from None
+        await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def asking(name: str, url: str) -> AsyncIterator[Ask]:
+    """A client of a running system, with as many connections as it takes."""
+    unlimited = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=unlimited, timeout=aiohttp.ClientTimeout()) as session:
+
+        async def ask(request: Request) -> Answer:
+            return await SYSTEMS[name].ask(session, url, request)
+
+        yield ask

@@ -1,0 +1,72 @@
+"""In which numbers, and by whose code, the model is computed. t5.py is the same in all of them."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from serve_app.engine.graphs import Capture
+
+
+class Linear(Protocol):
+    """A bias-free linear layer."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: [rows, in_features] -> [rows, out_features], which lasts until the next layer of that width is called."""
+
+
+class Slots(Protocol):
+    """Keys and values of the replies that are being written: row i of every cache belongs to slot i."""
+
+    def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
+        """Keep a prompt's keys and values [tokens, 2 * heads * d_kv], and forget the reply that was there."""
+
+    def begin(self, first: int, count: int) -> None:
+        """A decoding step of slots first..first + count - 1 starts: `attend_to_*` speak of these until `end`."""
+
+    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
+        """Append each slot's newest key and value, and attend: [count, 3 * heads * d_kv] -> [count, heads * d_kv]."""
+
+    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
+        """[count, heads * d_kv] -> [count, heads * d_kv]."""
+
+    def end(self) -> None:
+        """The step is done: every slot's reply is one token longer."""
+
+    def move(self, source: int, target: int) -> None:
+        """Slot `target` takes over the reply of slot `source`."""
+
+
+class Arithmetic(Protocol):
+    """The operations that a T5 is made of."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where all tensors are."""
+
+    @property
+    def capture(self) -> Capture | None:
+        """How decoding steps are recorded, where they are."""
+
+    def linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
+        """For the tokens of whole prompts. weight: [out_features, in_features] in fp32, as transformers stores it.
+
+        precise: for queries and keys. T5 does not scale their products down, so small errors there decide between
+        tokens sooner than anywhere else (`python -m bench.quality` measures it).
+        """
+
+    def step_linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
+        """For a decoding step: one token a slot, so that reading the weights is what takes the time."""
+
+    def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model]."""
+
+    def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
+        """The encoder's attention, each prompt to itself: packed prompts [tokens, 3 * heads * d_kv] -> [tokens, ...].
+
+        bias: [heads, longest, longest], by query and key position. T5's attention does not scale by d_kv^-0.5: its
+        initialisation does.
+        """
+
+    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> Slots:
+        """Empty caches. size: d_kv. reply_bias: [heads, max_reply], by distance."""

@@ -1,0 +1,62 @@
+"""The settings `dtype` and `device` -> the arithmetic that suits the machine."""
+
+import logging
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from serve_app.engine.arithmetic import Arithmetic, Linear
+from serve_app.engine.compiled import Compiled, NoCompiler
+from serve_app.engine.eager import Eager
+from serve_app.engine.graphs import cuda_graph
+from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
+
+logger = logging.getLogger(__name__)
+
+Dtype = Literal["auto", "int8", "bfloat16", "float16", "float32"]
+Device = Literal["auto", "cpu", "cuda"]
+
+_HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def arithmetic_for(dtype: Dtype, device: Device) -> Arithmetic:
+    """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8.
+
+    Raises ValueError that names the setting that this machine cannot do.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return _on_gpu(dtype) if device == "cuda" else _on_cpu(dtype)
+
+
+def _on_cpu(dtype: Dtype) -> Arithmetic:
+    if dtype in ("auto", "int8"):
+        try:
+            return Compiled()
+        except NoCompiler as reason:
+            logger.warning("Products run several times slower than they could: %s.", reason)
+            return Eager(Int8Linear)
+    return _floats(dtype, "cpu")
+
+
+def _on_gpu(dtype: Dtype) -> Arithmetic:
+    if not torch.cuda.is_available():
+        raise ValueError("device: cuda, but PyTorch finds no CUDA GPU here; set it to auto or cpu")
+    if dtype == "int8":
+        raise ValueError("dtype: int8 is computed on CPUs only; set it to auto, bfloat16, float16 or float32")
+    if dtype == "auto":
+        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return _floats(dtype, "cuda")
+
+
+def _floats(dtype: Dtype, device: str) -> Arithmetic:
+    capture = cuda_graph if device == "cuda" else None
+    if dtype == "float32":
+        return Eager(Float32Linear, device=device, capture=capture)
+    half = _HALVES[dtype]
+
+    def linear(weight: Tensor, precise: bool) -> Linear:
+        return HalfLinear(half, weight)
+
+    return Eager(linear, caches=half, device=device, capture=capture)

@@ -1,0 +1,160 @@
+"""The arithmetic by PyTorch's own operations: runs wherever PyTorch does, in float32 equal to transformers."""
+
+import math
+import mmap
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from serve_app.engine.arithmetic import Linear
+from serve_app.engine.graphs import Capture
+from serve_app.engine.linear import Float32Linear, MakeLinear
+
+
+class Eager:
+    """Sums, norms and what passes between layers are float32; products and caches are what the arguments say."""
+
+    def __init__(
+        self,
+        linear: MakeLinear = Float32Linear,
+        *,
+        caches: torch.dtype = torch.float32,
+        device: str = "cpu",
+        capture: Capture | None = None,
+    ) -> None:
+        """capture: records decoding steps, whose shapes are then fixed: attention reads the caches' whole length."""
+        self._linear = linear
+        self._caches = caches
+        self.device = torch.device(device)
+        self.capture = capture
+
+    def linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
+        return self._linear(weight, precise)
+
+    def step_linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
+        return self._linear(weight, precise)
+
+    def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, epsilon)
+
+    def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
+        attended = []
+        for prompt in torch.split(qkv.to(self._caches), lengths):
+            q, k, v = _heads(prompt[None], 3, len(bias))
+            attended.append(_attend(q, k, v, bias[None, :, : len(prompt), : len(prompt)])[0])
+        return torch.cat(attended)
+
+    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerSlots":
+        return EagerSlots(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
+
+
+class EagerSlots:
+    """Caches that are attended to through masks of what a slot has not written."""
+
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        layers: int,
+        slots: int,
+        size: int,
+        max_prompt: int,
+        reply_bias: Tensor,
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Memory is reserved here and, on a CPU, used only as slots fill.
+
+        whole: attend to the caches' whole length, masked, so that no shape depends on what slots hold.
+        """
+        self._heads, max_reply = reply_bias.shape
+        self._reply_bias = reply_bias
+        self._whole = whole
+        self._device = reply_bias.device
+        self._replies = reserve(dtype, self._device, layers, 2, slots, self._heads, max_reply, size)
+        self._prompts = reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
+        self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
+        self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
+        self._active = slice(0, 0)
+
+    def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
+        tokens = len(keys_values)
+        self._prompts[layer, :, slot, :, :tokens] = _heads(keys_values[None], 2, self._heads)[:, 0]
+        self._prompt_lengths[slot] = tokens
+        self._reply_lengths[slot] = 0
+
+    def begin(self, first: int, count: int) -> None:
+        self._active = slice(first, first + count)
+        self._rows = torch.arange(first, first + count, device=self._device)
+        # An idle slot in a recorded step has a length that nobody keeps: it must stay inside of the cache, and its
+        # attention must find something, since a NaN in the cache would outlive it.
+        self._positions = self._reply_lengths[self._active].clamp(max=self._replies.shape[-2] - 1)
+        self._reply_mask = self._biased(self._positions, self._span(self._positions + 1, self._replies))
+        prompts = self._prompt_lengths[self._active].clamp(min=1)
+        self._prompt_mask = _mask(prompts, self._span(prompts, self._prompts))
+
+    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
+        q, k, v = _heads(qkv[:, None].to(self._replies.dtype), 3, self._heads)
+        keys, values = self._replies[layer]
+        keys[self._rows, :, self._positions] = k[:, :, 0]
+        values[self._rows, :, self._positions] = v[:, :, 0]
+        span = self._reply_mask.shape[-1]
+        return _attend(q, keys[self._active, :, :span], values[self._active, :, :span], self._reply_mask)[:, 0]
+
+    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
+        span = self._prompt_mask.shape[-1]
+        keys, values = self._prompts[layer, :, self._active, :, :span]
+        queries = _heads(q[:, None].to(self._prompts.dtype), 1, self._heads)[0]
+        return _attend(queries, keys, values, self._prompt_mask)[:, 0]
+
+    def end(self) -> None:
+        self._reply_lengths[self._active] += 1
+
+    def move(self, source: int, target: int) -> None:
+        move(self._replies, self._reply_lengths, source, target)
+        move(self._prompts, self._prompt_lengths, source, target)
+
+    def _span(self, lengths: Tensor, caches: Tensor) -> int:
+        """How much of the caches is read."""
+        return caches.shape[-2] if self._whole else int(lengths.max())
+
+    def _biased(self, positions: Tensor, span: int) -> Tensor:
+        """Position bias, and the mask of what a slot has not written: positions [n] -> [n, heads, 1, span]."""
+        distance = positions[:, None] - torch.arange(span, device=self._device)  # [n, keys]
+        bias = self._reply_bias[:, distance.clamp(min=0)].transpose(0, 1)
+        return bias.masked_fill((distance < 0)[:, None], -math.inf)[:, :, None]
+
+
+def move(caches: Tensor, lengths: Tensor, source: int, target: int) -> None:
+    """What slot `source` holds -> slot `target`. caches: [layers, 2, slots, heads, capacity, size]."""
+    tokens = int(lengths[source])
+    caches[:, :, target, :, :tokens] = caches[:, :, source, :, :tokens]
+    lengths[target] = tokens
+
+
+def reserve(dtype: torch.dtype, device: torch.device, *shape: int) -> Tensor:
+    """Zeros that take no memory until written; then in large pages, as each page's first touch takes its time."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def _mask(lengths: Tensor, span: int) -> Tensor:
+    """Attention to a prompt has no bias: lengths [n] -> [n, 1, 1, span]."""
+    beyond = torch.arange(span, device=lengths.device) >= lengths[:, None]
+    return torch.zeros(beyond.shape, device=lengths.device).masked_fill(beyond, -math.inf)[:, None, None]
+
+
+def _heads(x: Tensor, parts: int, count: int) -> Tensor:
+    """[n, tokens, parts * heads * d_kv] -> [parts, n, heads, tokens, d_kv]."""
+    n, tokens, _ = x.shape
+    return x.view(n, tokens, parts, count, -1).permute(2, 0, 3, 1, 4)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """[n, heads, tokens, d_kv] -> [n, tokens, heads * d_kv], in float32."""
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)
+    return out.transpose(1, 2).flatten(2).float()

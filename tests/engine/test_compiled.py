@@ -1,0 +1,121 @@
+"""kernels.c: its attention against PyTorch's, how it is built and kept, and what happens where it cannot be."""
+
+import ctypes
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from serve_app.engine import compiled
+from serve_app.engine.compiled import Compiled, NoCompiler, compiler, load
+from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.eager import Eager
+from serve_app.engine.linear import Int8Linear
+
+needs_compiler = pytest.mark.skipif(not compiler(), reason="no C compiler here")
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [1, 15, 64, 768])
+def test_norm_equals_eager(width: int) -> None:
+    x, weight = numbers(20, width), numbers(width, seed=1)
+    torch.testing.assert_close(Compiled().norm(x, weight, 1e-6), Eager().norm(x, weight, 1e-6))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (1, 32), (5, 3), (2, 100)])
+def test_a_prompts_attention_equals_eager(heads: int, size: int) -> None:
+    """Lengths around the sizes of tiles, and scores so far apart that a softmax that does not shift would overflow."""
+    lengths = [1, 5, 6, 7, 31, 32, 33, 90]
+    qkv, bias = 3 * numbers(sum(lengths), 3 * heads * size), 20 * numbers(heads, 96, 96, seed=1)
+    expected = Eager().attend_to_itself(qkv, lengths, bias)
+    torch.testing.assert_close(Compiled().attend_to_itself(qkv, lengths, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (1, 32), (5, 3), (2, 100)])
+def test_slots_equal_eager(heads: int, size: int) -> None:
+    """Replies of several lengths over prompts of several lengths; keys and values are rounded to float16."""
+    bias = numbers(heads, 40)
+    ours, reference = (made.slots(2, 3, size, 50, bias) for made in (Compiled(), Eager()))
+    for slots in (ours, reference):
+        for slot, tokens in enumerate((50, 1, 17)):
+            for layer in range(2):
+                slots.fill(slot, layer, numbers(tokens, 2 * heads * size, seed=slot + 10 * layer))
+    for step, count in enumerate([1, 3, 3, 2, 3, *[1] * 30]):
+        for slots in (ours, reference):
+            slots.begin(0, count)
+        for layer in range(2):
+            qkv, q = numbers(count, 3 * heads * size, seed=step), numbers(count, heads * size, seed=step)
+            for name, x in (("attend_to_reply", qkv), ("attend_to_prompt", q)):
+                expected = getattr(reference, name)(layer, x)
+                torch.testing.assert_close(getattr(ours, name)(layer, x), expected, rtol=2e-2, atol=2e-2)
+        for slots in (ours, reference):
+            slots.end()
+
+
+@needs_compiler
+def test_keys_beyond_float16_do_not_become_infinite() -> None:
+    slots = Compiled().slots(1, 1, 16, 4, torch.zeros(1, 4))
+    slots.fill(0, 0, torch.full((2, 32), 1e9))
+    slots.begin(0, 1)
+    assert bool(slots.attend_to_prompt(0, torch.full((1, 16), 1e-6)).isfinite().all())
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "godel-serve"
+
+
+@needs_compiler
+def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(load(), ctypes.CDLL)
+    (built,) = cache.iterdir()
+    monkeypatch.setattr(compiled, "_build", lambda *_: pytest.fail("it was built before"))
+    load()
+    assert list(cache.iterdir()) == [built]
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+@needs_compiler
+def test_another_source_or_processor_is_built_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load()
+    monkeypatch.setattr(compiled, "_processor", lambda: b"another one")
+    load()
+    assert len(list(cache.iterdir())) == 2
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose root is read-only."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert isinstance(load(), ctypes.CDLL)
+
+
+def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compiled, "compiler", lambda: None)
+    with caplog.at_level(logging.WARNING):
+        made = arithmetic_for("auto", "cpu")
+    assert isinstance(made, Eager)
+    assert isinstance(made.linear(torch.ones(4, 4)), Int8Linear)
+    assert "no C compiler" in caplog.text
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_quoted(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.c").write_text("this is not C;")
+    monkeypatch.setattr(compiled, "_SOURCE", tmp_path / "broken.c")
+    with pytest.raises(NoCompiler, match="error"):
+        load()
+    assert not list(cache.glob("*.so"))

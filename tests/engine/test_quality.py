@@ -1,0 +1,25 @@
+"""What int8 may change: little enough that nobody would notice."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.quality import measure
+from serve_app.engine.arithmetic import Arithmetic
+from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.eager import Eager
+from serve_app.engine.linear import Int8Linear
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Eager(Int8Linear),
+        pytest.param(Compiled, marks=pytest.mark.skipif(not compiler(), reason="no C compiler here")),
+    ],
+    ids=["eager", "compiled"],
+)
+def test_the_shipped_models_replies_are_nearly_all_float32s(make: Callable[[], Arithmetic]) -> None:
+    quality = measure(make())
+    assert quality.tokens_equal >= 0.98
+    assert quality.cosine_mean >= 0.999
