@@ -38,6 +38,9 @@ COPY models/mini models/mini
 RUN chmod -R a+rX /app
 
 FROM rayproject/ray:2.60.0-py311-cpu AS runtime
+USER root
+# The engine's C code is built where it runs, in the instructions that the processor has there: under a second, once a pod.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY --from=app /app /app
 COPY --from=model /models /models
 WORKDIR /app
@@ -45,6 +48,7 @@ WORKDIR /app
 ENV PYTHONPATH=/app:/opt/venv/lib/python3.11/site-packages
 ENV PYTHONDONTWRITEBYTECODE=1
 ENV PYTHONUNBUFFERED=1
+ENV XDG_CACHE_HOME=/tmp/cache
 ENV HF_HOME=/models
 ENV HF_HUB_OFFLINE=1
 ENV RAY_USAGE_STATS_ENABLED=0

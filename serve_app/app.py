@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application, Deployment, metrics
 from ray.serve.handle import DeploymentHandle
+from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
 from serve_app.ingress import create_api
-from serve_app.model import GodelModel
 from serve_app.replicas import ModelReplicas
 from serve_app.settings import AppArgs
 
@@ -29,6 +29,8 @@ def build(args: AppArgs) -> Application:
 
     Raises ModelError where neither the model nor its fallback can be had, ConfigError where the configuration is wrong.
     """
+    from serve_app.model import GodelModel  # here, since it brings torch along, which the ingress replicas do without
+
     _config_file(args)  # a mistake there is reported now, once, and not by every replica
     checkpoint = choose(args)
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
@@ -38,7 +40,7 @@ def build(args: AppArgs) -> Application:
         graceful_shutdown_timeout_s=args.request_timeout_s + 5,
     )
     ingress = _deployment(Ingress, graceful_shutdown_timeout_s=args.request_timeout_s + 10)
-    return ingress.bind(model.bind(checkpoint, args), checkpoint, args)
+    return ingress.bind(model.bind(checkpoint, args), checkpoint, load_tokenizer(checkpoint), args)
 
 
 def _config_file(args: AppArgs) -> ConfigFile:
@@ -54,10 +56,17 @@ def _deployment(cls: type, **options: Any) -> Deployment:
 class Ingress:
     """The FastAPI application in a Serve replica."""
 
-    def __init__(self, model: DeploymentHandle[Any], checkpoint: Checkpoint, args: AppArgs) -> None:
+    def __init__(
+        self,
+        model: DeploymentHandle[Any],
+        checkpoint: Checkpoint,
+        tokenizer: PreTrainedTokenizerBase,
+        args: AppArgs,
+    ) -> None:
+        """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
         self._replicas = ModelReplicas(model)
         self._config_file = _config_file(args)
-        self._chat = Chat(args, checkpoint, load_tokenizer(checkpoint), self._config_file, self._replicas)
+        self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._replicas)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self._chat, lifespan=self._lifespan)

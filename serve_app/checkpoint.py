@@ -9,23 +9,28 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from huggingface_hub import HfApi, constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerBase
 
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
+
+# Torch, and what of transformers imports it, are imported where they are used: an ingress needs this module for
+# `Checkpoint` alone, and not the 170 MB that torch takes.
+if TYPE_CHECKING:
+    from transformers import T5Config, T5ForConditionalGeneration
 
 logger = logging.getLogger("ray.serve.godel")
 
 # Relative paths in the settings start here, whatever folder Ray starts its workers in.
 ROOT = Path(__file__).resolve().parents[1]
 
-_READ_BY_TRANSFORMERS = ["*.json", "*.model", "*.safetensors"]
+_READ_BY_TOKENIZERS = ("*.json", "*.model")
+_READ_BY_TRANSFORMERS = (*_READ_BY_TOKENIZERS, "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Checkpoint:
     requested: str  # what the settings asked for
     folder: Path | None = None
     commit: str | None = None
-    files: tuple[str, ...] = tuple(_READ_BY_TRANSFORMERS)  # patterns of what to fetch from the hub
+    files: tuple[str, ...] = _READ_BY_TRANSFORMERS  # patterns of what to fetch from the hub
     fallback_reason: str | None = None
 
     @property
@@ -62,12 +67,15 @@ def choose(args: AppArgs) -> Checkpoint:
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """Raises ModelError where the folder holds no tokenizer that transformers can read."""
-    return _read_tokenizer(_fetch(checkpoint), checkpoint.name)
+    return _read_tokenizer(_fetch(checkpoint, _READ_BY_TOKENIZERS), checkpoint.name)
 
 
-def load_model(checkpoint: Checkpoint) -> T5ForConditionalGeneration:
+def load_model(checkpoint: Checkpoint) -> "T5ForConditionalGeneration":
     """The model in fp32, on the CPU. Raises ModelError where weights are missing or damaged."""
-    folder = _fetch(checkpoint)
+    import torch
+    from transformers import T5ForConditionalGeneration
+
+    folder = _fetch(checkpoint, checkpoint.files)
     try:
         # A pickled checkpoint (GODEL's own is one) goes through torch's weights-only reader, which runs no code.
         loaded: Any = T5ForConditionalGeneration.from_pretrained(
@@ -151,14 +159,16 @@ def _cached(model: str, revision: str | None) -> Path | None:
     return max(snapshots, key=lambda snapshot: snapshot.last_modified).snapshot_path if snapshots else None
 
 
-def _fetch(checkpoint: Checkpoint) -> Path:
+def _fetch(checkpoint: Checkpoint, files: tuple[str, ...]) -> Path:
     if checkpoint.folder:
         return checkpoint.folder
-    return Path(snapshot_download(checkpoint.name, revision=checkpoint.commit, allow_patterns=list(checkpoint.files)))
+    return Path(snapshot_download(checkpoint.name, revision=checkpoint.commit, allow_patterns=list(files)))
 
 
 def _verify(folder: Path, name: str) -> None:
     """Read all but the weights' values, so that a damaged folder is found before a replica starts from it."""
+    from transformers import AutoConfig, T5Config
+
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # as in load_model
@@ -178,7 +188,10 @@ def _verify(folder: Path, name: str) -> None:
         raise ModelError(f"Model {name} has no weights: {folder} holds neither *.safetensors nor pytorch_model*.bin.")
 
 
-def _verify_weights(files: list[Path], config: T5Config, name: str) -> None:
+def _verify_weights(files: list[Path], config: "T5Config", name: str) -> None:
+    import torch
+    from transformers import T5ForConditionalGeneration
+
     with torch.device("meta"):
         model = T5ForConditionalGeneration(config)
     needed = set(model.state_dict()) - set(model.all_tied_weights_keys)
@@ -196,6 +209,8 @@ def _keys(file: Path) -> Iterator[str]:
 
 
 def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # as in load_model

@@ -36,15 +36,15 @@ def build_prompt(
     or a last turn that is too long by itself is cut: the instruction at its end, the turn at its beginning, since a
     question tends to stand at the end. Raises ValueError where `window` has no room for the form alone.
     """
-    fitting = _Fitting(tokenizer, window)
-    fitting.place_instruction(_plain(instruction))
-    fitting.place_last_turn(_plain(turns[-1]))
-    fitting.place_passages(passages[:1])
-    fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
-    if len(fitting.passages) == 1:
-        fitting.place_passages(passages[1:])
+    room = window
+    while True:
+        fitting = _fit(tokenizer, instruction, turns, passages, room, max_turns)
+        token_ids = tokenizer.encode(fitting.text, add_special_tokens=True)
+        if len(token_ids) <= window:
+            break
+        room -= len(token_ids) - window  # a tokenizer whose counts do not quite add up
     return Prompt(
-        token_ids=tokenizer.encode(fitting.text, add_special_tokens=True),
+        token_ids=token_ids,
         passages=fitting.passages,
         dropped_turns=len(turns) - len(fitting.turns),
         dropped_passages=len(passages) - len(fitting.passages),
@@ -52,45 +52,82 @@ def build_prompt(
     )
 
 
+def _fit(
+    tokenizer: PreTrainedTokenizerBase,
+    instruction: str,
+    turns: Sequence[str],
+    passages: Sequence[Passage],
+    window: int,
+    max_turns: int,
+) -> "_Fitting":
+    fitting = _Fitting(tokenizer, window)
+    fitting.place_instruction(_plain(instruction))
+    fitting.place_last_turn(_plain(turns[-1]))
+    fitting.place_passages(passages[:1])
+    fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
+    if len(fitting.passages) == 1:
+        fitting.place_passages(passages[1:])
+    return fitting
+
+
 class _Fitting:
-    """A prompt that grows part by part and never exceeds its window: each part is counted in place, as rendered."""
+    """A prompt that grows part by part within its window.
+
+    T5's tokens do not reach across a space: each part is counted once, as rendered with the space before it, and the
+    counts add up.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, window: int) -> None:
         self._tokenizer = tokenizer
         self._window = window
+        self._room = window - 1  # the closing </s>
         self._instruction = ""
-        self.turns: list[str] = [""]
+        self._knowledge: list[str] = []
+        self.turns: list[str] = []
         self.passages: list[Passage] = []
         self.truncated_tokens = 0
 
     @property
     def text(self) -> str:
-        return self._render(self.turns, self.passages)
+        return render(self._instruction, self.turns, self._knowledge)
 
     def place_instruction(self, instruction: str) -> None:
         self._instruction = self._cut(instruction, self._window // 2, keep_end=False)
+        self._room -= self._size(f"{self._instruction} [CONTEXT]")
 
     def place_last_turn(self, turn: str) -> None:
-        room = self._window - self._size(self.turns, [])
-        if room < 0:
+        limit = self._room
+        if limit < self._size(" "):
             raise ValueError(f"window: {self._window} tokens are too few for the instruction and the form alone")
-        self.turns = [self._cut(turn, room, keep_end=True)]
+        turn = self._cut(turn, limit, keep_end=True)
         # In its place, a text may take more tokens than by itself.
-        while not self._fits(self.turns, []):
-            room -= 1
-            self.turns = [self._cut(self.turns[0], room, keep_end=True)]
+        while not self._take(f" {turn}"):
+            limit -= 1
+            turn = self._cut(turn, limit, keep_end=True)
+        self.turns = [turn]
 
     def place_history(self, history: Sequence[str]) -> None:
         for turn in reversed(history):
-            if not self._fits([turn, *self.turns], self.passages):
+            if not self._take(f" {turn} EOS"):
                 return
             self.turns = [turn, *self.turns]
 
     def place_passages(self, passages: Sequence[Passage]) -> None:
         for passage in passages:
-            if not self._fits(self.turns, [*self.passages, passage]):
+            text = _plain(passage.text)
+            mark = "" if self.passages else " [KNOWLEDGE]"
+            if not self._take(f"{mark} {text}"):
                 return
             self.passages.append(passage)
+            self._knowledge.append(text)
+
+    def _take(self, part: str) -> bool:
+        """Whether there is room for `part`; it is taken then."""
+        size = self._size(part)
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
 
     def _cut(self, text: str, limit: int, *, keep_end: bool) -> str:
         ids = self._tokenizer.encode(text, add_special_tokens=False)
@@ -100,18 +137,12 @@ class _Fitting:
             kept = ids[len(ids) - room :] if keep_end else ids[:room]
             text = str(self._tokenizer.decode(kept, skip_special_tokens=True))
             # A character cut in two is decoded to a mark that may take more tokens than were left of it.
-            size = len(self._tokenizer.encode(text, add_special_tokens=False))
+            size = self._size(text)
         self.truncated_tokens += len(ids) - room
         return text
 
-    def _fits(self, turns: Sequence[str], passages: Sequence[Passage]) -> bool:
-        return self._size(turns, passages) <= self._window
-
-    def _size(self, turns: Sequence[str], passages: Sequence[Passage]) -> int:
-        return len(self._tokenizer.encode(self._render(turns, passages), add_special_tokens=True))
-
-    def _render(self, turns: Sequence[str], passages: Sequence[Passage]) -> str:
-        return render(self._instruction, turns, [_plain(passage.text) for passage in passages])
+    def _size(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
 
 
 def _plain(text: str) -> str:

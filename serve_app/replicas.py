@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
-from serve_app.engine.engine import EngineFailed
+from serve_app.engine.errors import EngineFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.messages import GenerateRequest, ReplicaStatus, TokenChunk
 

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import requests
 import yaml
 
+from tools import haproxy
+
 ROOT = Path(__file__).resolve().parents[1]
+Proxy = Literal["haproxy", "serves-own"]
+PROXIES: tuple[Proxy, ...] = ("haproxy", "serves-own")  # in front of the ingress: make run's, and where it has none
 START_S = 120
 STOP_S = 60
 
@@ -59,6 +63,7 @@ def run_backend(
     args: dict[str, Any] | None = None,
     model_deployment: dict[str, Any] | None = None,
     port: int | None = None,
+    behind: Proxy = "haproxy",
 ) -> Iterator[Backend]:
     """The shipped configuration on a port of its own, with `args` and the model deployment's options replaced."""
     chat_config = folder / "chatbot.yaml"
@@ -74,20 +79,21 @@ def run_backend(
     config_file = folder / "serve_config.yaml"
     config_file.write_text(yaml.safe_dump(config))
     log = folder / "serve.log"
-    with log.open("wb") as output:
+    with haproxy.settings() as proxy, log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
             cwd=ROOT,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
+            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | (proxy if behind == "haproxy" else haproxy.OFF),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    backend = Backend(f"http://127.0.0.1:{port}", chat_config, log, process)
-    try:
-        eventually(lambda: is_healthy(backend.url) or _exited(process, log), START_S, f"a healthy backend; see {log}")
-        yield backend
-    finally:
-        backend.stop()
+        backend = Backend(f"http://127.0.0.1:{port}", chat_config, log, process)
+        try:
+            healthy = f"a healthy backend; see {log}"
+            eventually(lambda: is_healthy(backend.url) or _exited(process, log), START_S, healthy)
+            yield backend
+        finally:
+            backend.stop()
 
 
 def is_healthy(url: str) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.backend import Backend, run_backend
+from tests.backend import PROXIES, Backend, run_backend
 
 
-@pytest.fixture(scope="session")
-def real_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """The backend as it is shipped, on models/mini: Ray takes its time to start, so it starts once."""
-    with run_backend(tmp_path_factory.mktemp("real_backend")) as running:
+@pytest.fixture(scope="session", params=PROXIES)
+def real_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """The backend as it is shipped, on models/mini. Ray takes its time to start, so it starts once a proxy."""
+    with run_backend(tmp_path_factory.mktemp("real_backend"), behind=request.param) as running:
         yield running

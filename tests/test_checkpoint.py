@@ -102,6 +102,14 @@ def test_the_hubs_answer_pins_a_commit_and_its_files_are_fetched(hub: str) -> No
     assert load_model(checkpoint).config.model_type == "t5"
 
 
+def test_a_tokenizer_is_fetched_without_the_weights(hub: str, tmp_path: Path) -> None:
+    """It is read where the application is built, which may be a node without a model."""
+    load_tokenizer(choose(AppArgs(model=GODEL)))
+    fetched = {path.name for path in (tmp_path / "cache").rglob("snapshots/*/*")}
+    assert "tokenizer.json" in fetched
+    assert "model.safetensors" not in fetched
+
+
 def test_what_was_fetched_once_is_found_without_the_hub(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     load_model(choose(AppArgs(model=GODEL)))
     load_tokenizer(choose(AppArgs(model=GODEL)))

@@ -9,7 +9,7 @@ import torch
 
 from serve_app import model as models
 from serve_app.checkpoint import choose
-from serve_app.engine.engine import EngineFailed
+from serve_app.engine.errors import EngineFailed
 from serve_app.messages import GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs

@@ -286,6 +286,32 @@ class Counting:
         return str(self._tokenizer.decode(ids, **options))
 
 
+class Crossing(Counting):
+    """A tokenizer whose tokens reach across spaces: a whole prompt takes more of them than its parts together."""
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        ids = super().encode(text, **options)
+        return [*([7] * text.count(" EOS ")), *ids]
+
+
+@pytest.mark.parametrize("window", [64, 70, 80, 100])
+def test_a_prompt_fits_even_where_counts_do_not_add_up(tokenizer: PreTrainedTokenizerBase, window: int) -> None:
+    crossing: Any = Crossing(tokenizer)
+    prompt = fitted(crossing, ["Hi."] * 40, passages(BEST, SECOND), window=window, max_turns=40)
+    assert window - 8 < len(prompt.token_ids) <= window
+
+
+def test_an_ordinary_prompt_is_tokenized_part_by_part_and_then_as_a_whole(tokenizer: PreTrainedTokenizerBase) -> None:
+    """It was tokenized anew for each turn and passage."""
+    counting: Any = Counting(tokenizer)
+    turns = ["What is a pod?", "A pod is the smallest unit."] * 5 + [LAST]
+    prompt = fitted(counting, turns, passages(BEST, SECOND), max_turns=20)
+    assert prompt.dropped_turns == prompt.dropped_passages == 0
+    once = len(render(INSTRUCTION, turns, [BEST, SECOND]))
+    twice_counted = len(INSTRUCTION) + len(LAST)  # cut to size, and counted in their place
+    assert counting.characters <= 2 * once + twice_counted + 8
+
+
 @pytest.mark.parametrize(
     ("turns", "max_turns"),
     [

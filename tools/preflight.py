@@ -99,7 +99,7 @@ def read_plan(config: Path) -> Plan:
         backend_port=content.http_options.port,
         route_prefix=(application.route_prefix or "/").rstrip("/"),
         frontend_host=frontend.host,
-        frontend_port=frontend.port or _free_port(frontend.host),
+        frontend_port=frontend.port or free_port(frontend.host),
         model=application.args.get("model"),
     )
 
@@ -238,7 +238,7 @@ def _wrong_fields(error: ValidationError) -> str:
     return "; ".join(wrong)
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         port: int = probe.getsockname()[1]
         return port

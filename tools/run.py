@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import requests
 
+from tools import haproxy
 from tools.preflight import Plan, PlanError, find_problems, read_plan
 from tools.processes import Processes
 
@@ -208,7 +209,9 @@ def tail(log: Path) -> str:
     return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:]) or "  (empty)"
 
 
-def child_environment(environment: Mapping[str, str], plan: Plan, run_dir: Path) -> dict[str, str]:
+def child_environment(
+    environment: Mapping[str, str], plan: Plan, run_dir: Path, proxy: Mapping[str, str] = haproxy.OFF
+) -> dict[str, str]:
     """This environment and what the halves need to find each other; what the person has set stays.
 
     A Ray cluster runs any code it is sent. Its ports are therefore bound to this machine alone, and it asks for a
@@ -222,7 +225,9 @@ def child_environment(environment: Mapping[str, str], plan: Plan, run_dir: Path)
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONUNBUFFERED": "1",  # logs that are complete up to the moment of a crash
     }
-    result = defaults | dict(environment) | {"FRONTEND_PORT": str(plan.frontend_port)}
+    if environment.get("RAY_SERVE_ENABLE_HA_PROXY", "1") != "1":
+        proxy = haproxy.OFF  # who turns HAProxy off turns off with it what is of use with it only
+    result = defaults | dict(proxy) | dict(environment) | {"FRONTEND_PORT": str(plan.frontend_port)}
     result.pop("RAY_ADDRESS", None)
     if "RAY_AUTH_TOKEN" not in result and "RAY_AUTH_TOKEN_PATH" not in result:
         result["RAY_AUTH_TOKEN_PATH"] = str(_token_file(run_dir))
@@ -305,17 +310,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = StopSignals()
     run_dir: Path = options.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
-    service = Service(plan, run_dir, child_environment(os.environ, plan, run_dir))
-    succeeded = True
-    try:
-        run(service, terminal, signals)
-    except StopRequested:
-        terminal.say("")
-    except RunError as error:
-        succeeded = False
-        terminal.say(f"{error}\nThe logs are in {run_dir}.")
-    finally:
-        succeeded &= stop(service, terminal, signals)
+    with haproxy.settings() as proxy:
+        service = Service(plan, run_dir, child_environment(os.environ, plan, run_dir, proxy))
+        succeeded = True
+        try:
+            run(service, terminal, signals)
+        except StopRequested:
+            terminal.say("")
+        except RunError as error:
+            succeeded = False
+            terminal.say(f"{error}\nThe logs are in {run_dir}.")
+        finally:
+            succeeded &= stop(service, terminal, signals)
     return 0 if succeeded else 1
 
 

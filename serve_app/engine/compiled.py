@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -28,13 +29,11 @@ logger = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
 _CHANNELS, _TILE, _ROWS, _LANES = 16, 32, 8, 16  # CHANNELS, BLOCKS * CHANNELS, ROWS and LANES in kernels.c
-
-
 _CPU = torch.device("cpu")
 
 
-class NoCompiler(Exception):
-    """kernels.c cannot be built here; says why."""
+class CannotCompile(Exception):
+    """kernels.c cannot be built here, for want of a compiler or of the processor's instructions; says which."""
 
 
 def compiler() -> str | None:
@@ -43,10 +42,10 @@ def compiler() -> str | None:
 
 
 def load() -> ctypes.CDLL:
-    """kernels.c, built once for this source and this processor. Raises NoCompiler."""
+    """kernels.c, built once for this source and this processor. Raises CannotCompile."""
     found = compiler()
     if not found:
-        raise NoCompiler("no C compiler (cc, gcc or clang) was found")
+        raise CannotCompile("no C compiler (cc, gcc or clang) was found")
     made_from = [_SOURCE.read_bytes(), found.encode(), " ".join(_FLAGS).encode(), _processor()]
     library = _cache() / f"kernels-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]}.so"
     if not library.exists():
@@ -55,13 +54,13 @@ def load() -> ctypes.CDLL:
 
 
 def _cache() -> Path:
-    """A folder of this user's; where HOME cannot be written, one that lasts as long as the process."""
+    """A folder of this user's; where HOME cannot be written, one for this process alone."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "godel-serve"
-    try:
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="godel-serve-"))
-    return folder
+        if os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="godel-serve-"))
 
 
 def _processor() -> bytes:
@@ -78,9 +77,9 @@ def _build(compiler_: str, library: Path) -> None:
         subprocess.run([compiler_, *_FLAGS, str(_SOURCE), "-o", str(part), "-lm"], check=True, capture_output=True)
         part.replace(library)
     except subprocess.CalledProcessError as error:
-        raise NoCompiler(f"{compiler_} failed: {error.stderr.decode(errors='replace').strip()[-500:]}") from error
+        raise CannotCompile(f"{compiler_} failed: {error.stderr.decode(errors='replace').strip()[-500:]}") from error
     except OSError as error:
-        raise NoCompiler(f"{compiler_} could not be used: {error}") from error
+        raise CannotCompile(f"{compiler_} could not be used: {error}") from error
 
 
 class Compiled:
@@ -90,7 +89,7 @@ class Compiled:
     capture = None
 
     def __init__(self) -> None:
-        """Raises NoCompiler."""
+        """Raises CannotCompile."""
         library = load()
         library.set_threads(torch.get_num_threads())
         library.attend_prompt_scratch.restype = ctypes.c_int64

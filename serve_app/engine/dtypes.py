@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled, NoCompiler
+from serve_app.engine.compiled import CannotCompile, Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.graphs import cuda_graph
 from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
@@ -21,7 +21,7 @@ _HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def arithmetic_for(dtype: Dtype, device: Device) -> Arithmetic:
-    """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8.
+    """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8 if it can do that fast.
 
     Raises ValueError that names the setting that this machine cannot do.
     """
@@ -34,9 +34,9 @@ def _on_cpu(dtype: Dtype) -> Arithmetic:
     if dtype in ("auto", "int8"):
         try:
             return Compiled()
-        except NoCompiler as reason:
-            logger.warning("Products run several times slower than they could: %s.", reason)
-            return Eager(Int8Linear)
+        except CannotCompile as reason:
+            logger.warning("The model runs several times slower than it could: %s", reason)
+            return Eager(Float32Linear if dtype == "auto" else Int8Linear)
     return _floats(dtype, "cpu")
 
 

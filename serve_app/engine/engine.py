@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import torch
 
 from serve_app.engine.encodings import Encodings
+from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.sampling import Choice, choose
 from serve_app.engine.scheduler import Ending, Move, Request, Scheduler
 from serve_app.engine.t5 import T5
@@ -24,14 +25,6 @@ from serve_app.messages import Sampling
 logger = logging.getLogger(__name__)
 
 _THROUGHPUT_WINDOW_S = 5.0
-
-
-class QueueFull(Exception):
-    """As many requests wait as may wait."""
-
-
-class EngineFailed(Exception):
-    """The step loop has died; this engine answers no more."""
 
 
 class Reply:

@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from tests.backend import ROOT, eventually, free_port
+from tools.haproxy import bundled_binary
 
 START_S = 120
 STOP_S = 60
@@ -49,6 +50,18 @@ class Launcher:
             try:
                 names.add(process.name())
             except psutil.NoSuchProcess:
+                continue
+        return names
+
+    def exposed(self) -> set[str]:
+        """The names of what listens on more than this machine."""
+        names = set()
+        for process in self.family():
+            try:
+                listening = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+                if any(not each.laddr.ip.removeprefix("::ffff:").startswith("127.") for each in listening):
+                    names.add(process.name())
+            except psutil.Error:
                 continue
         return names
 
@@ -140,6 +153,9 @@ def test_starts_says_where_everything_is_and_ends_with_ctrl_c(launch: Launch, tm
     assert (tmp_path / "run" / "ray_token").stat().st_mode & 0o077 == 0
 
     assert {"raylet", "gcs_server"} <= launcher.names()
+    assert ("haproxy" in launcher.names()) is (bundled_binary() is not None)
+    # Serve leaves no choice to its replicas' port for one another, which asks for Ray's token.
+    assert {name.split(":stub:")[0] for name in launcher.exposed()} == {"ray::ServeReplica"}
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.process.wait(STOP_S) == 0
     launcher.assert_nothing_left()

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.linear import Float32Linear, Int8Linear
 from serve_app.engine.weights import Weights, from_transformers
 from tests.checkpoints import random_t5
+from tests.engine.support import can_compile
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,8 +33,8 @@ MAKERS: dict[str, Callable[[], Arithmetic]] = {
 @pytest.fixture(scope="session", params=MAKERS)
 def make_arithmetic(request: pytest.FixtureRequest) -> Callable[[], Arithmetic]:
     """The laws hold in every arithmetic."""
-    if request.param == "int8 compiled" and not compiler():
-        pytest.skip("no C compiler here")
+    if request.param == "int8 compiled" and not can_compile():
+        pytest.skip("kernels.c cannot be built here")
     return MAKERS[request.param]
 
 

@@ -6,13 +6,26 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 from torch import Tensor
 
+from serve_app.engine.compiled import CannotCompile, load
 from serve_app.engine.engine import Engine, Reply
 from serve_app.engine.scheduler import Ending
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
+
+
+def can_compile() -> bool:
+    try:
+        load()
+    except CannotCompile:
+        return False
+    return True
+
+
+needs_compiled = pytest.mark.skipif(not can_compile(), reason="kernels.c cannot be built here")
 
 PATIENCE_S = 30  # a test that would wait forever fails by then; none depends on its length
 LONG_S = 3600.0  # a budget that no test uses up

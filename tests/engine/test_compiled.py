@@ -10,26 +10,25 @@ import torch
 from torch import Tensor
 
 from serve_app.engine import compiled
-from serve_app.engine.compiled import Compiled, NoCompiler, compiler, load
+from serve_app.engine.compiled import CannotCompile, Compiled, load
 from serve_app.engine.dtypes import arithmetic_for
 from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Int8Linear
-
-needs_compiler = pytest.mark.skipif(not compiler(), reason="no C compiler here")
+from serve_app.engine.linear import Float32Linear, Int8Linear
+from tests.engine.support import needs_compiled
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@needs_compiler
+@needs_compiled
 @pytest.mark.parametrize("width", [1, 15, 64, 768])
 def test_norm_equals_eager(width: int) -> None:
     x, weight = numbers(20, width), numbers(width, seed=1)
     torch.testing.assert_close(Compiled().norm(x, weight, 1e-6), Eager().norm(x, weight, 1e-6))
 
 
-@needs_compiler
+@needs_compiled
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (1, 32), (5, 3), (2, 100)])
 def test_a_prompts_attention_equals_eager(heads: int, size: int) -> None:
     """Lengths around the sizes of tiles, and scores so far apart that a softmax that does not shift would overflow."""
@@ -39,7 +38,7 @@ def test_a_prompts_attention_equals_eager(heads: int, size: int) -> None:
     torch.testing.assert_close(Compiled().attend_to_itself(qkv, lengths, bias), expected, rtol=1e-4, atol=1e-4)
 
 
-@needs_compiler
+@needs_compiled
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (1, 32), (5, 3), (2, 100)])
 def test_slots_equal_eager(heads: int, size: int) -> None:
     """Replies of several lengths over prompts of several lengths; keys and values are rounded to float16."""
@@ -61,7 +60,7 @@ def test_slots_equal_eager(heads: int, size: int) -> None:
             slots.end()
 
 
-@needs_compiler
+@needs_compiled
 def test_keys_beyond_float16_do_not_become_infinite() -> None:
     slots = Compiled().slots(1, 1, 16, 4, torch.zeros(1, 4))
     slots.fill(0, 0, torch.full((2, 32), 1e9))
@@ -75,7 +74,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "godel-serve"
 
 
-@needs_compiler
+@needs_compiled
 def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(load(), ctypes.CDLL)
     (built,) = cache.iterdir()
@@ -85,7 +84,7 @@ def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
-@needs_compiler
+@needs_compiled
 def test_another_source_or_processor_is_built_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load()
     monkeypatch.setattr(compiled, "_processor", lambda: b"another one")
@@ -93,7 +92,7 @@ def test_another_source_or_processor_is_built_anew(cache: Path, monkeypatch: pyt
     assert len(list(cache.iterdir())) == 2
 
 
-@needs_compiler
+@needs_compiled
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose root is read-only."""
     (tmp_path / "file").touch()
@@ -106,16 +105,22 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
 ) -> None:
     monkeypatch.setattr(compiled, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
-        made = arithmetic_for("auto", "cpu")
-    assert isinstance(made, Eager)
-    assert isinstance(made.linear(torch.ones(4, 4)), Int8Linear)
+        layers = [arithmetic_for(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+    assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 
 
-@needs_compiler
+@needs_compiled
+def test_a_processor_without_the_instructions_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_FLAGS", [*compiled._FLAGS, "-mno-avx512vnni"])
+    with pytest.raises(CannotCompile, match="AVX-512 VNNI"):
+        load()
+
+
+@needs_compiled
 def test_a_compiler_that_fails_is_quoted(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "broken.c").write_text("this is not C;")
     monkeypatch.setattr(compiled, "_SOURCE", tmp_path / "broken.c")
-    with pytest.raises(NoCompiler, match="error"):
+    with pytest.raises(CannotCompile, match="error"):
         load()
     assert not list(cache.glob("*.so"))

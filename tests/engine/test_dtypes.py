@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.dtypes import Dtype, arithmetic_for
 from serve_app.engine.eager import Eager
 from serve_app.engine.graphs import cuda_graph
 from serve_app.engine.linear import Float32Linear, HalfLinear
+from tests.engine.support import needs_compiled
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-@pytest.mark.skipif(not compiler(), reason="no C compiler here")
+@needs_compiled
 @pytest.mark.parametrize("dtype", ["auto", "int8"])
 def test_a_cpu_computes_in_int8(no_gpu: None, dtype: Dtype) -> None:
     assert isinstance(arithmetic_for(dtype, "auto"), Compiled)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from torch import Tensor
 
-from serve_app.engine.engine import Engine, EngineFailed, QueueFull
+from serve_app.engine.engine import Engine
+from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 from tests.engine.support import LONG_S, PATIENCE_S, Clock, Echo, SteppedEngine, answer, following, read

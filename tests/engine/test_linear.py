@@ -7,17 +7,15 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import initial_t5
-from tests.engine.support import random_prompts
+from tests.engine.support import needs_compiled, random_prompts
 
 MakeInt8 = Callable[..., Linear]
-
-needs_compiler = pytest.mark.skipif(not compiler(), reason="no C compiler here")
 
 
 def many_rows(weight: Tensor, precise: bool) -> Linear:
@@ -29,7 +27,7 @@ def few_rows(weight: Tensor, precise: bool) -> Linear:
 
 
 @pytest.fixture(
-    params=[Int8Linear, pytest.param(many_rows, marks=needs_compiler), pytest.param(few_rows, marks=needs_compiler)]
+    params=[Int8Linear, pytest.param(many_rows, marks=needs_compiled), pytest.param(few_rows, marks=needs_compiled)]
 )
 def int8(request: pytest.FixtureRequest) -> MakeInt8:
     made: MakeInt8 = request.param
@@ -61,7 +59,7 @@ def test_half_is_close_to_it(dtype: torch.dtype) -> None:
     torch.testing.assert_close(y, x @ weight.T, rtol=2e-2, atol=2e-1)
 
 
-@needs_compiler
+@needs_compiled
 @pytest.mark.parametrize("make", [many_rows, few_rows])
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8, 9, 16, 17, 50])
@@ -97,7 +95,7 @@ def test_zeros_stay_zeros(int8: MakeInt8, precise: bool) -> None:
     assert torch.equal(int8(torch.zeros(8, 64), precise)(numbers(2, 64)), torch.zeros(2, 8))
 
 
-@pytest.mark.parametrize("make", [lambda: Eager(Int8Linear), pytest.param(Compiled, marks=needs_compiler)])
+@pytest.mark.parametrize("make", [lambda: Eager(Int8Linear), pytest.param(Compiled, marks=needs_compiled)])
 @pytest.mark.parametrize("feed_forward", ["relu", "gated-gelu"])
 def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Arithmetic], feed_forward: str) -> None:
     model = initial_t5(feed_forward_proj=feed_forward, d_model=64, d_kv=16, d_ff=128)

@@ -6,16 +6,17 @@ import pytest
 
 from bench.quality import measure
 from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled, compiler
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.linear import Int8Linear
+from tests.engine.support import needs_compiled
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda: Eager(Int8Linear),
-        pytest.param(Compiled, marks=pytest.mark.skipif(not compiler(), reason="no C compiler here")),
+        pytest.param(Compiled, marks=needs_compiled),
     ],
     ids=["eager", "compiled"],
 )

@@ -1,10 +1,10 @@
-"""Two real backends, each started once: as it is shipped, and one whose limits are reached quickly."""
+"""Two real backends, each started once a proxy: as it is shipped, and one whose limits are reached quickly."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.backend import Backend, run_backend
+from tests.backend import PROXIES, Backend, run_backend
 from tests.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 
 
@@ -13,8 +13,8 @@ def backend(real_backend: Backend) -> Backend:
     return real_backend
 
 
-@pytest.fixture(scope="package")
-def slow_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+@pytest.fixture(scope="package", params=PROXIES)
+def slow_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """Up to two replicas of two slots; a full-length reply takes seconds, so that things can happen during it."""
     folder = tmp_path_factory.mktemp("slow_backend")
     vocabulary = len(small_tokenizer())
@@ -22,6 +22,7 @@ def slow_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     save_checkpoint(model, folder / "model")
     with run_backend(
         folder,
+        behind=request.param,
         args={"model": str(folder / "model"), "slots": 2, "request_timeout_s": 40},
         model_deployment={
             "max_queued_requests": 4,

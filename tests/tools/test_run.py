@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tools import haproxy
 from tools.preflight import Plan
 from tools.run import (
     RunError,
@@ -121,6 +122,13 @@ def test_what_the_person_has_set_stays(tmp_path: Path) -> None:
     assert ray_token(environment) is None
     theirs = {"RAY_AUTH_TOKEN": "mine"}
     assert ray_token(child_environment(theirs, PLAN, tmp_path)) == "mine"
+
+
+def test_who_turns_haproxy_off_has_none_of_its_settings(tmp_path: Path) -> None:
+    with haproxy.settings() as proxy:
+        theirs = {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+        assert child_environment(theirs, PLAN, tmp_path, proxy).items() >= haproxy.OFF.items()
+        assert child_environment({}, PLAN, tmp_path, proxy).items() >= proxy.items()
 
 
 def test_progress_is_one_line_a_change_when_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
