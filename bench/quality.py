@@ -79,7 +79,7 @@ def _logits(weights: Weights, prompts: Sequence[list[int]], replies: Sequence[li
     t5 = T5(weights, slots=1, max_prompt=WINDOW, max_reply=LONGEST_REPLY)
     logits = []
     for prompt, reply in zip(prompts, replies, strict=True):
-        t5.fill(0, t5.encode([prompt])[0], prefix=[])
+        t5.fill(0, t5.encode([prompt])[0])
         logits += [t5.step([token]).clone() for token in [weights.shape.start_token, *reply]]
     return torch.cat(logits)
 

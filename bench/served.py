@@ -57,7 +57,6 @@ class Plan:
     rounds: int
     seconds: float  # at least, a rate
     requests: int  # at least, a rate
-    start_rate: float  # requests a second
     refinements: int
     burst: int  # requests of the closed loop; 0: none
 
@@ -122,7 +121,7 @@ async def _measure_service(
             results.add(Row(name, SYSTEMS[name].dtype, round_, point))
             return point
 
-        await climb(at, plan.start_rate, plan.refinements)
+        await climb(at, SYSTEMS[name].start_rate, plan.refinements)
 
 
 def breaking_points(rows: Sequence[Row]) -> dict[str, Point | None]:
@@ -178,7 +177,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="times that each system is started and measured")
     parser.add_argument("--seconds", type=float, default=60, help="of load at a rate, at least")
     parser.add_argument("--requests", type=int, default=20, help="of load at a rate, at least")
-    parser.add_argument("--start-rate", type=float, default=0.5, help="requests a second")
     parser.add_argument("--refinements", type=int, default=1, help="rates between the last good one and the first bad")
     parser.add_argument("--burst", type=int, default=128, help="requests of the closed loop; 0: leave it out")
     plan = Plan(**vars(parser.parse_args()))

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import aiohttp
 import yaml
 
 from bench.load import INSTRUCTION, WARM_UP, Answer, Ask, Request, RequestFailed, answered, closed_loop
+from tools import haproxy
 from tools.preflight import Plan
 from tools.processes import Processes, Program
 from tools.run import ROOT, STOP_S, child_environment, tail
@@ -53,6 +54,7 @@ class System:
     dtype: str
     command: Callable[[Place], list[str]]  # arguments for Python
     ask: Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]  # of a base URL
+    start_rate: float  # requests a second; near where it broke before, so that few rates need be tried
     ours: bool = False  # else a peer
 
 
@@ -161,11 +163,10 @@ async def _events(lines: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, dict[
 
 
 SYSTEMS: dict[str, System] = {
-    "this project, int8": System("int8", this_project("int8"), ask_chat, ours=True),
-    "this project, float32": System("float32", this_project("float32"), ask_chat, ours=True),
-    "Flask, generate": System("float32", flask_peer, ask_peer),
-    "serve.batch, generate": System("float32", serve_peer("bench.peers.batched_generate"), ask_peer),
-    "serve.batch, CTranslate2": System("int8", serve_peer("bench.peers.batched_ctranslate2"), ask_peer),
+    "this project, int8": System("int8", this_project("int8"), ask_chat, 4.0, ours=True),
+    "Flask, generate": System("float32", flask_peer, ask_peer, 0.5),
+    "serve.batch, generate": System("float32", serve_peer("bench.peers.batched_generate"), ask_peer, 0.5),
+    "serve.batch, CTranslate2": System("int8", serve_peer("bench.peers.batched_ctranslate2"), ask_peer, 2.0),
 }
 
 
@@ -175,12 +176,12 @@ def running(name: str, model: Path) -> Iterator[str]:
 
     Raises RuntimeError where the system does not start.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, haproxy.settings() as proxy:
         place = Place(model, Path(folder), _free_port())
         processes = Processes()
         # By SIGTERM: a process in the background may ignore SIGINT.
         command = [sys.executable, *SYSTEMS[name].command(place)]
-        program = processes.start(name, command, place.folder / "log", signal.SIGTERM, _environment(place), ROOT)
+        program = processes.start(name, command, place.folder / "log", signal.SIGTERM, _environment(place, proxy), ROOT)
         try:
             asyncio.run(_warm_up(name, place.url, program))
             log.info("%s is warm", name)
@@ -191,14 +192,14 @@ def running(name: str, model: Path) -> Iterator[str]:
                 log.error("%s: these processes could not be ended: %s", name, [process.pid for process in left])
 
 
-def _environment(place: Place) -> dict[str, str]:
-    """`make run`'s, which has Ray listen on this machine alone and ask for a token; and a folder of its own for Ray.
+def _environment(place: Place, proxy: Mapping[str, str]) -> dict[str, str]:
+    """`make run`'s: HAProxy for whatever runs on Serve, this machine alone, a token; and a folder of its own for Ray.
 
     Ray gives its workers way to all other processes (niceness 15); here they are to have the priority of the rest.
     """
     plan = Plan(place.folder, HOST, place.port, "", HOST, frontend_port=0)  # there is no frontend
     ours = {"RAY_TMPDIR": str(place.folder), "RAY_worker_niceness": "0"}
-    return child_environment(os.environ, plan, place.folder) | ours
+    return child_environment(os.environ, plan, place.folder, proxy) | ours
 
 
 def _free_port() -> int:

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import time
 from collections.abc import AsyncIterator
 
 import ray
@@ -13,7 +12,7 @@ from ray.serve import metrics
 
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.dtypes import arithmetic_for
-from serve_app.engine.engine import Engine, Reply
+from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
 from serve_app.settings import AppArgs
@@ -22,7 +21,7 @@ logger = logging.getLogger("ray.serve.godel")
 
 # Tokens that arrive within this time travel together: a message between processes costs about as much as a step of a
 # small model, and a person does not see the difference.
-_JOIN_S = 0.03
+_JOIN_S = 0.05
 
 
 class GodelModel:
@@ -39,6 +38,7 @@ class GodelModel:
             max_reply=args.max_reply_tokens,
             prefill_tokens=args.prefill_tokens,
             encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
+            join_s=_JOIN_S,
         )
         self._origin = _origin()
         self._gauges = {
@@ -56,7 +56,7 @@ class GodelModel:
             request.prompt_ids, request.sampling, prefix=request.prefix, budget_s=request.budget_s
         )
         try:
-            async for tokens in _joined(reply):
+            async for tokens in reply:
                 yield TokenChunk(tokens, self._origin, None if reply.ending == "failed" else reply.ending)
         finally:
             reply.cancel()
@@ -82,16 +82,6 @@ class GodelModel:
         """Called by Serve when the replica has drained."""
         if engine := getattr(self, "_engine", None):
             engine.close()
-
-
-async def _joined(reply: Reply) -> AsyncIterator[list[int]]:
-    waiting: list[int] = []
-    sent_at = 0.0
-    async for tokens in reply:
-        waiting += tokens
-        if reply.ending or time.monotonic() - sent_at >= _JOIN_S:
-            yield waiting
-            waiting, sent_at = [], time.monotonic()
 
 
 def _origin() -> Origin:

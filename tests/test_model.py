@@ -49,7 +49,7 @@ async def test_only_the_last_chunk_says_why_the_reply_ended(model: GodelModel) -
 async def test_the_first_token_travels_alone_and_later_ones_together(
     model: GodelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_JOIN_S", 3600.0)
+    monkeypatch.setattr(model._engine, "_join_s", 3600.0)
     first, rest = await chunks_of(model, request())
     assert (len(first.token_ids), len(rest.token_ids)) == (1, 198)
 

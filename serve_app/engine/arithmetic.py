@@ -21,8 +21,8 @@ class Slots(Protocol):
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         """Keep a prompt's keys and values [tokens, 2 * heads * d_kv], and forget the reply that was there."""
 
-    def begin(self, first: int, count: int) -> None:
-        """A decoding step of slots first..first + count - 1 starts: `attend_to_*` speak of these until `end`."""
+    def begin(self, count: int) -> None:
+        """A decoding step of slots 0..count - 1 starts: `attend_to_*` speak of these until `end`."""
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
         """Append each slot's newest key and value, and attend: [count, 3 * heads * d_kv] -> [count, heads * d_kv]."""

@@ -212,7 +212,7 @@ class CompiledSlots:
         self._prompts = reserve(torch.float16, _CPU, layers, 2, slots, self._heads, max_prompt, self._depth)
         self._reply_lengths = torch.zeros(slots, dtype=torch.long)
         self._prompt_lengths = torch.zeros(slots, dtype=torch.long)
-        self._active = slice(0, 0)
+        self._active = slice(0)
         self._store = _function(library, "store_prompt", "piiiiipp")
         self._attend_to_reply = _function(library, "attend_to_reply", "pppppiiiiip")
         self._attend_to_prompt = _function(library, "attend_to_prompt", "ppppiiiiip")
@@ -233,8 +233,8 @@ class CompiledSlots:
         self._prompt_lengths[slot] = tokens
         self._reply_lengths[slot] = 0
 
-    def begin(self, first: int, count: int) -> None:
-        self._active = slice(first, first + count)
+    def begin(self, count: int) -> None:
+        self._active = slice(count)
         self._attended = torch.empty(count, self._heads * self._size)
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ class EagerSlots:
         self._prompts = reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
         self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
         self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._active = slice(0, 0)
+        self._active = slice(0)
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
@@ -83,9 +83,9 @@ class EagerSlots:
         self._prompt_lengths[slot] = tokens
         self._reply_lengths[slot] = 0
 
-    def begin(self, first: int, count: int) -> None:
-        self._active = slice(first, first + count)
-        self._rows = torch.arange(first, first + count, device=self._device)
+    def begin(self, count: int) -> None:
+        self._active = slice(count)
+        self._rows = torch.arange(count, device=self._device)
         # An idle slot in a recorded step has a length that nobody keeps: it must stay inside of the cache, and its
         # attention must find something, since a NaN in the cache would outlive it.
         self._positions = self._reply_lengths[self._active].clamp(max=self._replies.shape[-2] - 1)

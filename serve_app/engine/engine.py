@@ -7,6 +7,7 @@ The step loop has a thread of its own, so the event loop of whoever submits is n
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.sampling import Choice, choose
 from serve_app.engine.scheduler import Ending, Move, Request, Scheduler
 from serve_app.engine.t5 import T5
+from serve_app.engine.threads import end_workers
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 
@@ -33,9 +35,13 @@ class Reply:
     After the last list, `ending` says why the reply ended. Raises EngineFailed where it cannot be finished.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, join_s: float) -> None:
+        """join_s: seconds in which tokens join to one list; the first travels alone, at once."""
         self.ending: Ending | None = None
         self.cancelled = False
+        self._join_s = join_s
+        self._unsent: list[int] = []
+        self._sent_at = -math.inf
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[tuple[list[int], Ending | None]] = asyncio.Queue()
 
@@ -52,8 +58,13 @@ class Reply:
 
     def put(self, tokens: list[int], ending: Ending | None) -> None:
         """Called by the step loop's thread."""
+        self._unsent += tokens
+        now = time.monotonic()
+        if ending is None and now - self._sent_at < self._join_s:
+            return
+        arrived, self._unsent, self._sent_at = (self._unsent, ending), [], now
         try:
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, (tokens, ending))
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
         except RuntimeError:  # the reader's event loop is closed: nobody is left to read
             self.cancel()
 
@@ -70,16 +81,19 @@ class Engine:
         max_reply: int,
         prefill_tokens: int = 1024,
         encoding_cache_bytes: int = 0,
+        join_s: float = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
 
         encoding_cache_bytes: of the encodings that are kept for prompts which come again; 0: none.
+        join_s: seconds in which a reply's tokens join before they are handed out.
         clock: seconds, by which deadlines pass.
         """
         self.slots = slots
         self._max_prompt = max_prompt
         self._max_reply = max_reply
+        self._join_s = join_s
         self._clock = clock
         self._shape = weights.shape
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
@@ -91,6 +105,7 @@ class Engine:
         self._closing = False
         self._failure: EngineFailed | None = None
         self._steps: deque[tuple[float, int]] = deque()  # (when, tokens written), of the last few seconds
+        end_workers()  # of the thread that loaded the model, which is this one
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -106,9 +121,9 @@ class Engine:
         Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
         """
         self._check(prompt, sampling, prefix)
-        reply = Reply()
-        choice = Choice(sampling, [self._shape.start_token, *prefix])
-        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply)
+        reply = Reply(self._join_s)
+        choice = Choice(sampling, [self._shape.start_token])
+        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix))
         if ending := request.ending(self._shape.eos_token):
             reply.put([], ending)
             return reply
@@ -194,17 +209,18 @@ class Engine:
             return
         first = len(self._scheduler.running) - len(admitted)
         encodings = self._encodings([request.prompt for request in admitted])
-        for slot, (request, encoding) in enumerate(zip(admitted, encodings, strict=True), start=first):
-            self._model.fill(slot, encoding, prefix=request.choice.written[:-1])
+        for slot, encoding in enumerate(encodings, start=first):
+            self._model.fill(slot, encoding)
 
     def _decode(self) -> None:
         running = self._scheduler.running
         logits = self._model.step([request.choice.written[-1] for request in running])
         tokens = choose(logits, [request.choice for request in running], self._shape.eos_token)
-        for request, token in zip(running, tokens, strict=True):
-            request.choice.written.append(token)
-        self._count(len(running))
-        self._deliver(list(running))
+        # A replay is read token by token, among the others: so its sums are rounded as when it was written (law 3), and
+        # nobody waits for it.
+        written = [request for request, token in zip(running, tokens, strict=True) if request.take(token)]
+        self._count(len(written))
+        self._deliver(written)
 
     def _deliver(self, requests: list[Request]) -> None:
         """Hand out each reply's newest token; who is complete leaves."""

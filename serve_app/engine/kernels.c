@@ -1,8 +1,9 @@
 // What PyTorch does slowly for a T5 on a CPU: products with few rows, attention of one query, and the passes between.
 //
 // compiled.py builds this file with the machine's C compiler and calls it, where the processor has AVX-512 VNNI (Intel's
-// servers since 2019, AMD's since 2022); eager.py computes the same with PyTorch alone. Every array is contiguous and row-major unless a stride is given. Each row, and each slot, is computed by
-// itself and always in the same order, so a reply is the same in any company (law 2).
+// servers since 2019, AMD's since 2022); eager.py computes the same with PyTorch alone. Every array is contiguous and
+// row-major unless a stride is given. Each row, and each slot, is computed by itself and always in the same order, so a
+// reply is the same in any company (law 2).
 
 #include <math.h>
 #include <stdint.h>
@@ -218,15 +219,16 @@ static inline void combine(const float *left, int64_t left_row, int64_t count, c
     memcpy(y, sum, sizeof sum);
 }
 
-// A head's keys or values, from [tokens, row] to what `combine` reads.
-static void transpose(const float *x, int64_t tokens, int64_t row, int64_t size, int64_t stride, float *y) {
+// A head's keys for `combine`: [tokens, size] at a stride of `row` -> [size, stride], zeros behind.
+static void copy_columns(const float *x, int64_t tokens, int64_t row, int64_t size, int64_t stride, float *y) {
     for (int64_t k = 0; k < size; k++) {
         for (int64_t j = 0; j < tokens; j++) y[k * stride + j] = x[j * row + k];
         for (int64_t j = tokens; j < stride; j++) y[k * stride + j] = 0;
     }
 }
 
-static void widen_rows(const float *x, int64_t tokens, int64_t row, int64_t size, int64_t stride, float *y) {
+// A head's values for `combine`: [tokens, size] at a stride of `row` -> [tokens, stride], zeros behind.
+static void copy_rows(const float *x, int64_t tokens, int64_t row, int64_t size, int64_t stride, float *y) {
     for (int64_t j = 0; j < tokens; j++) {
         memcpy(y + j * stride, x + j * row, (size_t)size * sizeof *y);
         memset(y + j * stride + size, 0, (size_t)(stride - size) * sizeof *y);
@@ -249,8 +251,8 @@ void attend_prompt(const float *qkv, int64_t tokens, int64_t heads, int64_t size
         const float *queries = qkv + head * size;
         float *keys = scratch + head * (size * wide + tokens * deep + QUERIES * wide);
         float *values = keys + size * wide, *weights = values + tokens * deep;
-        transpose(queries + heads * size, tokens, row, size, wide, keys);
-        widen_rows(queries + 2 * heads * size, tokens, row, size, deep, values);
+        copy_columns(queries + heads * size, tokens, row, size, wide, keys);
+        copy_rows(queries + 2 * heads * size, tokens, row, size, deep, values);
         for (int64_t first = 0; first < tokens; first += QUERIES) {
             int64_t count = tokens - first < QUERIES ? tokens - first : QUERIES;
             vector sum[QUERIES][2];

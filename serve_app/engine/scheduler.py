@@ -5,8 +5,9 @@ into its slot.
 """
 
 from bisect import insort
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from serve_app.engine.sampling import Choice
@@ -33,13 +34,20 @@ class Request:
     choice: Choice  # its `written` grows with every step
     deadline: float  # on the engine's clock
     reader: Reader
+    replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
+
+    def take(self, chosen: int) -> bool:
+        """Append the next token: while there is a replay its own, then the chosen one -> whether it is a new one."""
+        is_new = not self.replay
+        self.choice.written.append(chosen if is_new else self.replay.popleft())
+        return is_new
 
     def ending(self, eos_token: int) -> FinishReason | None:
         """Why the reply is complete after its last token, if it is."""
-        written = self.choice.written
-        if written[-1] == eos_token:
+        if (self.replay or self.choice.written)[-1] == eos_token:
             return "stop"
-        return "length" if len(written) >= self.choice.sampling.max_length else None
+        written = len(self.choice.written) + len(self.replay)
+        return "length" if written >= self.choice.sampling.max_length else None
 
     def is_over(self, now: float) -> bool:
         return self.reader.cancelled or now >= self.deadline

@@ -44,14 +44,10 @@ class T5:
             x += self._feed_forward(layer.feed_forward, x)
         return list(torch.split(self._norm(x, self._weights.encoder_norm), lengths))
 
-    def fill(self, slot: int, encoding: Tensor, prefix: Sequence[int]) -> None:
-        """Give `slot` to a new reply: the prompt's keys and values, and those of the tokens written already."""
+    def fill(self, slot: int, encoding: Tensor) -> None:
+        """Give `slot` to a new reply to the prompt of that encoding."""
         for index, layer in enumerate(self._weights.decoder):
             self._slots.fill(slot, index, layer.cross_kv(encoding))
-        # Token by token, as they were written elsewhere: in one go the sums would be rounded in another order, and a
-        # sampled reply could go on otherwise than it would have (law 3).
-        for token in prefix:
-            self._decode(self._ids([token]), first=slot)
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary].
@@ -65,11 +61,8 @@ class T5:
         self._slots.move(source, target)
 
     def _logits(self, tokens: Tensor) -> Tensor:
-        return self._weights.head(self._decode(tokens, first=0) * self.shape.logit_scale)
-
-    def _decode(self, tokens: Tensor, first: int) -> Tensor:
-        """Append one token to the reply of each slot from `first` on -> the decoder's output [n, d_model]."""
-        self._slots.begin(first, len(tokens))
+        """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
+        self._slots.begin(len(tokens))
         x = self._embed(tokens)
         for index, layer in enumerate(self._weights.decoder):
             qkv = layer.qkv(self._norm(x, layer.norm))
@@ -78,7 +71,7 @@ class T5:
             x += layer.cross_out(self._slots.attend_to_prompt(index, q))
             x += self._feed_forward(layer.feed_forward, x)
         self._slots.end()
-        return self._norm(x, self._weights.decoder_norm)
+        return self._weights.head(self._norm(x, self._weights.decoder_norm) * self.shape.logit_scale)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
         return torch.tensor(tokens, device=self._ops.device)

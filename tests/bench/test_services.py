@@ -63,7 +63,7 @@ async def test_this_project_is_asked_for_a_stream_of_the_wanted_length(serve: Se
         bodies.append(await request.json())
         return await streaming(event("token", text="w3"), event("token", text=" w3"), DONE)(request)
 
-    async with asking("this project, float32", await serve(answer)) as ask:
+    async with asking("this project, int8", await serve(answer)) as ask:
         answered = await ask(REQUEST)
     generation = {"min_length": 9, "max_length": 9}
     assert bodies == [{"dialog": ["w5w6"], "stream": True, "generation": generation}]
@@ -93,7 +93,7 @@ async def test_a_peer_is_given_the_whole_prompt(serve: Serve) -> None:
     ids=["an error event", "no done event"],
 )
 async def test_a_reply_that_is_broken_off_has_failed(serve: Serve, handler: Handler, reason: str) -> None:
-    async with asking("this project, float32", await serve(handler)) as ask:
+    async with asking("this project, int8", await serve(handler)) as ask:
         with pytest.raises(RequestFailed, match=reason):
             await ask(REQUEST)
 

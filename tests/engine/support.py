@@ -101,9 +101,9 @@ class Echo:
         self.encoded += [list(prompt) for prompt in prompts]
         return [torch.tensor(prompt) for prompt in prompts]
 
-    def fill(self, slot: int, encoding: Tensor, prefix: Sequence[int]) -> None:
+    def fill(self, slot: int, encoding: Tensor) -> None:
         self._prompts[slot] = encoding.tolist()
-        self._written[slot] = len(prefix)
+        self._written[slot] = 0
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         logits = torch.zeros(len(tokens), self._vocabulary)

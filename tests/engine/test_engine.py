@@ -150,6 +150,19 @@ async def test_a_prompt_whose_encoding_is_kept_costs_no_budget(stepped: MakeStep
     assert journal == [("encode", 10), ("step", 1), ("encode", 10), ("step", 4)]
 
 
+async def test_nobody_waits_while_a_reply_from_elsewhere_is_read(stepped: MakeStepped) -> None:
+    """After a failover many come at once, each with a long beginning."""
+    engine = stepped(slots=2)
+    other = aiter(engine.ask(ENDLESS, LONG))
+    engine.step()
+    continued = engine.submit([20, 21, 22, 23, EOS], SHORT, prefix=[20, 21], budget_s=LONG_S)
+    assert await following(other) == [7]
+    for token in (8, 9, 7, 8, 9):
+        engine.step()
+        assert await following(other) == [token]
+    assert (await read(continued), continued.ending) == ([22, 23], "stop")
+
+
 async def test_everyone_gets_their_own_reply(stepped: MakeStepped) -> None:
     engine = stepped(slots=3)
     prompts = [[*range(10 * i, 10 * i + 9 - i), EOS] for i in range(1, 6)]

@@ -108,5 +108,5 @@ def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Arithmetic], 
 
 
 def _logits(t5: T5, prompt: list[int]) -> Tensor:
-    t5.fill(0, t5.encode([prompt])[0], prefix=[])
+    t5.fill(0, t5.encode([prompt])[0])
     return torch.cat([t5.step([token]).clone() for token in (0, 5, 9, 33)])

@@ -169,6 +169,20 @@ def test_a_reply_ends_with_eos_or_at_max_length(written: list[int], ending: Endi
     assert request(max_length=4, written=written).ending(eos_token=1) == ending
 
 
+def test_what_was_written_elsewhere_is_taken_before_what_is_chosen() -> None:
+    one = request(max_length=5)
+    one.replay.extend([6, 7])
+    assert [one.take(chosen) for chosen in (20, 21, 22)] == [False, False, True]
+    assert one.choice.written == [0, 6, 7, 22]
+
+
+@pytest.mark.parametrize(("replay", "ending"), [([6, 1], "stop"), ([6, 7, 8], "length"), ([6, 7], None)])
+def test_a_reply_may_have_been_complete_elsewhere(replay: list[int], ending: Ending | None) -> None:
+    one = request(max_length=4)
+    one.replay.extend(replay)
+    assert one.ending(eos_token=1) == ending
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
     """Any sequence of arrivals, endings, cancellations and deadlines, against caches that only follow the moves."""

@@ -46,7 +46,7 @@ def test_logits_equal_transformers_in_size_too(tied: bool) -> None:
     (prompt,) = random_prompts([20])
     expected = reference(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[0, 7, 9]])).logits[0]
     model = T5(from_transformers(reference), slots=1, max_prompt=32, max_reply=8)
-    model.fill(0, model.encode([prompt])[0], prefix=[])
+    model.fill(0, model.encode([prompt])[0])
     torch.testing.assert_close(torch.cat(steps(model, [[0], [7], [9]])), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -61,33 +61,25 @@ def test_a_slot_used_before_remembers_nothing(weights: Weights) -> None:
     """Neither a longer prompt nor a longer reply of the one before shows."""
     used, fresh = (T5(weights, slots=1, max_prompt=64, max_reply=16) for _ in range(2))
     long, short = random_prompts([60, 5])
-    used.fill(0, used.encode([long])[0], prefix=[0, 5, 6, 7, 8, 9])
-    steps(used, [[11], [12]])
+    used.fill(0, used.encode([long])[0])
+    steps(used, [[token] for token in (0, 5, 6, 7, 8, 9, 11, 12)])
     for model in (used, fresh):
-        model.fill(0, model.encode([short])[0], prefix=[])
+        model.fill(0, model.encode([short])[0])
     for after_use, expected in zip(steps(used, [[0], [5]]), steps(fresh, [[0], [5]]), strict=True):
         torch.testing.assert_close(after_use, expected)
 
 
 def test_a_moved_reply_goes_on_as_it_was(weights: Weights) -> None:
     model = T5(weights, slots=3, max_prompt=64, max_reply=16)
-    prompts = random_prompts([30, 9, 50])
-    for slot, encoding in enumerate(model.encode(prompts)):
-        model.fill(slot, encoding, prefix=[0, 20 + slot][:slot])
-    steps(model, [[3, 4, 5], [6, 7, 8]])
+
+    def three_replies() -> None:
+        """Of different lengths: each joins a step after the one before."""
+        for slot, encoding in enumerate(model.encode(random_prompts([30, 9, 50]))):
+            model.fill(slot, encoding)
+            model.step([0, 20, 21][: slot + 1])
+
+    three_replies()
     expected = model.step([10, 11, 12])[2].clone()
-    for slot, encoding in enumerate(model.encode(prompts)):
-        model.fill(slot, encoding, prefix=[0, 20 + slot][:slot])
-    steps(model, [[3, 4, 5], [6, 7, 8]])
+    three_replies()
     model.move(source=2, target=0)
     torch.testing.assert_close(model.step([12, 11])[0], expected)
-
-
-def test_a_prefix_equals_its_tokens_one_by_one(weights: Weights) -> None:
-    at_once, one_by_one = (T5(weights, slots=1, max_prompt=16, max_reply=16) for _ in range(2))
-    (prompt,) = random_prompts([12])
-    tokens = [0, 9, 33, 4, 60, 9]
-    at_once.fill(0, at_once.encode([prompt])[0], prefix=tokens[:-1])
-    one_by_one.fill(0, one_by_one.encode([prompt])[0], prefix=[])
-    expected = steps(one_by_one, [[token] for token in tokens])[-1]
-    torch.testing.assert_close(at_once.step(tokens[-1:]), expected)
