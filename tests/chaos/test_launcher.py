@@ -118,6 +118,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
                 env=inherited | ours | environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
             )
         launcher = Launcher(process, output, backend_port, frontend_port, mark)
         started.append(launcher)
