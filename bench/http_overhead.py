@@ -10,11 +10,10 @@ from transformers import AutoTokenizer
 
 from bench.load import WARM_UP, Answer, Ask, Request, closed_loop
 from bench.services import shipped_config
-from serve_app.checkpoint import Checkpoint, load_model
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.checkpoint import Checkpoint
 from serve_app.engine.engine import Engine
-from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
+from serve_app.model import make_engine
 from serve_app.settings import AppArgs
 
 CLIENTS = 16  # as many as serve_config.yaml's slots
@@ -41,17 +40,10 @@ class Overhead:
 
 
 def engine_seconds(model: Path, dtype: str, requests: Sequence[Request]) -> float:
-    """Seconds that an engine as GodelModel makes it takes for all requests, asked for by CLIENTS at once."""
+    """Seconds that GodelModel's engine takes for all requests, asked for by CLIENTS at once."""
     args = AppArgs.model_validate(shipped_config()["applications"][0]["args"] | {"dtype": dtype})
     checkpoint = Checkpoint(name=model.name, requested=model.name, folder=model)
-    engine = Engine(
-        from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
-        slots=args.slots,
-        max_prompt=args.max_prompt_tokens,
-        max_reply=args.max_reply_tokens,
-        prefill_tokens=args.prefill_tokens,
-        encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
-    )
+    engine = make_engine(checkpoint, args)
     try:
         return asyncio.run(_warm_seconds(_straight(engine, model, [*WARM_UP, *requests]), requests))
     finally:

@@ -31,15 +31,7 @@ class GodelModel:
             torch.set_num_threads(args.threads)
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
-        self._engine = Engine(
-            from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
-            slots=args.slots,
-            max_prompt=args.max_prompt_tokens,
-            max_reply=args.max_reply_tokens,
-            prefill_tokens=args.prefill_tokens,
-            encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
-            join_s=_JOIN_S,
-        )
+        self._engine = make_engine(checkpoint, args)
         self._origin = _origin()
         self._gauges = {
             name: metrics.Gauge(f"godel_{name}", description=description)
@@ -82,6 +74,19 @@ class GodelModel:
         """Called by Serve when the replica has drained."""
         if engine := getattr(self, "_engine", None):
             engine.close()
+
+
+def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
+    """The engine of one replica. Raises ModelError where the checkpoint cannot be read."""
+    return Engine(
+        from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
+        slots=args.slots,
+        max_prompt=args.max_prompt_tokens,
+        max_reply=args.max_reply_tokens,
+        prefill_tokens=args.prefill_tokens,
+        encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
+        join_s=_JOIN_S,
+    )
 
 
 def _origin() -> Origin:

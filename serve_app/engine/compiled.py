@@ -7,7 +7,6 @@ PyTorch's (oneDNN); kernels.c has those with few, which oneDNN does at a third o
 
 import ctypes
 import hashlib
-import logging
 import os
 import platform
 import shutil
@@ -21,15 +20,12 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Linear
-from serve_app.engine.eager import move, reserve
+from serve_app.engine.eager import SlotCaches
 from serve_app.engine.linear import quantized_weight
-
-logger = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
 _CHANNELS, _TILE, _ROWS, _LANES = 16, 32, 8, 16  # CHANNELS, BLOCKS * CHANNELS, ROWS and LANES in kernels.c
-_CPU = torch.device("cpu")
 
 
 class CannotCompile(Exception):
@@ -85,7 +81,7 @@ def _build(compiler_: str, library: Path) -> None:
 class Compiled:
     """For one model: its layers share memory, so no two threads may compute with it."""
 
-    device = _CPU
+    device = torch.device("cpu")
     capture = None
 
     def __init__(self) -> None:
@@ -164,7 +160,7 @@ class _FewRows:
 
     def __init__(self, weight: Tensor, bytes_: int, library: ctypes.CDLL, workspace: "_Workspace") -> None:
         integers, self._scale = quantized_weight(weight)
-        self._channels, self._width = weight.shape
+        self._channels = len(weight)
         self._weight = _packed(integers)
         self._bytes = bytes_
         self._take = workspace.take
@@ -200,19 +196,13 @@ def _packed(weight: Tensor) -> Tensor:
     return blocks.transpose(1, 2).contiguous()
 
 
-class CompiledSlots:
+class CompiledSlots(SlotCaches):
     def __init__(
         self, library: ctypes.CDLL, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
     ) -> None:
-        """Memory is reserved here and used only as slots fill."""
-        self._heads, self._max_reply = reply_bias.shape
-        self._size, self._depth, self._max_prompt = size, -(-size // _LANES) * _LANES, max_prompt
-        self._reply_bias = reply_bias
-        self._replies = reserve(torch.float16, _CPU, layers, 2, slots, self._heads, self._max_reply, self._depth)
-        self._prompts = reserve(torch.float16, _CPU, layers, 2, slots, self._heads, max_prompt, self._depth)
-        self._reply_lengths = torch.zeros(slots, dtype=torch.long)
-        self._prompt_lengths = torch.zeros(slots, dtype=torch.long)
-        self._active = slice(0)
+        self._size, self._depth = size, -(-size // _LANES) * _LANES
+        super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
+        self._max_prompt, self._max_reply = max_prompt, reply_bias.shape[1]
         self._store = _function(library, "store_prompt", "piiiiipp")
         self._attend_to_reply = _function(library, "attend_to_reply", "pppppiiiiip")
         self._attend_to_prompt = _function(library, "attend_to_prompt", "ppppiiiiip")
@@ -269,13 +259,6 @@ class CompiledSlots:
             self._attended.data_ptr(),
         )
         return self._attended
-
-    def end(self) -> None:
-        self._reply_lengths[self._active] += 1
-
-    def move(self, source: int, target: int) -> None:
-        move(self._replies, self._reply_lengths, source, target)
-        move(self._prompts, self._prompt_lengths, source, target)
 
 
 class _Workspace:

@@ -49,8 +49,34 @@ class Eager:
         return EagerSlots(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
 
 
-class EagerSlots:
-    """Caches that are attended to through masks of what a slot has not written."""
+class SlotCaches:
+    """What slots hold, whoever attends to it: keys and values, and their lengths."""
+
+    def __init__(
+        self, dtype: torch.dtype, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
+    ) -> None:
+        """Memory is reserved here and, on a CPU, used only as slots fill. reply_bias: [heads, max_reply]."""
+        self._heads, max_reply = reply_bias.shape
+        self._reply_bias = reply_bias
+        self._device = reply_bias.device
+        self._replies = _reserve(dtype, self._device, layers, 2, slots, self._heads, max_reply, size)
+        self._prompts = _reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
+        self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
+        self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
+        self._active = slice(0)
+
+    def end(self) -> None:
+        self._reply_lengths[self._active] += 1
+
+    def move(self, source: int, target: int) -> None:
+        for caches, lengths in ((self._replies, self._reply_lengths), (self._prompts, self._prompt_lengths)):
+            tokens = int(lengths[source])
+            caches[:, :, target, :, :tokens] = caches[:, :, source, :, :tokens]
+            lengths[target] = tokens
+
+
+class EagerSlots(SlotCaches):
+    """Attends through masks of what a slot has not written."""
 
     def __init__(
         self,
@@ -63,19 +89,9 @@ class EagerSlots:
         *,
         whole: bool = False,
     ) -> None:
-        """Memory is reserved here and, on a CPU, used only as slots fill.
-
-        whole: attend to the caches' whole length, masked, so that no shape depends on what slots hold.
-        """
-        self._heads, max_reply = reply_bias.shape
-        self._reply_bias = reply_bias
+        """whole: attend to the caches' whole length, masked, so that no shape depends on what slots hold."""
+        super().__init__(dtype, layers, slots, size, max_prompt, reply_bias)
         self._whole = whole
-        self._device = reply_bias.device
-        self._replies = reserve(dtype, self._device, layers, 2, slots, self._heads, max_reply, size)
-        self._prompts = reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
-        self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._active = slice(0)
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
@@ -107,13 +123,6 @@ class EagerSlots:
         queries = _heads(q[:, None].to(self._prompts.dtype), 1, self._heads)[0]
         return _attend(queries, keys, values, self._prompt_mask)[:, 0]
 
-    def end(self) -> None:
-        self._reply_lengths[self._active] += 1
-
-    def move(self, source: int, target: int) -> None:
-        move(self._replies, self._reply_lengths, source, target)
-        move(self._prompts, self._prompt_lengths, source, target)
-
     def _span(self, lengths: Tensor, caches: Tensor) -> int:
         """How much of the caches is read."""
         return caches.shape[-2] if self._whole else int(lengths.max())
@@ -125,14 +134,7 @@ class EagerSlots:
         return bias.masked_fill((distance < 0)[:, None], -math.inf)[:, :, None]
 
 
-def move(caches: Tensor, lengths: Tensor, source: int, target: int) -> None:
-    """What slot `source` holds -> slot `target`. caches: [layers, 2, slots, heads, capacity, size]."""
-    tokens = int(lengths[source])
-    caches[:, :, target, :, :tokens] = caches[:, :, source, :, :tokens]
-    lengths[target] = tokens
-
-
-def reserve(dtype: torch.dtype, device: torch.device, *shape: int) -> Tensor:
+def _reserve(dtype: torch.dtype, device: torch.device, *shape: int) -> Tensor:
     """Zeros that take no memory until written; then in large pages, as each page's first touch takes its time."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
