@@ -11,8 +11,11 @@ from serve_app.engine.graphs import Capture
 class Linear(Protocol):
     """A bias-free linear layer."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """x: [rows, in_features] -> [rows, out_features], which lasts until the next layer of that width is called."""
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """x: [rows, in_features] -> [rows, out_features], which lasts until the next layer of that width is called.
+
+        onto: [rows, out_features] to which it is added, in place.
+        """
 
 
 class Slots(Protocol):
@@ -48,24 +51,27 @@ class Arithmetic(Protocol):
     def capture(self) -> Capture | None:
         """How decoding steps are recorded, where they are."""
 
-    def linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        """For the tokens of whole prompts. weight: [out_features, in_features] in fp32, as transformers stores it.
+    @property
+    def tokens_at_once(self) -> int:
+        """Prompts are best encoded in portions of about so many tokens."""
+
+    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
+        """weight: [out_features, in_features] in fp32, as transformers stores it. relu: what is negative becomes 0.
 
         precise: for queries and keys. T5 does not scale their products down, so small errors there decide between
         tokens sooner than anywhere else (`python -m bench.quality` measures it).
         """
 
-    def step_linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        """For a decoding step: one token a slot, so that reading the weights is what takes the time."""
-
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model]."""
+
+    def prompt_bias(self, by_distance: Tensor) -> Tensor:
+        """[heads, 2 * longest - 1], by the key's position minus the query's plus longest - 1 -> `attend_to_itself`'s."""
 
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
         """The encoder's attention, each prompt to itself: packed prompts [tokens, 3 * heads * d_kv] -> [tokens, ...].
 
-        bias: [heads, longest, longest], by query and key position. T5's attention does not scale by d_kv^-0.5: its
-        initialisation does.
+        bias: as `prompt_bias` made it. T5's attention does not scale by d_kv^-0.5: its initialisation does.
         """
 
     def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> Slots:

@@ -1,8 +1,7 @@
 """The arithmetic in eight-bit integers by kernels.c, which the machine's C compiler makes into instructions it has.
 
 Weights are scaled per output channel and activations per token, as in linear.Int8Linear, bit for bit. Keys and values
-are kept as float16: a decoding step of many slots is bound by how fast they can be read. Products with many rows are
-PyTorch's (oneDNN); kernels.c has those with few, which oneDNN does at a third of the memory's speed.
+are kept as float16: a decoding step of many slots is bound by how fast they can be read.
 """
 
 import ctypes
@@ -12,12 +11,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from serve_app.engine.arithmetic import Linear
 from serve_app.engine.eager import SlotCaches
@@ -25,7 +24,22 @@ from serve_app.engine.linear import quantized_weight
 
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
-_CHANNELS, _TILE, _ROWS, _LANES = 16, 32, 8, 16  # CHANNELS, BLOCKS * CHANNELS, ROWS and LANES in kernels.c
+_CHANNELS, _TILE, _LANES = 16, 32, 16  # CHANNELS, BLOCKS * CHANNELS and LANES in kernels.c
+
+
+# Of the functions of kernels.c, the result's type and the arguments': p(ointer), i(nteger), f(loat) or v(oid).
+_SIGNATURES = {
+    "set_threads": "vi",
+    "rms_norm": "vppfiip",
+    "linear_scratch": "iiii",
+    "linear": "vpppiiiiiipp",
+    "attend_prompt_scratch": "iiii",
+    "attend_prompt": "vpiiipipp",
+    "store_prompt": "vpiiiiipp",
+    "attend_to_reply": "vpppppiiiiip",
+    "attend_to_prompt": "vppppiiiiip",
+}
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "v": None}
 
 
 class CannotCompile(Exception):
@@ -46,7 +60,12 @@ def load() -> ctypes.CDLL:
     library = _cache() / f"kernels-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]}.so"
     if not library.exists():
         _build(found, library)
-    return ctypes.CDLL(str(library))
+    kernels = ctypes.CDLL(str(library))
+    for name, signature in _SIGNATURES.items():
+        result, *arguments = map(_TYPES.get, signature)
+        function = getattr(kernels, name)
+        function.restype, function.argtypes = result, arguments
+    return kernels
 
 
 def _cache() -> Path:
@@ -83,39 +102,34 @@ class Compiled:
 
     device = torch.device("cpu")
     capture = None
+    tokens_at_once = 384
 
     def __init__(self) -> None:
         """Raises CannotCompile."""
-        library = load()
-        library.set_threads(torch.get_num_threads())
-        library.attend_prompt_scratch.restype = ctypes.c_int64
-        self._library = library
-        self._norm = _function(library, "rms_norm", "ppfiip")
-        self._attend_prompt = _function(library, "attend_prompt", "piiipipp")
+        self._kernels = load()
+        self._kernels.set_threads(torch.get_num_threads())
         self._workspace = _Workspace()
 
-    def linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        return _ManyRows(weight, 1 + precise, self._library, self._workspace)
-
-    def step_linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        fits = weight.shape[1] % 4 == 0  # kernels.c reads four weights at a time
-        return (_FewRows if fits else _ManyRows)(weight, 1 + precise, self._library, self._workspace)
+    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
+        return _Linear(weight, 1 + precise, relu, self._kernels, self._workspace)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
         y = torch.empty_like(x)
-        self._norm(x.data_ptr(), weight.data_ptr(), epsilon, rows, width, y.data_ptr())
+        self._kernels.rms_norm(x.data_ptr(), weight.data_ptr(), epsilon, rows, width, y.data_ptr())
         return y
 
+    def prompt_bias(self, by_distance: Tensor) -> Tensor:
+        return by_distance
+
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
-        count, longest, _ = bias.shape
+        count, longest = len(bias), (bias.shape[1] + 1) // 2
         size = qkv.shape[1] // (3 * count)
-        y = self._workspace.take("attended", len(qkv), count * size, torch.float32)
-        room = self._library.attend_prompt_scratch(*map(ctypes.c_int64, (max(lengths), count, size)))
-        scratch = self._workspace.take("scratch", 1, room, torch.float32)
+        y = self._workspace.take("attended", len(qkv), count * size)
+        scratch = self._workspace.take("scratch", 1, self._kernels.attend_prompt_scratch(max(lengths), count, size))
         start = 0
         for tokens in lengths:
-            self._attend_prompt(
+            self._kernels.attend_prompt(
                 qkv[start].data_ptr(),
                 tokens,
                 count,
@@ -129,88 +143,64 @@ class Compiled:
         return y
 
     def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "CompiledSlots":
-        return CompiledSlots(self._library, layers, slots, size, max_prompt, reply_bias)
+        return CompiledSlots(self._kernels, layers, slots, size, max_prompt, reply_bias)
 
 
-class _ManyRows:
-    """linear.Int8Linear with its passes in C and its results in memory that is used again."""
+class _Linear:
+    """linear.Int8Linear, bit for bit: sums of integers are exact. The weights are packed as kernels.c reads them."""
 
-    def __init__(self, weight: Tensor, bytes_: int, library: ctypes.CDLL, workspace: "_Workspace") -> None:
-        integers, self._scale = quantized_weight(weight)
-        self._weight = integers.t()  # the layout that oneDNN's kernel takes without repacking
-        self._bytes = bytes_
-        self._take = workspace.take
-        self._quantize = _function(library, "quantize", "piiipp")
-        self._rescale = _function(library, "rescale", "pppiiip")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        (rows, width), channels, bytes_ = x.shape, self._weight.shape[1], self._bytes
-        q = self._take("quantized", rows * bytes_, width, torch.int8)
-        scale = self._take("scale", 1, rows, torch.float32)
-        sums = self._take("sums", rows * bytes_, channels, torch.int32)
-        y = self._take(f"product {channels}", rows, channels, torch.float32)
-        self._quantize(x.data_ptr(), rows, width, bytes_, q.data_ptr(), scale.data_ptr())
-        torch._int_mm(q, self._weight, out=sums)
-        self._rescale(sums.data_ptr(), scale.data_ptr(), self._scale.data_ptr(), rows, bytes_, channels, y.data_ptr())
-        return y
-
-
-class _FewRows:
-    """The same by kernels.c's own product. Equal to the other, bit for bit: sums of integers are exact."""
-
-    def __init__(self, weight: Tensor, bytes_: int, library: ctypes.CDLL, workspace: "_Workspace") -> None:
-        integers, self._scale = quantized_weight(weight)
+    def __init__(self, weight: Tensor, lines: int, relu: bool, kernels: ctypes.CDLL, workspace: "_Workspace") -> None:
+        """lines: of bytes for a token's activations, 1 or 2."""
+        integers, scale = quantized_weight(weight)
         self._channels = len(weight)
         self._weight = _packed(integers)
-        self._bytes = bytes_
+        self._scale = F.pad(scale, (0, -len(scale) % _TILE))
+        self._lines = lines
+        self._relu = relu
+        self._kernels = kernels
         self._take = workspace.take
-        self._quantize = _function(library, "quantize", "piiipp")
-        self._multiply = _function(library, "multiply", "ppppiiiip")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        (rows, width), channels, bytes_ = x.shape, self._channels, self._bytes
-        q = self._take("quantized", -(-rows * bytes_ // _ROWS) * _ROWS, width, torch.int8)
-        scale = self._take("scale", 1, rows, torch.float32)
-        y = self._take(f"product {channels}", rows, channels, torch.float32)
-        self._quantize(x.data_ptr(), rows, width, bytes_, q.data_ptr(), scale.data_ptr())
-        self._multiply(
-            q.data_ptr(),
-            scale.data_ptr(),
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        tokens, width = x.shape
+        y = self._take(f"product {self._channels}", tokens, self._channels) if onto is None else onto
+        scratch = self._take("scratch", 1, self._kernels.linear_scratch(tokens, width, self._lines))
+        self._kernels.linear(
+            x.data_ptr(),
             self._weight.data_ptr(),
             self._scale.data_ptr(),
-            rows,
-            bytes_,
-            channels,
+            tokens,
             width,
+            self._channels,
+            self._lines,
+            self._relu,
+            onto is not None,
+            scratch.data_ptr(),
             y.data_ptr(),
         )
         return y
 
 
 def _packed(weight: Tensor) -> Tensor:
-    """Integers [out, in] as kernels.c's `multiply` reads them; both filled up with zeros to whole tiles."""
+    """Integers [out, in] as kernels.c's `linear` reads them; both filled up with zeros, to whole tiles and fours."""
     channels, width = weight.shape
-    filled = torch.zeros(-(-channels // _TILE) * _TILE, width, dtype=torch.int16)
-    filled[:channels] = weight
-    blocks = (filled + 128).to(torch.uint8).view(-1, _CHANNELS, width // 4, 4)
+    filled = F.pad(weight.to(torch.int16), (0, -width % 4, 0, -channels % _TILE))
+    blocks = (filled + 128).to(torch.uint8).view(-1, _CHANNELS, filled.shape[1] // 4, 4)
     return blocks.transpose(1, 2).contiguous()
 
 
 class CompiledSlots(SlotCaches):
     def __init__(
-        self, library: ctypes.CDLL, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
+        self, kernels: ctypes.CDLL, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
     ) -> None:
         self._size, self._depth = size, -(-size // _LANES) * _LANES
         super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
         self._max_prompt, self._max_reply = max_prompt, reply_bias.shape[1]
-        self._store = _function(library, "store_prompt", "piiiiipp")
-        self._attend_to_reply = _function(library, "attend_to_reply", "pppppiiiiip")
-        self._attend_to_prompt = _function(library, "attend_to_prompt", "ppppiiiiip")
+        self._kernels = kernels
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
         keys, values = self._prompts[layer, :, slot]
-        self._store(
+        self._kernels.store_prompt(
             keys_values.data_ptr(),
             tokens,
             self._heads,
@@ -229,7 +219,7 @@ class CompiledSlots(SlotCaches):
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
         keys, values = self._replies[layer, :, self._active]
-        self._attend_to_reply(
+        self._kernels.attend_to_reply(
             qkv.data_ptr(),
             keys.data_ptr(),
             values.data_ptr(),
@@ -246,7 +236,7 @@ class CompiledSlots(SlotCaches):
 
     def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
         keys, values = self._prompts[layer, :, self._active]
-        self._attend_to_prompt(
+        self._kernels.attend_to_prompt(
             q.data_ptr(),
             keys.data_ptr(),
             values.data_ptr(),
@@ -267,19 +257,9 @@ class _Workspace:
     def __init__(self) -> None:
         self._memory: dict[str, Tensor] = {}
 
-    def take(self, purpose: str, rows: int, width: int, dtype: torch.dtype) -> Tensor:
+    def take(self, purpose: str, rows: int, width: int) -> Tensor:
         """[rows, width], not initialised; what was taken for the same purpose before is overwritten."""
         memory = self._memory.get(purpose)
         if memory is None or len(memory) < rows * width:
-            memory = self._memory[purpose] = torch.empty(rows * width, dtype=dtype)
+            memory = self._memory[purpose] = torch.empty(rows * width)
         return memory[: rows * width].view(rows, width)
-
-
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
-
-
-def _function(library: ctypes.CDLL, name: str, arguments: str) -> Callable[..., None]:
-    """A function of kernels.c. arguments: p(ointer), i(nteger), f(loat), one letter each."""
-    prototype = ctypes.CFUNCTYPE(None, *(_TYPES[letter] for letter in arguments))
-    function: Callable[..., None] = prototype((name, library))
-    return function

@@ -56,7 +56,7 @@ def _floats(dtype: Dtype, device: str) -> Arithmetic:
         return Eager(Float32Linear, device=device, capture=capture)
     half = _HALVES[dtype]
 
-    def linear(weight: Tensor, precise: bool) -> Linear:
-        return HalfLinear(half, weight)
+    def linear(weight: Tensor, precise: bool, relu: bool) -> Linear:
+        return HalfLinear(half, weight, relu)
 
     return Eager(linear, caches=half, device=device, capture=capture)

@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import sys
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from serve_app.engine.linear import Float32Linear, MakeLinear
 
 class Eager:
     """Sums, norms and what passes between layers are float32; products and caches are what the arguments say."""
+
+    tokens_at_once = sys.maxsize
 
     def __init__(
         self,
@@ -29,14 +32,15 @@ class Eager:
         self.device = torch.device(device)
         self.capture = capture
 
-    def linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        return self._linear(weight, precise)
-
-    def step_linear(self, weight: Tensor, *, precise: bool = False) -> Linear:
-        return self._linear(weight, precise)
+    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
+        return self._linear(weight, precise, relu)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, epsilon)
+
+    def prompt_bias(self, by_distance: Tensor) -> Tensor:
+        longest = (by_distance.shape[1] + 1) // 2
+        return by_distance.unfold(1, longest, 1).flip(1)  # [heads, queries, keys]
 
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
         attended = []

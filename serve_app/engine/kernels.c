@@ -16,7 +16,8 @@
 enum {
     CHANNELS = 16,  // of a vector of packed weights
     BLOCKS = 2,     // of a product's tile: as many such vectors are read side by side
-    ROWS = 8,       // of a product's tile: as many tokens share one reading of the weights
+    ROWS = 8,       // of a product's tile: as many lines share one reading of the weights
+    MANY = 16,      // tokens for which it pays to wake the other threads
     LANES = 16,     // floats of a vector
     LINE = 32,      // 16-bit numbers that memory hands over at once
     AHEAD = 24,     // keys, or values, that are asked for before they are needed
@@ -31,6 +32,8 @@ static int threads = 1;
 void set_threads(int count) { threads = count; }
 
 // --- small things ---------------------------------------------------------------------------------------------------
+
+static int64_t up_to(int64_t multiple, int64_t count) { return (count + multiple - 1) / multiple * multiple; }
 
 static inline vector widen(const half *x) {
     return (vector)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)x));
@@ -69,8 +72,10 @@ static inline float exponential(float x) {
     return y * power;
 }
 
-// Scores -> weights e^(score - largest), not yet divided by their sum, which is returned.
-static inline float soften(float *scores, int64_t count) {
+// Scores, to which `bias` is added if there is one -> weights e^(score - largest), not yet divided by their sum, which is returned.
+static inline float soften(float *scores, const float *bias, int64_t count) {
+    if (bias)
+        for (int64_t i = 0; i < count; i++) scores[i] += bias[i];
     float largest = scores[0];
 #pragma omp simd reduction(max : largest)
     for (int64_t i = 0; i < count; i++) largest = scores[i] > largest ? scores[i] : largest;
@@ -86,7 +91,7 @@ static inline float soften(float *scores, int64_t count) {
 // --- between the products -------------------------------------------------------------------------------------------
 
 void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, int64_t width, float *y) {
-#pragma omp parallel for num_threads(threads) if (rows >= 16)
+#pragma omp parallel for num_threads(threads) if (rows >= MANY)
     for (int64_t row = 0; row < rows; row++) {
         const float *in = x + row * width;
         float squares = 0;
@@ -97,123 +102,133 @@ void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, 
     }
 }
 
-// x [rows, width] -> integers of one byte or two, and each row's scale, so that integer * scale is about x.
-// q: [rows, bytes, width]; of two bytes the first counts 256 times.
-void quantize(const float *x, int64_t rows, int64_t width, int64_t bytes, int8_t *q, float *scale) {
-    const float limit = bytes == 1 ? 127 : 127 * 256;
-#pragma omp parallel for num_threads(threads) if (rows >= 16)
-    for (int64_t row = 0; row < rows; row++) {
-        const float *in = x + row * width;
-        int8_t *out = q + row * bytes * width;
-        float largest = 1.17549435e-38f;  // the smallest normal float: a row of zeros must not divide by zero
+// --- products ---------------------------------------------------------------------------------------------------------
+
+// Activations are rows of signed bytes ("lines"): one line a token or, for twice the precision, two, of which the first
+// counts 256 times. Weights are packed: [channels / CHANNELS][depth / 4][CHANNELS][4], unsigned with a zero of 128. So one
+// vector holds four weights of each of CHANNELS channels, and its sums need not be added up across the vector.
+
+typedef struct {
+    int64_t depth;     // bytes of a line: the layer's width, rounded up to 4
+    int8_t *bytes;     // [lines, depth], with room for whole tiles of ROWS lines
+    int32_t *surplus;  // [lines]: what the weights' zero of 128 adds to each of the line's sums
+    float *scale;      // [tokens]
+} activations;
+
+int64_t linear_scratch(int64_t tokens, int64_t width, int64_t lines) {
+    return up_to(ROWS, tokens * lines) * (up_to(4, width) / 4 + 2);
+}
+
+static activations activations_in(float *scratch, int64_t tokens, int64_t width, int64_t lines) {
+    int64_t rows = up_to(ROWS, tokens * lines), depth = up_to(4, width);
+    int32_t *surplus = (int32_t *)(scratch + rows);
+    return (activations){depth, (int8_t *)(surplus + rows), surplus, scratch};
+}
+
+// A token's x [width] -> its line, or two, and the scale by which they are about x.
+static inline __attribute__((always_inline)) void quantize(const float *x, int64_t width, int64_t lines, int64_t depth,
+                                                           int8_t *bytes, int32_t *surplus, float *scale) {
+    const float limit = lines == 1 ? 127 : 127 * 256;
+    float largest = 1.17549435e-38f;  // the smallest normal float: a row of zeros must not divide by zero
 #pragma omp simd reduction(max : largest)
-        for (int64_t i = 0; i < width; i++) largest = fabsf(in[i]) > largest ? fabsf(in[i]) : largest;
-        float factor = limit * (1 / largest);  // as PyTorch divides a number by a tensor
-        if (bytes == 1)
-            for (int64_t i = 0; i < width; i++) out[i] = (int8_t)(int32_t)rintf(in[i] * factor);
-        else
-            for (int64_t i = 0; i < width; i++) {
-                int32_t whole = (int32_t)rintf(in[i] * factor), high = (whole + 128) >> 8;
-                out[i] = (int8_t)high;
-                out[width + i] = (int8_t)(whole - 256 * high);
-            }
-        scale[row] = largest / limit;
+    for (int64_t i = 0; i < width; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    float factor = limit * (1 / largest);  // as PyTorch divides a number by a tensor
+    int32_t first = 0, second = 0;
+#pragma omp simd reduction(+ : first, second)
+    for (int64_t i = 0; i < width; i++) {
+        int32_t whole = (int32_t)rintf(x[i] * factor);
+        int32_t high = lines == 1 ? whole : (whole + 128) >> 8;
+        bytes[i] = (int8_t)high;
+        first += high;
+        if (lines == 2) {
+            bytes[depth + i] = (int8_t)(whole - 256 * high);
+            second += whole - 256 * high;
+        }
     }
+    for (int64_t line = 0; line < lines; line++) memset(bytes + line * depth + width, 0, (size_t)(depth - width));
+    surplus[0] = 128 * first;
+    if (lines == 2) surplus[1] = 128 * second;
+    *scale = largest / limit;
 }
 
-// The sum of a token's products: of two bytes, the second's sum is `next` numbers on.
-static inline float joined(const int32_t *sum, int64_t bytes, int64_t next) {
-    return bytes == 1 ? (float)sum[0] : 256 * (float)sum[0] + (float)sum[next];
-}
-
-// Integer sums [rows, bytes, channels] -> floats, by the scale of their row and of their output channel.
-void rescale(const int32_t *sums, const float *row_scale, const float *channel_scale, int64_t rows, int64_t bytes,
-             int64_t channels, float *y) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t i = 0; i < channels; i++)
-            y[row * channels + i] =
-                joined(sums + row * bytes * channels + i, bytes, channels) * row_scale[row] * channel_scale[i];
-}
-
-// --- products with few rows -----------------------------------------------------------------------------------------
-
-// Weights are packed for this: [channels / CHANNELS][width / 4][CHANNELS][4], unsigned with a zero of 128. So one vector
-// holds four weights of each of CHANNELS channels, and its sums need not be added up across the vector.
-
-// sums[r] = x[r] . weight for BLOCKS blocks of channels; `rows` is a constant wherever this is inlined.
-static inline __attribute__((always_inline)) void multiply_tile(const int8_t *x, int rows, const uint8_t *weight,
-                                                                int64_t width,
-                                                                int32_t sums[ROWS][BLOCKS][CHANNELS]) {
+// sums[r] = line r . weight for BLOCKS blocks of channels; `rows` is a constant wherever this is inlined.
+static inline __attribute__((always_inline)) void multiply(const int8_t *lines, int rows, const uint8_t *weight,
+                                                           int64_t depth, __m512i sums[ROWS][BLOCKS]) {
     // One instruction: 16 sums of four products of an unsigned and a signed byte.
     __m512i sum[ROWS][BLOCKS];
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < BLOCKS; b++) sum[r][b] = _mm512_setzero_si512();
-    for (int64_t k = 0; k < width; k += 4) {
+    for (int64_t k = 0; k < depth; k += 4) {
         __m512i w[BLOCKS];
-        for (int b = 0; b < BLOCKS; b++) w[b] = _mm512_loadu_si512(weight + (b * width + k) * CHANNELS);
+        for (int b = 0; b < BLOCKS; b++) w[b] = _mm512_loadu_si512(weight + (b * depth + k) * CHANNELS);
         for (int r = 0; r < rows; r++) {
             int32_t four;
-            memcpy(&four, x + r * width + k, sizeof four);
+            memcpy(&four, lines + r * depth + k, sizeof four);
             for (int b = 0; b < BLOCKS; b++) sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], w[b], _mm512_set1_epi32(four));
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int b = 0; b < BLOCKS; b++) _mm512_storeu_si512(sums[r][b], sum[r][b]);
+        for (int b = 0; b < BLOCKS; b++) sums[r][b] = sum[r][b];
 }
 
-// y [rows, channels] = x weight^T, in integers with their scales. x: [rows, bytes, width] as from `quantize`, with room
-// for whole tiles of ROWS; width: a multiple of 4; weight: packed, in whole tiles of BLOCKS * CHANNELS channels. Each
-// weight is read from memory once for all rows.
-void multiply(const int8_t *x, const float *row_scale, const uint8_t *weight, const float *channel_scale, int64_t rows,
-              int64_t bytes, int64_t channels, int64_t width, float *y) {
-    int64_t lines = rows * bytes;
-    int32_t share[lines];  // of the weights' zero in a line's sums
-    for (int64_t r = 0; r < lines; r++) {
-        share[r] = 0;
-        for (int64_t k = 0; k < width; k++) share[r] += 128 * x[r * width + k];
+static inline __m512 less(__m512i sums, int32_t surplus) {
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(surplus)));
+}
+
+// y [tokens, channels] = x weight^T for x [tokens, width]; where `relu` is set, 0 for what is negative; where `add` is
+// set, added to what y holds. lines: 1 or 2 a token. weight and channel_scale: in whole tiles of BLOCKS * CHANNELS
+// channels. scratch: linear_scratch floats. Each weight is read from memory once for all tokens.
+void linear(const float *x, const uint8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
+            int64_t channels, int64_t lines, int64_t relu, int64_t add, float *scratch, float *y) {
+    activations in = activations_in(scratch, tokens, width, lines);
+#pragma omp parallel for num_threads(threads) if (tokens >= MANY)
+    for (int64_t t = 0; t < tokens; t++) {
+        int8_t *bytes = in.bytes + t * lines * in.depth;
+        if (lines == 1) quantize(x + t * width, width, 1, in.depth, bytes, in.surplus + t, in.scale + t);
+        else quantize(x + t * width, width, 2, in.depth, bytes, in.surplus + 2 * t, in.scale + t);
     }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t c = 0; c < channels; c += BLOCKS * CHANNELS) {
-        int64_t here = channels - c < BLOCKS * CHANNELS ? channels - c : BLOCKS * CHANNELS;
-        for (int64_t r = 0; r < lines; r += ROWS) {
-            int32_t sums[ROWS][BLOCKS][CHANNELS];
-            const int8_t *in = x + r * width;
-            const uint8_t *w = weight + c * width;
-            int64_t count = lines - r < ROWS ? lines - r : ROWS;
-            if (count == 1) multiply_tile(in, 1, w, width, sums);
-            else if (count == 2) multiply_tile(in, 2, w, width, sums);
-            else if (count <= 4) multiply_tile(in, 4, w, width, sums);
-            else multiply_tile(in, ROWS, w, width, sums);
-            for (int64_t i = 0; i < count; i += bytes) {
-                int64_t row = (r + i) / bytes;
-                int32_t *sum = &sums[i][0][0];
-                for (int64_t n = 0; n < bytes; n++)
-                    for (int64_t j = 0; j < here; j++) sum[n * BLOCKS * CHANNELS + j] -= share[r + i + n];
-                for (int64_t j = 0; j < here; j++)
-                    y[row * channels + c + j] =
-                        joined(sum + j, bytes, BLOCKS * CHANNELS) * row_scale[row] * channel_scale[c + j];
-            }
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t c = 0; c < channels; c += BLOCKS * CHANNELS)
+        for (int64_t first = 0; first < tokens * lines; first += ROWS) {
+            __m512i sums[ROWS][BLOCKS];
+            const int8_t *bytes = in.bytes + first * in.depth;
+            const uint8_t *w = weight + c * in.depth;
+            int64_t count = tokens * lines - first < ROWS ? tokens * lines - first : ROWS;
+            if (count == 1) multiply(bytes, 1, w, in.depth, sums);
+            else if (count == 2) multiply(bytes, 2, w, in.depth, sums);
+            else if (count <= 4) multiply(bytes, 4, w, in.depth, sums);
+            else multiply(bytes, ROWS, w, in.depth, sums);
+            for (int64_t r = 0; r < count; r += lines)
+                for (int b = 0; b < BLOCKS; b++) {
+                    int64_t token = (first + r) / lines, channel = c + b * CHANNELS;
+                    int64_t left = channels - channel;
+                    __mmask16 there = left >= CHANNELS ? 0xffff : left > 0 ? (1 << left) - 1 : 0;
+                    float *out = y + token * channels + channel;
+                    __m512 value = less(sums[r][b], in.surplus[first + r]);
+                    if (lines == 2)
+                        value = _mm512_fmadd_ps(value, _mm512_set1_ps(256), less(sums[r + 1][b], in.surplus[first + r + 1]));
+                    value = _mm512_mul_ps(value, _mm512_set1_ps(in.scale[token]));
+                    __m512 before = add ? _mm512_maskz_loadu_ps(there, out) : _mm512_setzero_ps();
+                    value = _mm512_fmadd_ps(value, _mm512_loadu_ps(channel_scale + channel), before);
+                    if (relu) value = _mm512_max_ps(value, _mm512_setzero_ps());
+                    _mm512_mask_storeu_ps(out, there, value);
+                }
         }
-    }
 }
 
 // --- attention ------------------------------------------------------------------------------------------------------
 
-// y[i] = sum over k of left[i][k] * right[k], where each right[k] is LANES * 2 floats; QUERIES rows of left, of which
-// `count` are there (rows beyond it read the first one, and are not to be used).
-static inline void combine(const float *left, int64_t left_row, int64_t count, const float *right, int64_t right_row,
-                           int64_t terms, vector y[QUERIES][2]) {
+// y[i] = sum over k of left[i][k] * right[k], where each right[k] is LANES * 2 floats.
+static inline void combine(const float *left[QUERIES], const float *right, int64_t right_row, int64_t terms,
+                           vector y[QUERIES][2]) {
     vector sum[QUERIES][2] = {{{0}}};
-    const float *rows[QUERIES];
-    for (int i = 0; i < QUERIES; i++) rows[i] = left + (i < count ? i : 0) * left_row;
     for (int64_t k = 0; k < terms; k++) {
         vector first, second;
         memcpy(&first, right + k * right_row, sizeof first);
         memcpy(&second, right + k * right_row + LANES, sizeof second);
         for (int i = 0; i < QUERIES; i++) {
-            sum[i][0] += rows[i][k] * first;
-            sum[i][1] += rows[i][k] * second;
+            sum[i][0] += left[i][k] * first;
+            sum[i][1] += left[i][k] * second;
         }
     }
     memcpy(y, sum, sizeof sum);
@@ -221,10 +236,12 @@ static inline void combine(const float *left, int64_t left_row, int64_t count, c
 
 // A head's keys for `combine`: [tokens, size] at a stride of `row` -> [size, stride], zeros behind.
 static void copy_columns(const float *x, int64_t tokens, int64_t row, int64_t size, int64_t stride, float *y) {
-    for (int64_t k = 0; k < size; k++) {
-        for (int64_t j = 0; j < tokens; j++) y[k * stride + j] = x[j * row + k];
-        for (int64_t j = tokens; j < stride; j++) y[k * stride + j] = 0;
+    for (int64_t first = 0; first < tokens; first += LANES) {  // so few rows that they stay in the nearest cache
+        int64_t last = tokens - first < LANES ? tokens : first + LANES;
+        for (int64_t k = 0; k < size; k++)
+            for (int64_t j = first; j < last; j++) y[k * stride + j] = x[j * row + k];
     }
+    for (int64_t k = 0; k < size; k++) memset(y + k * stride + tokens, 0, (size_t)(stride - tokens) * sizeof *y);
 }
 
 // A head's values for `combine`: [tokens, size] at a stride of `row` -> [tokens, stride], zeros behind.
@@ -235,39 +252,38 @@ static void copy_rows(const float *x, int64_t tokens, int64_t row, int64_t size,
     }
 }
 
-static int64_t padded(int64_t count) { return (count + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
+static int64_t padded(int64_t count) { return up_to(2 * LANES, count); }
 
 int64_t attend_prompt_scratch(int64_t tokens, int64_t heads, int64_t size) {
     return heads * (size * padded(tokens) + tokens * padded(size) + QUERIES * padded(tokens));
 }
 
-// A prompt's self-attention: qkv [tokens, 3, heads, size] -> y [tokens, heads, size]. bias: [heads, longest, longest],
-// by query and key position. scratch: attend_prompt_scratch floats.
+// A prompt's self-attention: qkv [tokens, 3, heads, size] -> y [tokens, heads, size]. bias: [heads, 2 * longest - 1], by
+// the key's position minus the query's, plus longest - 1. scratch: attend_prompt_scratch floats.
 void attend_prompt(const float *qkv, int64_t tokens, int64_t heads, int64_t size, const float *bias, int64_t longest,
                    float *scratch, float *y) {
     int64_t row = 3 * heads * size, wide = padded(tokens), deep = padded(size);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t head = 0; head < heads; head++) {
-        const float *queries = qkv + head * size;
+        const float *queries = qkv + head * size, *nearest = bias + head * (2 * longest - 1) + longest - 1;
         float *keys = scratch + head * (size * wide + tokens * deep + QUERIES * wide);
         float *values = keys + size * wide, *weights = values + tokens * deep;
         copy_columns(queries + heads * size, tokens, row, size, wide, keys);
         copy_rows(queries + 2 * heads * size, tokens, row, size, deep, values);
         for (int64_t first = 0; first < tokens; first += QUERIES) {
             int64_t count = tokens - first < QUERIES ? tokens - first : QUERIES;
+            const float *left[QUERIES];  // beyond `count` the first one again: not used
+            float scale[QUERIES];
             vector sum[QUERIES][2];
+            for (int64_t i = 0; i < QUERIES; i++) left[i] = queries + (first + (i < count ? i : 0)) * row;
             for (int64_t j = 0; j < wide; j += 2 * LANES) {
-                combine(queries + first * row, row, count, keys + j, wide, size, sum);
+                combine(left, keys + j, wide, size, sum);
                 for (int i = 0; i < QUERIES; i++) memcpy(weights + i * wide + j, sum[i], sizeof sum[i]);
             }
-            float scale[QUERIES];
-            for (int64_t i = 0; i < count; i++) {
-                const float *biases = bias + (head * longest + first + i) * longest;
-                for (int64_t j = 0; j < tokens; j++) weights[i * wide + j] += biases[j];
-                scale[i] = 1 / soften(weights + i * wide, tokens);
-            }
+            for (int64_t i = 0; i < QUERIES; i++) left[i] = weights + (i < count ? i : 0) * wide;
+            for (int64_t i = 0; i < count; i++) scale[i] = 1 / soften(weights + i * wide, nearest - first - i, tokens);
             for (int64_t k = 0; k < size; k += 2 * LANES) {
-                combine(weights, wide, count, values + k, deep, tokens, sum);
+                combine(left, values + k, deep, tokens, sum);
                 for (int64_t i = 0; i < count; i++) {
                     float *out = y + ((first + i) * heads + head) * size + k;
                     for (int64_t n = 0; n < 2 * LANES && k + n < size; n++)
@@ -299,7 +315,7 @@ static inline __attribute__((always_inline)) void attend_one(const float *query,
         for (int64_t k = 0; k < depth / LANES; k++) score += q[k] * widen(keys + j * depth + k * LANES);
         weights[j] = total(score) + (backwards ? backwards[tokens - 1 - j] : 0);
     }
-    float scale = 1 / soften(weights, tokens);
+    float scale = 1 / soften(weights, 0, tokens);
     for (int64_t j = 0; j < tokens; j++) {
         fetch(values + (j + AHEAD) * depth, depth);
         for (int64_t k = 0; k < depth / LANES; k++)

@@ -1,5 +1,6 @@
 """The matrix products of the model, y = x W^T, by PyTorch's own operations."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -8,36 +9,53 @@ from torch.nn import functional as F
 
 from serve_app.engine.arithmetic import Linear
 
-# weight [out_features, in_features], as transformers stores it; whether activations need the higher precision -> layer
-MakeLinear = Callable[[Tensor, bool], Linear]
+# weight [out_features, in_features]; the options of `Arithmetic.linear`: precise, relu -> layer
+MakeLinear = Callable[[Tensor, bool, bool], Linear]
 
 _TINY = torch.finfo(torch.float32).tiny  # a row of zeros must not divide by zero
 
 
-class Float32Linear:
+class _Linear(ABC):
+    """What all do with their product."""
+
+    _relu: bool
+
+    @abstractmethod
+    def _product(self, x: Tensor) -> Tensor: ...
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        y = self._product(x)
+        if self._relu:
+            y.relu_()
+        return y if onto is None else onto.add_(y)
+
+
+class Float32Linear(_Linear):
     """The reference: equal to transformers, token for token."""
 
-    def __init__(self, weight: Tensor, precise: bool = False) -> None:
+    def __init__(self, weight: Tensor, precise: bool = False, relu: bool = False) -> None:
         self._weight = weight
+        self._relu = relu
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor) -> Tensor:
         return F.linear(x, self._weight)
 
 
-class HalfLinear:
+class HalfLinear(_Linear):
     """Sixteen-bit floats, for hardware that multiplies them faster; sums between layers stay float32.
 
     So float16 does not overflow where T5's residual stream is known to, and bfloat16 does not lose small additions.
     """
 
-    def __init__(self, dtype: torch.dtype, weight: Tensor) -> None:
+    def __init__(self, dtype: torch.dtype, weight: Tensor, relu: bool = False) -> None:
         self._weight = weight.to(dtype)
+        self._relu = relu
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor) -> Tensor:
         return F.linear(x.to(self._weight.dtype), self._weight).float()
 
 
-class Int8Linear:
+class Int8Linear(_Linear):
     """Integers on both sides (LLM.int8()'s vector-wise scheme, Dettmers et al. 2022).
 
     Weights have eight bits and are scaled per output channel, once; activations per token, at each call. So a token's
@@ -45,23 +63,24 @@ class Int8Linear:
     is to be precise, activations have sixteen bits, as two rows of bytes of which the first counts 256 times.
     """
 
-    def __init__(self, weight: Tensor, precise: bool = False) -> None:
+    def __init__(self, weight: Tensor, precise: bool = False, relu: bool = False) -> None:
         integers, self._scale = quantized_weight(weight)
         self._weight = integers.t()  # the layout that oneDNN's kernel takes without repacking
         self._bytes = 1 + precise
+        self._relu = relu
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor) -> Tensor:
         limit = 127 if self._bytes == 1 else 127 * 256
         largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY)  # [rows, 1]
         whole = (x * (limit / largest)).round_()
         if self._bytes == 1:
-            y = self._product(whole)
+            y = self._sums(whole)
         else:
             high = ((whole + 128) / 256).floor_()
-            y = 256 * self._product(high) + self._product(whole - 256 * high)
+            y = 256 * self._sums(high) + self._sums(whole - 256 * high)
         return y.mul_(largest / limit).mul_(self._scale)
 
-    def _product(self, integers: Tensor) -> Tensor:
+    def _sums(self, integers: Tensor) -> Tensor:
         return torch._int_mm(integers.to(torch.int8), self._weight).to(torch.float32)  # exact in int32
 
 

@@ -6,7 +6,7 @@ works on views of the caches and copies nothing. arithmetic.py says in which num
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ class T5:
         self.shape = shape
         self._weights = weights
         self._ops = weights.arithmetic
-        self._encoder_bias = _encoder_bias(weights, max_prompt)  # [heads, max_prompt, max_prompt]
-        self._decoder_bias = _decoder_bias(weights, max_reply)  # [heads, max_reply], by distance
+        self._encoder_bias = self._ops.prompt_bias(_encoder_bias(weights, max_prompt))
+        self._decoder_bias = _decoder_bias(weights, max_reply)
         self._slots = self._ops.slots(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
         self._graphed: GraphedStep | None = None
         if self._ops.capture:
@@ -36,12 +36,25 @@ class T5:
 
     def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Token ids of each prompt -> its encoding [tokens, d_model]."""
+        return [encoding for portion in self._portions(prompts) for encoding in self._encode(portion)]
+
+    def _portions(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+        """So many prompts at once as suits the arithmetic."""
+        portion: list[Sequence[int]] = []
+        for prompt in prompts:
+            if portion and sum(map(len, portion)) + len(prompt) > self._ops.tokens_at_once:
+                yield portion
+                portion = []
+            portion.append(prompt)
+        yield portion
+
+    def _encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         lengths = [len(prompt) for prompt in prompts]
         x = self._embed(self._ids([token for prompt in prompts for token in prompt]))
         for layer in self._weights.encoder:
             qkv = layer.qkv(self._norm(x, layer.norm))
-            x += layer.out(self._ops.attend_to_itself(qkv, lengths, self._encoder_bias))
-            x += self._feed_forward(layer.feed_forward, x)
+            layer.out(self._ops.attend_to_itself(qkv, lengths, self._encoder_bias), onto=x)
+            self._feed_forward(layer.feed_forward, x)
         return list(torch.split(self._norm(x, self._weights.encoder_norm), lengths))
 
     def fill(self, slot: int, encoding: Tensor) -> None:
@@ -66,10 +79,10 @@ class T5:
         x = self._embed(tokens)
         for index, layer in enumerate(self._weights.decoder):
             qkv = layer.qkv(self._norm(x, layer.norm))
-            x += layer.out(self._slots.attend_to_reply(index, qkv))
+            layer.out(self._slots.attend_to_reply(index, qkv), onto=x)
             q = layer.cross_q(self._norm(x, layer.cross_norm))
-            x += layer.cross_out(self._slots.attend_to_prompt(index, q))
-            x += self._feed_forward(layer.feed_forward, x)
+            layer.cross_out(self._slots.attend_to_prompt(index, q), onto=x)
+            self._feed_forward(layer.feed_forward, x)
         self._slots.end()
         return self._weights.head(self._norm(x, self._weights.decoder_norm) * self.shape.logit_scale)
 
@@ -80,24 +93,28 @@ class T5:
         """[n] -> [n, d_model], a copy that the layers may add to."""
         return self._weights.embedding[tokens]
 
-    def _feed_forward(self, layer: FeedForward, x: Tensor) -> Tensor:
+    def _feed_forward(self, layer: FeedForward, x: Tensor) -> None:
+        """Added to x."""
         hidden = layer.wi(self._norm(x, layer.norm))
-        if not layer.gated:
-            return layer.wo(layer.activation(hidden))
-        gate, up = hidden.chunk(2, dim=-1)
-        return layer.wo(layer.activation(gate) * up)
+        if layer.gated:
+            gate, up = hidden.chunk(2, dim=-1)
+            hidden = layer.activation(gate) * up
+        else:
+            hidden = layer.activation(hidden)
+        layer.wo(hidden, onto=x)
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return self._ops.norm(x, weight, self.shape.norm_epsilon)
 
 
 def _encoder_bias(weights: Weights, length: int) -> Tensor:
-    position = torch.arange(length, device=weights.arithmetic.device)
-    buckets = _bucket(position[None] - position[:, None], weights, bidirectional=True)
-    return weights.encoder_bias[buckets].permute(2, 0, 1).contiguous()
+    """[heads, 2 * length - 1], by the key's position minus the query's plus length - 1."""
+    relative = torch.arange(1 - length, length, device=weights.arithmetic.device)
+    return weights.encoder_bias[_bucket(relative, weights, bidirectional=True)].T.contiguous()
 
 
 def _decoder_bias(weights: Weights, length: int) -> Tensor:
+    """[heads, length], by the query's position minus the key's."""
     position = torch.arange(length, device=weights.arithmetic.device)
     return weights.decoder_bias[_bucket(-position, weights, bidirectional=False)].T.contiguous()
 

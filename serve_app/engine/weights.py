@@ -1,6 +1,6 @@
 """A transformers T5 checkpoint -> the tensors that t5.py computes with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -102,7 +102,7 @@ def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic 
         decoder=[_decoder_layer(state.at(f"decoder.block.{i}.layer"), config) for i in range(shape.decoder_layers)],
         decoder_bias=state.tensor(f"decoder.{first}"),
         decoder_norm=state.tensor("decoder.final_layer_norm"),
-        head=state.step_linear("lm_head"),
+        head=state.linear("lm_head"),
     )
 
 
@@ -125,17 +125,11 @@ class _State:
         weight = self.values[f"{self.prefix}{name}.weight"].detach()
         return weight.to(self.arithmetic.device, torch.float32).contiguous()
 
-    def linear(self, *names: str, precise: bool = False) -> Linear:
-        """For whole prompts: one product for all of `names`, their outputs side by side."""
-        return self.arithmetic.linear(self._joined(names), precise=precise)
-
-    def step_linear(self, *names: str, precise: bool = False) -> Linear:
-        """The same for decoding steps."""
-        return self.arithmetic.step_linear(self._joined(names), precise=precise)
-
-    def _joined(self, names: Sequence[str]) -> Tensor:
+    def linear(self, *names: str, precise: bool = False, relu: bool = False) -> Linear:
+        """One product for all of `names`, their outputs side by side."""
         weights = [self._loaded(name) for name in names]
-        return torch.cat(weights) if len(weights) > 1 else weights[0]
+        joined = torch.cat(weights) if len(weights) > 1 else weights[0]
+        return self.arithmetic.linear(joined, precise=precise, relu=relu)
 
 
 def _shape(config: T5Config) -> Shape:
@@ -166,7 +160,7 @@ def _encoder_layer(layer: _State, config: T5Config) -> EncoderLayer:
         norm=layer.tensor("0.layer_norm"),
         qkv=attention.linear("q", "k", "v", precise=True),
         out=attention.linear("o"),
-        feed_forward=_feed_forward(layer.at("1"), config, _State.linear),
+        feed_forward=_feed_forward(layer.at("1"), config),
     )
 
 
@@ -174,22 +168,28 @@ def _decoder_layer(layer: _State, config: T5Config) -> DecoderLayer:
     attention, cross = layer.at("0.SelfAttention"), layer.at("1.EncDecAttention")
     return DecoderLayer(
         norm=layer.tensor("0.layer_norm"),
-        qkv=attention.step_linear("q", "k", "v", precise=True),
-        out=attention.step_linear("o"),
+        qkv=attention.linear("q", "k", "v", precise=True),
+        out=attention.linear("o"),
         cross_norm=layer.tensor("1.layer_norm"),
-        cross_q=cross.step_linear("q", precise=True),
+        cross_q=cross.linear("q", precise=True),
         cross_kv=cross.linear("k", "v", precise=True),
-        cross_out=cross.step_linear("o"),
-        feed_forward=_feed_forward(layer.at("2"), config, _State.step_linear),
+        cross_out=cross.linear("o"),
+        feed_forward=_feed_forward(layer.at("2"), config),
     )
 
 
-def _feed_forward(layer: _State, config: T5Config, linear: Callable[..., Linear]) -> FeedForward:
+def _feed_forward(layer: _State, config: T5Config) -> FeedForward:
     dense = layer.at("DenseReluDense")
+    names = ["wi_0", "wi_1"] if config.is_gated_act else ["wi"]
+    relu = config.dense_act_fn == "relu" and not config.is_gated_act  # then `wi` does it in passing
     return FeedForward(
         norm=layer.tensor("layer_norm"),
-        wi=linear(dense, "wi_0", "wi_1") if config.is_gated_act else linear(dense, "wi"),
-        wo=linear(dense, "wo"),
+        wi=dense.linear(*names, relu=relu),
+        wo=dense.linear("wo"),
         gated=config.is_gated_act,
-        activation=_ACTIVATIONS[config.dense_act_fn],
+        activation=_identity if relu else _ACTIVATIONS[config.dense_act_fn],
     )
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x

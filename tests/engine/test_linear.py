@@ -18,17 +18,11 @@ from tests.engine.support import needs_compiled, random_prompts
 MakeInt8 = Callable[..., Linear]
 
 
-def many_rows(weight: Tensor, precise: bool) -> Linear:
-    return Compiled().linear(weight, precise=precise)
+def compiled(weight: Tensor, precise: bool, relu: bool = False) -> Linear:
+    return Compiled().linear(weight, precise=precise, relu=relu)
 
 
-def few_rows(weight: Tensor, precise: bool) -> Linear:
-    return Compiled().step_linear(weight, precise=precise)
-
-
-@pytest.fixture(
-    params=[Int8Linear, pytest.param(many_rows, marks=needs_compiled), pytest.param(few_rows, marks=needs_compiled)]
-)
+@pytest.fixture(params=[Int8Linear, pytest.param(compiled, marks=needs_compiled)])
 def int8(request: pytest.FixtureRequest) -> MakeInt8:
     made: MakeInt8 = request.param
     return made
@@ -60,14 +54,30 @@ def test_half_is_close_to_it(dtype: torch.dtype) -> None:
 
 
 @needs_compiled
-@pytest.mark.parametrize("make", [many_rows, few_rows])
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8, 9, 16, 17, 50])
 @pytest.mark.parametrize(("channels", "width"), [(96, 64), (45, 12), (1, 4), (33, 260), (40, 30)])
-def test_compiled_equals_eager_bit_for_bit(make: MakeInt8, precise: bool, rows: int, channels: int, width: int) -> None:
+def test_compiled_equals_eager_bit_for_bit(precise: bool, rows: int, channels: int, width: int) -> None:
     weight, x = numbers(channels, width), numbers(rows, width, seed=rows)
     x[0, 0] = 50  # a token with an outlier
-    assert torch.equal(make(weight, precise)(x), Int8Linear(weight, precise)(x))
+    for relu in (False, True):
+        assert torch.equal(compiled(weight, precise, relu)(x), Int8Linear(weight, precise, relu)(x))
+
+
+@pytest.mark.parametrize("make", [Float32Linear, Int8Linear, pytest.param(compiled, marks=needs_compiled)])
+@pytest.mark.parametrize("rows", [1, 5, 20])
+@pytest.mark.parametrize("channels", [96, 45])
+def test_a_product_can_be_added_to_what_is_there(make: MakeInt8, rows: int, channels: int) -> None:
+    layer, x, before = make(numbers(channels, 64), False), numbers(rows, 64, seed=1), numbers(rows, channels, seed=2)
+    expected, y = before + layer(x), before.clone()
+    assert layer(x, onto=y) is y
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("make", [Float32Linear, Int8Linear, pytest.param(compiled, marks=needs_compiled)])
+def test_relu_leaves_nothing_negative(make: MakeInt8) -> None:
+    weight, x = numbers(45, 64), numbers(5, 64, seed=1)
+    assert torch.equal(make(weight, False, True)(x), make(weight, False, False)(x).clamp(min=0))
 
 
 @pytest.mark.parametrize("precise", [False, True])

@@ -57,6 +57,23 @@ def test_packed_prompts_do_not_see_each_other(weights: Weights) -> None:
         torch.testing.assert_close(packed, model.encode([prompt])[0])
 
 
+def test_portions_are_as_large_as_suits_the_arithmetic(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = T5(weights, slots=1, max_prompt=64, max_reply=8)
+    prompts = random_prompts([30, 20, 1, 64, 7, 40, 10])
+    expected = model.encode(prompts)
+    encode, portions = model._encode, []
+
+    def recorded(portion: list[list[int]]) -> list[torch.Tensor]:
+        portions.append([len(prompt) for prompt in portion])
+        return encode(portion)
+
+    monkeypatch.setattr(model, "_encode", recorded)
+    monkeypatch.setattr(type(weights.arithmetic), "tokens_at_once", 50)
+    for encoding, whole in zip(model.encode(prompts), expected, strict=True):
+        torch.testing.assert_close(encoding, whole)
+    assert portions == [[30, 20], [1], [64], [7, 40], [10]]
+
+
 def test_a_slot_used_before_remembers_nothing(weights: Weights) -> None:
     """Neither a longer prompt nor a longer reply of the one before shows."""
     used, fresh = (T5(weights, slots=1, max_prompt=64, max_reply=16) for _ in range(2))
