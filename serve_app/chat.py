@@ -86,9 +86,15 @@ class Chat:
         # Ranking and tokenizing a long text takes tens of milliseconds, in which others' tokens should flow.
         return await asyncio.to_thread(self._plan, request, request_id)
 
-    async def reply(self, plan: Plan) -> AsyncGenerator[Piece]:
-        """The reply to a plan, piece by piece. Raises RequestError."""
-        request = GenerateRequest(plan.request_id, plan.prompt.token_ids, plan.sampling, self.args.request_timeout_s)
+    async def reply(self, plan: Plan, *, streamed: bool) -> AsyncGenerator[Piece]:
+        """The reply to a plan, piece by piece; by few pieces where nobody reads along. Raises RequestError."""
+        request = GenerateRequest(
+            plan.request_id,
+            plan.prompt.token_ids,
+            plan.sampling,
+            budget_s=self.args.request_timeout_s,
+            streamed=streamed,
+        )
         text = _GrowingText(self._tokenizer)
         first_token_s: float | None = None
         async for chunk in self.replicas.write(request):

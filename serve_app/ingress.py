@@ -60,10 +60,11 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
         plan = await chat.plan(body, _request_id(request))
-        pieces = chat.reply(plan)
+        streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
+        pieces = chat.reply(plan, streamed=streamed)
         # The first piece is awaited before the answer begins, so that a refusal still has its status code.
         first = await anext(pieces)
-        if body.stream or "text/event-stream" in request.headers.get("accept", ""):
+        if streamed:
             events = _events(first, pieces, _request_id(request))
             return StreamingResponse(
                 events,

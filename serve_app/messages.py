@@ -113,6 +113,7 @@ class GenerateRequest:
     sampling: Sampling  # its seed is set
     budget_s: float  # time left until the deadline: a duration, since clocks of two nodes differ
     prefix: list[int] = field(default_factory=list)
+    streamed: bool = True  # somebody reads along
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from serve_app.settings import AppArgs
 logger = logging.getLogger("ray.serve.godel")
 
 # Tokens that arrive within this time travel together: a message between processes costs about as much as a step of a
-# small model, and a person does not see the difference.
-_JOIN_S = 0.05
+# small model. In a stream a person does not see the difference. Of a whole reply nobody sees the parts: they are sent
+# only so that another replica can go on where this one was lost.
+_JOIN_STREAM_S = 0.05
+_JOIN_WHOLE_S = 1.0
 
 
 class GodelModel:
@@ -45,7 +47,11 @@ class GodelModel:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Write a reply; tokens that come quickly are joined. The first token travels alone, at once."""
         reply = self._engine.submit(
-            request.prompt_ids, request.sampling, prefix=request.prefix, budget_s=request.budget_s
+            request.prompt_ids,
+            request.sampling,
+            prefix=request.prefix,
+            budget_s=request.budget_s,
+            join_s=_JOIN_STREAM_S if request.streamed else _JOIN_WHOLE_S,
         )
         try:
             async for tokens in reply:
@@ -85,7 +91,6 @@ def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
         max_reply=args.max_reply_tokens,
         prefill_tokens=args.prefill_tokens,
         encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
-        join_s=_JOIN_S,
     )
 
 

@@ -144,6 +144,15 @@ def test_an_error_during_a_stream_is_its_last_event(chat_config: Path, error: Ex
     assert "event: done" not in "".join(events)
 
 
+@pytest.mark.parametrize(("stream", "accept"), [(False, "*/*"), (True, "*/*"), (False, "text/event-stream")])
+def test_the_replicas_are_told_whether_somebody_reads_along(
+    application: Application, stream: bool, accept: str
+) -> None:
+    response = application.client.post("/chat", json={"dialog": ["Hi"], "stream": stream}, headers={"Accept": accept})
+    streamed = response.headers["content-type"].startswith("text/event-stream")
+    assert application.replicas.requests[-1].streamed == streamed == (stream or accept == "text/event-stream")
+
+
 def test_the_replicas_stream_is_closed_after_every_reply(application: Application) -> None:
     for stream in (False, True):
         application.post(dialog=["Hello"], stream=stream)

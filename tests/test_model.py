@@ -19,6 +19,7 @@ from tests.fakes import ORIGIN
 
 # A freshly initialised T5 repeats itself and never ends by itself.
 LONG = Sampling(max_length=200, min_length=200, seed=1)
+FOREVER_S = 1e12
 
 
 @pytest.fixture
@@ -49,9 +50,17 @@ async def test_only_the_last_chunk_says_why_the_reply_ended(model: GodelModel) -
 async def test_the_first_token_travels_alone_and_later_ones_together(
     model: GodelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model._engine, "_join_s", 3600.0)
+    monkeypatch.setattr(models, "_JOIN_STREAM_S", FOREVER_S)
     first, rest = await chunks_of(model, request())
     assert (len(first.token_ids), len(rest.token_ids)) == (1, 198)
+
+
+async def test_a_reply_that_nobody_reads_along_travels_in_fewer_pieces(
+    model: GodelModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_JOIN_STREAM_S", 0)
+    monkeypatch.setattr(models, "_JOIN_WHOLE_S", FOREVER_S)
+    assert [len(await chunks_of(model, request(streamed=streamed))) for streamed in (True, False)] == [199, 2]
 
 
 async def test_a_prefix_is_continued_and_not_repeated(model: GodelModel) -> None:

@@ -66,7 +66,7 @@ class Arithmetic(Protocol):
         """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model]."""
 
     def prompt_bias(self, by_distance: Tensor) -> Tensor:
-        """[heads, 2 * longest - 1], by the key's position minus the query's plus longest - 1 -> `attend_to_itself`'s."""
+        """[heads, 2 * longest - 1], by the key's position minus the query's -> what `attend_to_itself` reads."""
 
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
         """The encoder's attention, each prompt to itself: packed prompts [tokens, 3 * heads * d_kv] -> [tokens, ...].

@@ -5,20 +5,19 @@
 The step loop has a thread of its own, so the event loop of whoever submits is never blocked.
 """
 
-import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from serve_app.engine.encodings import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull
+from serve_app.engine.reply import Ending, Reply, send
 from serve_app.engine.sampling import Choice, choose
-from serve_app.engine.scheduler import Ending, Move, Request, Scheduler
+from serve_app.engine.scheduler import Move, Request, Scheduler
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
 from serve_app.engine.weights import Weights
@@ -27,46 +26,6 @@ from serve_app.messages import Sampling
 logger = logging.getLogger(__name__)
 
 _THROUGHPUT_WINDOW_S = 5.0
-
-
-class Reply:
-    """The reader's end of one request: iterate over it for lists of new tokens, the end-of-sequence token left out.
-
-    After the last list, `ending` says why the reply ended. Raises EngineFailed where it cannot be finished.
-    """
-
-    def __init__(self, join_s: float) -> None:
-        """join_s: seconds in which tokens join to one list; the first travels alone, at once."""
-        self.ending: Ending | None = None
-        self.cancelled = False
-        self._join_s = join_s
-        self._unsent: list[int] = []
-        self._sent_at = -math.inf
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[tuple[list[int], Ending | None]] = asyncio.Queue()
-
-    async def __aiter__(self) -> AsyncIterator[list[int]]:
-        while self.ending is None:
-            tokens, self.ending = await self._arrived.get()
-            if self.ending == "failed":
-                raise EngineFailed("the engine died while it wrote this reply; its log says why")
-            yield tokens
-
-    def cancel(self) -> None:
-        """Free the slot before the next decoding step. Harmless when the reply has ended."""
-        self.cancelled = True
-
-    def put(self, tokens: list[int], ending: Ending | None) -> None:
-        """Called by the step loop's thread."""
-        self._unsent += tokens
-        now = time.monotonic()
-        if ending is None and now - self._sent_at < self._join_s:
-            return
-        arrived, self._unsent, self._sent_at = (self._unsent, ending), [], now
-        try:
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
-        except RuntimeError:  # the reader's event loop is closed: nobody is left to read
-            self.cancel()
 
 
 class Engine:
@@ -81,19 +40,16 @@ class Engine:
         max_reply: int,
         prefill_tokens: int = 1024,
         encoding_cache_bytes: int = 0,
-        join_s: float = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
 
         encoding_cache_bytes: of the encodings that are kept for prompts which come again; 0: none.
-        join_s: seconds in which a reply's tokens join before they are handed out.
         clock: seconds, by which deadlines pass.
         """
         self.slots = slots
         self._max_prompt = max_prompt
         self._max_reply = max_reply
-        self._join_s = join_s
         self._clock = clock
         self._shape = weights.shape
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
@@ -112,20 +68,27 @@ class Engine:
     # --- the side of whoever asks -----------------------------------------------------------------------------------
 
     def submit(
-        self, prompt: Sequence[int], sampling: Sampling, *, prefix: Sequence[int] = (), budget_s: float
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        *,
+        prefix: Sequence[int] = (),
+        budget_s: float,
+        join_s: float = 0,
     ) -> Reply:
         """Queue a request; call from a running event loop.
 
         prompt: token ids, the closing </s> included. prefix: tokens of the reply that were written elsewhere already;
-        the reply goes on after them. budget_s: seconds until the reply ends with "deadline".
+        the reply goes on after them. budget_s: seconds until the reply ends with "deadline". join_s: seconds in which
+        tokens join before they are handed out.
         Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
         """
         self._check(prompt, sampling, prefix)
-        reply = Reply(self._join_s)
+        reply = Reply(join_s)
         choice = Choice(sampling, [self._shape.start_token])
         request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix))
         if ending := request.ending(self._shape.eos_token):
-            reply.put([], ending)
+            self._end([reply], ending)
             return reply
         with self._changed:
             if self._failure:
@@ -197,9 +160,7 @@ class Engine:
     def _drop_over(self) -> None:
         with self._changed:
             over, moves = self._scheduler.drop_over(self._clock())
-        for request in over:
-            if not request.reader.cancelled:
-                request.reader.put([], "deadline")
+        self._end([request.reply for request in over if not request.reply.cancelled], "deadline")
         self._move(moves)
 
     def _prefill(self) -> None:
@@ -229,7 +190,8 @@ class Engine:
             moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
         for request, ending in zip(requests, endings, strict=True):
             newest = request.choice.written[-1]
-            request.reader.put([] if newest == self._shape.eos_token else [newest], ending)
+            request.reply.put([] if newest == self._shape.eos_token else [newest], ending)
+        send([request.reply for request in requests], self._clock())
         self._move(moves)  # last: were it to fail, who has left must have been told already
 
     def _move(self, moves: list[Move]) -> None:
@@ -248,5 +210,9 @@ class Engine:
             unfinished = [*self._scheduler.running, *self._scheduler.waiting]
             self._scheduler.running.clear()
             self._scheduler.waiting.clear()
-        for request in unfinished:
-            request.reader.put([], "failed")
+        self._end([request.reply for request in unfinished], "failed")
+
+    def _end(self, replies: list[Reply], ending: Ending) -> None:
+        for reply in replies:
+            reply.put([], ending)
+        send(replies, self._clock())

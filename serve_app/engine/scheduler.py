@@ -8,22 +8,12 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
+from serve_app.engine.reply import Reply
 from serve_app.engine.sampling import Choice
 from serve_app.messages import FinishReason
 
 TokenIds = tuple[int, ...]
-Ending = FinishReason | Literal["deadline", "failed"]
-
-
-class Reader(Protocol):
-    """Whoever waits for a reply."""
-
-    cancelled: bool  # set by any thread, acted upon before the next step
-
-    def put(self, tokens: list[int], ending: Ending | None) -> None:
-        """Take the next tokens. The last call of a reply that was not cancelled has an ending."""
 
 
 @dataclass(eq=False)
@@ -33,7 +23,7 @@ class Request:
     prompt: TokenIds
     choice: Choice  # its `written` grows with every step
     deadline: float  # on the engine's clock
-    reader: Reader
+    reply: Reply
     replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
 
     def take(self, chosen: int) -> bool:
@@ -50,7 +40,7 @@ class Request:
         return "length" if written >= self.choice.sampling.max_length else None
 
     def is_over(self, now: float) -> bool:
-        return self.reader.cancelled or now >= self.deadline
+        return self.reply.cancelled or now >= self.deadline
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.compiled import CannotCompile, load
-from serve_app.engine.engine import Engine, Reply
-from serve_app.engine.scheduler import Ending
+from serve_app.engine.engine import Engine
+from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 

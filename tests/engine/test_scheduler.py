@@ -4,24 +4,23 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import cast
 
 import pytest
 
+from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.sampling import Choice
-from serve_app.engine.scheduler import Ending, Move, Request, Scheduler, TokenIds
+from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.messages import Sampling
 
 _newest = count()
 
 
 @dataclass
-class Silent:
-    """A reader that takes nothing."""
+class Unread:
+    """All that the scheduler looks at of a reply."""
 
     cancelled: bool = False
-
-    def put(self, tokens: list[int], ending: Ending | None) -> None:
-        raise NotImplementedError
 
 
 def request(
@@ -34,7 +33,7 @@ def request(
 ) -> Request:
     """One with a prompt of its own, of so many tokens, or with the given one."""
     prompt = prompt or (next(_newest),) * tokens
-    return Request(prompt, Choice(Sampling(max_length=max_length), written or [0]), deadline, Silent())
+    return Request(prompt, Choice(Sampling(max_length=max_length), written or [0]), deadline, cast(Reply, Unread()))
 
 
 def scheduler(
@@ -142,7 +141,7 @@ def test_who_is_cancelled_or_late_is_dropped_from_queue_and_slots() -> None:
     for one in (waits_late, waits, waits_cancelled):
         made.add(one)
     assert made.drop_over(now=9.9) == ([], [])
-    runs_cancelled.reader.cancelled = waits_cancelled.reader.cancelled = True
+    runs_cancelled.reply.cancelled = waits_cancelled.reply.cancelled = True
     over, moves = made.drop_over(now=10)
     assert set(map(id, over)) == set(map(id, (runs_late, runs_cancelled, waits_late, waits_cancelled)))
     assert (made.running, made.waiting) == ([runs], [waits])
@@ -201,7 +200,7 @@ def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
             arrived.append(request(chance.randint(1, 25), deadline=now + chance.randint(1, 40)))
             made.add(arrived[-1])
         for one in chance.sample(arrived, min(1, len(arrived))):
-            one.reader.cancelled |= chance.random() < 0.2
+            one.reply.cancelled |= chance.random() < 0.2
         over, moves = made.drop_over(now)
         assert all(one.is_over(now) for one in over)
         follow(moves)
