@@ -76,6 +76,7 @@ class ModelReplicas:
                 # Not around the whole loop: the first chunk is awaited in another task than the others.
                 async with asyncio.timeout(deadline - time.monotonic() + _GRACE_S):
                     chunk = await anext(stream)
+                self._answered_at = time.monotonic()  # as good as a status, which comes late from a busy machine
                 if chunk.finish_reason == "deadline":
                     raise TimeoutError
                 yield chunk

@@ -1,6 +1,7 @@
 """Failover, deadlines and readiness, against a handle that plays back what Ray would do."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -126,6 +127,16 @@ async def test_a_reader_who_leaves_cancels_the_call() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert handle.streams[0].cancelled
+
+
+async def test_whoever_writes_is_ready_though_its_status_is_late() -> None:
+    async for replicas in replicas_over(FakeHandle([TokenChunk([7], ORIGIN), TokenChunk([8], ORIGIN, "stop")])):
+        stream = replicas.write(REQUEST)
+        await anext(stream)
+        replicas._answered_at = -math.inf
+        assert not replicas.ready
+        await anext(stream)
+        assert replicas.ready
 
 
 async def test_without_a_replica_a_request_is_refused_at_once() -> None:
