@@ -1,15 +1,16 @@
 """What HTTP and Serve cost: the same closed loop on the served project, and straight on an engine in this process."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from transformers import AutoTokenizer
 
 from bench.load import WARM_UP, Answer, Ask, Request, closed_loop
-from bench.services import shipped_config
+from bench.services import ask_chat, ask_whole, connection, shipped_config
 from serve_app.checkpoint import Checkpoint
 from serve_app.engine.engine import Engine
 from serve_app.messages import Sampling
@@ -18,6 +19,14 @@ from serve_app.settings import AppArgs
 
 CLIENTS = 16  # as many as serve_config.yaml's slots
 _BUDGET_S = 600.0
+_JOIN_S = 1.0  # the engine's best case: its reader is hardly ever woken
+
+
+# How this project is asked: for replies as JSON, or as streams of which every token is a message through all processes.
+WAYS: dict[str, Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]] = {
+    "whole replies": ask_whole,
+    "streams": ask_chat,
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Overhead:
     """Requests a second of the engine alone and of the service around it; ratio: served / engine."""
 
     system: str
+    way: str  # of WAYS
     round: int
     clients: int
     requests: int
@@ -33,35 +43,46 @@ class Overhead:
     ratio: float
 
     @classmethod
-    def of(cls, system: str, round_: int, requests: int, engine_s: float, served_s: float) -> "Overhead":
+    def of(cls, system: str, way: str, round_: int, requests: int, engine_s: float, served_s: float) -> "Overhead":
         """engine_s, served_s: seconds for all requests."""
         per_s = round(requests / engine_s, 3), round(requests / served_s, 3)
-        return cls(system, round_, CLIENTS, requests, *per_s, round(engine_s / served_s, 3))
+        return cls(system, way, round_, CLIENTS, requests, *per_s, round(engine_s / served_s, 3))
 
 
-def engine_seconds(model: Path, dtype: str, requests: Sequence[Request]) -> float:
-    """Seconds that GodelModel's engine takes for all requests, asked for by CLIENTS at once."""
+def engine_seconds(model: Path, dtype: str, bursts: Sequence[Sequence[Request]]) -> list[float]:
+    """Seconds that GodelModel's engine takes for the requests of each burst, asked for by CLIENTS at once."""
     args = AppArgs.model_validate(shipped_config()["applications"][0]["args"] | {"dtype": dtype})
     checkpoint = Checkpoint(name=model.name, requested=model.name, folder=model)
     engine = make_engine(checkpoint, args)
     try:
-        return asyncio.run(_warm_seconds(_straight(engine, model, [*WARM_UP, *requests]), requests))
+        return asyncio.run(_warm_seconds(_straight(engine, model, [WARM_UP, *bursts]), bursts))
     finally:
         engine.close()
 
 
-async def _warm_seconds(ask: Ask, requests: Sequence[Request]) -> float:
+async def _warm_seconds(ask: Ask, bursts: Sequence[Sequence[Request]]) -> list[float]:
     await closed_loop(ask, WARM_UP, CLIENTS)
-    return await closed_loop(ask, requests, CLIENTS)
+    return [await closed_loop(ask, requests, CLIENTS) for requests in bursts]
 
 
-def _straight(engine: Engine, model: Path, requests: Sequence[Request]) -> Ask:
+async def served_seconds(url: str, way: str, requests: Sequence[Request]) -> float:
+    """Seconds that the running service takes for them, asked for by CLIENTS at once."""
+    async with connection() as session:
+
+        async def ask(request: Request) -> Answer:
+            return await WAYS[way](session, url, request)
+
+        return await closed_loop(ask, requests, CLIENTS)
+
+
+def _straight(engine: Engine, model: Path, bursts: Sequence[Sequence[Request]]) -> Ask:
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    prompts: dict[Request, list[int]] = {request: tokenizer.encode(request.prompt) for request in requests}
+    prompts: dict[Request, list[int]] = {one: tokenizer.encode(one.prompt) for requests in bursts for one in requests}
 
     async def ask(request: Request) -> Answer:
         length = request.reply_tokens + 1  # the decoder's start token included
-        reply = engine.submit(prompts[request], Sampling(min_length=length, max_length=length), budget_s=_BUDGET_S)
+        sampling = Sampling(min_length=length, max_length=length)
+        reply = engine.submit(prompts[request], sampling, budget_s=_BUDGET_S, join_s=_JOIN_S)
         return Answer(len(prompts[request]), sum([len(tokens) async for tokens in reply]))
 
     return ask

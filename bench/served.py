@@ -6,7 +6,7 @@ systems at a rate, is put on each for at least a minute a rate, from a start rat
 once between the last rate that held and the first that did not. A rate holds where every request is answered and the
 95th percentile of latencies is at most 3 s. Peers that do not stream show their first token with the last.
 
-The same closed loop of 16 clients on the service and on its engine alone says what HTTP and Serve cost.
+The same closed loops of 16 clients on the service and on its engine alone say what HTTP and Serve cost.
 The load's generator shares the cores with what it measures. Everything goes to bench/results/served.json, a table to
 the terminal and a plot to bench/results/served.png.
 """
@@ -27,8 +27,8 @@ import matplotlib.pyplot as plt
 
 from bench.breaking_point import FACTOR, LIMIT_S, Point, best, climb, measured
 from bench.engine import RESULTS, environment
-from bench.http_overhead import CLIENTS, Overhead, engine_seconds
-from bench.load import PROMPT, REPLY, arrivals, burst, closed_loop
+from bench.http_overhead import WAYS, Overhead, engine_seconds, served_seconds
+from bench.load import PROMPT, REPLY, Request, arrivals, burst
 from bench.services import SYSTEMS, asking, running
 from bench.systems import make_checkpoint
 
@@ -58,7 +58,7 @@ class Plan:
     seconds: float  # at least, a rate
     requests: int  # at least, a rate
     refinements: int
-    burst: int  # requests of the closed loop; 0: none
+    burst: int  # requests of each closed loop; 0: none
 
 
 class Measurements:
@@ -100,21 +100,23 @@ def make_model(folder: Path) -> None:
 def measure(plan: Plan, model: Path, results: Measurements) -> None:
     for round_ in range(plan.rounds):
         for name in plan.systems:
-            engine_s = None
-            if SYSTEMS[name].ours and plan.burst:
-                engine_s = engine_seconds(model, SYSTEMS[name].dtype, burst(plan.burst, round_))
+            bursts = _bursts(plan, round_) if SYSTEMS[name].ours and plan.burst else {}
+            alone = engine_seconds(model, SYSTEMS[name].dtype, list(bursts.values())) if bursts else []
             with running(name, model) as url:
-                asyncio.run(_measure_service(plan, name, url, round_, engine_s, results))
+                for (way, requests), engine_s in zip(bursts.items(), alone, strict=True):
+                    served_s = asyncio.run(served_seconds(url, way, requests))
+                    results.add(Overhead.of(name, way, round_, len(requests), engine_s, served_s))
+                asyncio.run(_measure_service(plan, name, url, round_, results))
             results.save()
 
 
-async def _measure_service(
-    plan: Plan, name: str, url: str, round_: int, engine_s: float | None, results: Measurements
-) -> None:
+def _bursts(plan: Plan, round_: int) -> dict[str, list[Request]]:
+    """Other requests for each way of asking: what is cached of one must not help the next."""
+    return {way: burst(plan.burst, len(WAYS) * round_ + number) for number, way in enumerate(WAYS)}
+
+
+async def _measure_service(plan: Plan, name: str, url: str, round_: int, results: Measurements) -> None:
     async with asking(name, url) as ask:
-        if engine_s is not None:
-            served_s = await closed_loop(ask, burst(plan.burst, round_), CLIENTS)
-            results.add(Overhead.of(name, round_, plan.burst, engine_s, served_s))
 
         async def at(rate: float) -> Point:
             point = await measured(ask, rate, arrivals(rate, plan.seconds, plan.requests, round_))
@@ -178,7 +180,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of load at a rate, at least")
     parser.add_argument("--requests", type=int, default=20, help="of load at a rate, at least")
     parser.add_argument("--refinements", type=int, default=1, help="rates between the last good one and the first bad")
-    parser.add_argument("--burst", type=int, default=128, help="requests of the closed loop; 0: leave it out")
+    parser.add_argument("--burst", type=int, default=128, help="requests of each closed loop; 0: leave them out")
     plan = Plan(**vars(parser.parse_args()))
     for number in (signal.SIGINT, signal.SIGTERM):  # ends the systems too; in the background SIGINT may be ignored
         signal.signal(number, signal.default_int_handler)

@@ -114,11 +114,8 @@ def _serve_run(config: dict[str, Any], place: Place) -> list[str]:
 
 async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
     """This project's streamed POST /chat."""
-    length = request.reply_tokens + 1  # the decoder's start token included
-    generation = {"min_length": length, "max_length": length}
-    body = {"dialog": [request.turn], "stream": True, "generation": generation}
     first_token_at: float | None = None
-    async with _posted(session, f"{url}/chat", body) as response:
+    async with _posted(session, f"{url}/chat", _chat(request) | {"stream": True}) as response:
         async for event, data in _events(response.content):
             if event == "token" and first_token_at is None:
                 first_token_at = time.perf_counter()
@@ -128,6 +125,18 @@ async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -
             if event == "error":
                 raise RequestFailed(data["error"]["message"])
     raise RequestFailed("the stream ended before the reply did")
+
+
+async def ask_whole(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
+    """This project's POST /chat for a reply in one piece."""
+    async with _posted(session, f"{url}/chat", _chat(request)) as response:
+        usage = (await response.json())["usage"]
+    return Answer(usage["prompt_tokens"], usage["completion_tokens"])
+
+
+def _chat(request: Request) -> dict[str, Any]:
+    length = request.reply_tokens + 1  # the decoder's start token included
+    return {"dialog": [request.turn], "generation": {"min_length": length, "max_length": length}}
 
 
 async def ask_peer(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
@@ -231,11 +240,15 @@ async def _first_answer(ask: Ask, request: Request, program: Program) -> None:
 
 @asynccontextmanager
 async def asking(name: str, url: str) -> AsyncIterator[Ask]:
-    """A client of a running system, with as many connections as it takes."""
-    unlimited = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=unlimited, timeout=aiohttp.ClientTimeout()) as session:
+    """A client of a running system."""
+    async with connection() as session:
 
         async def ask(request: Request) -> Answer:
             return await SYSTEMS[name].ask(session, url, request)
 
         yield ask
+
+
+def connection() -> aiohttp.ClientSession:
+    """With as many connections as it takes."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout())

@@ -183,8 +183,8 @@ class _Linear:
 def _packed(weight: Tensor) -> Tensor:
     """Integers [out, in] as kernels.c's `linear` reads them; both filled up with zeros, to whole tiles and fours."""
     channels, width = weight.shape
-    filled = F.pad(weight.to(torch.int16), (0, -width % 4, 0, -channels % _TILE))
-    blocks = (filled + 128).to(torch.uint8).view(-1, _CHANNELS, filled.shape[1] // 4, 4)
+    filled = F.pad(weight, (0, -width % 4, 0, -channels % _TILE)).bitwise_xor_(-128).view(torch.uint8)  # plus 128
+    blocks = filled.view(-1, _CHANNELS, filled.shape[1] // 4, 4)
     return blocks.transpose(1, 2).contiguous()
 
 

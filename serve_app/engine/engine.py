@@ -15,6 +15,7 @@ import torch
 
 from serve_app.engine.encodings import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull
+from serve_app.engine.memory import return_freed
 from serve_app.engine.reply import Ending, Reply, send
 from serve_app.engine.sampling import Choice, choose
 from serve_app.engine.scheduler import Move, Request, Scheduler
@@ -62,6 +63,7 @@ class Engine:
         self._failure: EngineFailed | None = None
         self._steps: deque[tuple[float, int]] = deque()  # (when, tokens written), of the last few seconds
         end_workers()  # of the thread that loaded the model, which is this one
+        return_freed()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
