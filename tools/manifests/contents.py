@@ -2,13 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ray.serve.config import AutoscalingConfig
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import (
+    DeploymentSchema,
+    HTTPOptionsSchema,
+    LoggingConfig,
+    RayActorOptionsSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
 
 from frontend.settings import Settings, unknown_names
 from serve_app.chat_config import load
@@ -17,12 +25,12 @@ from serve_app.settings import AppArgs
 from tools.manifests.objects import (
     Field,
     Object,
+    Pod,
     Problem,
     at,
     environment,
     identity,
     item_key,
-    nodes,
     pods,
     ray_service,
 )
@@ -32,6 +40,7 @@ from tools.manifests.serve_config import PatchError, compose
 MAX_CONFIG_MAP = 1024**2  # the API server's limit on all values of a ConfigMap
 SERVE_FIELD = ("spec", "serveConfigV2")
 INGRESS, MODEL = "Ingress", "GodelModel"
+_REPOSITORY = Path(__file__).resolve().parents[2]  # what the images are made of, wherever the manifests are
 _SAMPLE_SECRET = "k8Zq-2vXw9Lr_7TnB4mYc1HsJd6PfG0aEuRiOt3V"  # stands for the Secret's value, which is not known here
 
 
@@ -40,7 +49,6 @@ def check(rendering: Rendering) -> Iterator[Problem]:
     yield from _chat_config(rendering)
     yield from _config_map_sizes(rendering.objects)
     yield from _frontend_settings(rendering.objects)
-    yield from _dashboards(rendering.objects)
 
 
 def serve_config(service: Object) -> dict[str, Any]:
@@ -75,9 +83,11 @@ def _serve_config(rendering: Rendering) -> Iterator[Problem]:
     if config != stated:
         yield Problem(where, SERVE_FIELD, "is not what serve_config.yaml and the patches say: run `make manifests`")
     yield from _by_model(where, ServeDeploySchema, config, SERVE_FIELD)
+    yield from _unknown_settings(where, config)
     for app in config.get("applications", []):
         field = (*SERVE_FIELD, "applications", app["name"], "args")
         yield from _by_model(where, AppArgs, app.get("args", {}), field)
+        yield from _model_folders(where, app.get("args", {}), field)
         for each in app.get("deployments", []):  # Serve's schema takes any mapping here, and reads it at deployment
             place = (*field[:-1], "deployments", each["name"], "autoscaling_config")
             yield from _by_model(where, AutoscalingConfig, each.get("autoscaling_config", {}), place)
@@ -92,6 +102,38 @@ def _by_model(where: str, model: Any, values: Any, field: Field) -> Iterator[Pro
             place = _path(values, mistake["loc"])
             value = "" if isinstance(mistake["input"], dict) else f", not {mistake['input']!r}"
             yield Problem(where, (*field, *place), reason(mistake) + value)
+
+
+def _unknown_settings(where: str, config: dict[str, Any]) -> Iterator[Problem]:
+    """Serve's schema passes over keys that it does not know, so a misspelt one would change nothing."""
+    parts: list[tuple[type[BaseModel], Any, Field]] = [
+        (ServeDeploySchema, config, ()),
+        (HTTPOptionsSchema, config.get("http_options"), ("http_options",)),
+        (LoggingConfig, config.get("logging_config"), ("logging_config",)),
+    ]
+    for app in config.get("applications", []):
+        place: Field = ("applications", app["name"])
+        parts.append((ServeApplicationSchema, app, place))
+        for each in app.get("deployments", []):
+            inner = (*place, "deployments", each["name"])
+            parts.append((DeploymentSchema, each, inner))
+            parts.append((RayActorOptionsSchema, each.get("ray_actor_options"), (*inner, "ray_actor_options")))
+            parts.append((AutoscalingConfig, each.get("autoscaling_config"), (*inner, "autoscaling_config")))
+    for model, values, field in parts:
+        for key in values or {}:
+            if key not in model.model_fields:
+                close = get_close_matches(key, model.model_fields, n=1)
+                meant = f"; did you mean {close[0]}?" if close else ""
+                yield Problem(where, (*SERVE_FIELD, *field, key), f"Serve has no such setting{meant}")
+
+
+def _model_folders(where: str, args: Object, field: Field) -> Iterator[Problem]:
+    """The images hold the repository's models/; pods have no way to the hub, where a wrong name would be looked for."""
+    for key in ("model", "fallback_model"):
+        name = str(args.get(key))
+        if name.startswith("models/") and not (_REPOSITORY / name).is_dir():
+            here = ", ".join(sorted(f"models/{folder.name}" for folder in (_REPOSITORY / "models").iterdir()))
+            yield Problem(where, (*field, key), f"there is no folder {name}; there is {here}")
 
 
 def _path(values: Any, loc: tuple[int | str, ...]) -> Field:
@@ -171,7 +213,9 @@ def _chat_config(rendering: Rendering) -> Iterator[Problem]:
                 have = ", ".join(at(maps.get(name), "data", default={})) or "none"
                 yield Problem(pod.where, field, f"ConfigMap {name} has no key {path.name!r}; it has {have}")
     file = rendering.root / "configs/chatbot.yaml"
-    yield from _loads(file, rendering.root)
+    default = AppArgs.model_fields["max_reply_tokens"].default
+    most = at(application(serve_config(service)), "args", "max_reply_tokens", default=default)
+    yield from _loads(file, rendering.root, most)
 
 
 def _mounted_config_map(spec: Object, container: Object, folder: str) -> str | None:
@@ -183,9 +227,12 @@ def _mounted_config_map(spec: Object, container: Object, folder: str) -> str | N
     return None
 
 
-def _loads(file: Path, root: Path) -> Iterator[Problem]:
+def _loads(file: Path, root: Path, max_reply_tokens: int) -> Iterator[Problem]:
     try:
-        load(file, environment={})
+        asked = load(file, environment={}).config.generation.max_length
+        if asked > max_reply_tokens:  # the application would not start
+            message = f"{asked} is more than max_reply_tokens, {max_reply_tokens}; lower the one or raise the other"
+            yield Problem("ConfigMap/chatbot", ("generation", "max_length"), message, os.path.relpath(file, root))
     except ConfigError as error:
         for sentence in str(error).removeprefix(f"{file}: ").split(f"; {file}: "):
             field, _, message = sentence.partition(": ")
@@ -215,9 +262,25 @@ def _frontend_settings(objects: list[Object]) -> Iterator[Problem]:
             for name in unknown_names(variables):
                 yield Problem(pod.where, pod.place(container, "env", name), "is not a setting of the frontend")
             yield from _settings(pod.where, pod.place(container, "env"), variables)
+            yield from _sqlite(pod, container, variables)
             if pod.spec.get("enableServiceLinks", True):
                 message = "must be false: Kubernetes would set FRONTEND_PORT for the Service of that name"
                 yield Problem(pod.where, (*pod.field, "enableServiceLinks"), message)
+
+
+def _sqlite(pod: Pod, container: Object, variables: dict[str, Object]) -> Iterator[Problem]:
+    """Where conversations are kept in a file: on a volume, which a read-only root needs, and by one replica."""
+    url = variables.get("FRONTEND_DATABASE_URL", {}).get("value", "")
+    if not url.startswith("sqlite:"):
+        return
+    folder = PurePosixPath(url.removeprefix("sqlite:///")).parent
+    mounts = [PurePosixPath(mount["mountPath"]) for mount in container.get("volumeMounts", [])]
+    if not any(folder.is_relative_to(mount) for mount in mounts):
+        place = pod.place(container, "env", "FRONTEND_DATABASE_URL", "value")
+        yield Problem(pod.where, place, f"no volume is mounted at {folder}; there is {', '.join(map(str, mounts))}")
+    replicas = at(pod.owner, "spec", "replicas", default=1)
+    if replicas != 1:
+        yield Problem(pod.where, ("spec", "replicas"), f"{replicas}, but a SQLite file has one user; use PostgreSQL")
 
 
 def _settings(where: str, field: Field, variables: dict[str, Object]) -> Iterator[Problem]:
@@ -242,19 +305,3 @@ def frontend_settings(values: dict[str, Any]) -> Settings:
         return Settings(**values)
     finally:
         os.environ.update(kept)
-
-
-def _dashboards(objects: list[Object]) -> Iterator[Problem]:
-    """Grafana's dashboards are JSON, and every panel asks something."""
-    for obj in objects:
-        for key, text in obj.get("data", {}).items() if obj["kind"] == "ConfigMap" else ():
-            if not key.endswith(".json"):
-                continue
-            try:
-                content = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                yield Problem(identity(obj), ("data", key), f"is not JSON: {error}")
-                continue
-            for field, value in nodes(content.get("panels", [])):
-                if field[-1:] == ("targets",) and not all(target.get("expr") for target in value):
-                    yield Problem(identity(obj), ("data", key, *field), "a panel without a question to Prometheus")

@@ -100,6 +100,7 @@ def _secrets(rendering: Rendering) -> Iterator[Problem]:
             used.add((name, key))
             if key not in required.get(name, {}):
                 message = f"no {SECRETS_FILE} lists key {key!r} of Secret {name!r}; known are {_list(required)}"
+                message += ". Correct the name, or list it there and make it"
                 yield Problem(identity(obj), field, message)
     own = rendering.folder / SECRETS_FILE
     if own.exists():
@@ -210,19 +211,21 @@ def _services(objects: list[Object]) -> Iterator[Problem]:
         if obj["kind"] == "Service":
             targets = [pod for pod in pods(objects) if selects({"matchLabels": obj["spec"]["selector"]}, pod.labels)]
             for index, port in enumerate(obj["spec"]["ports"]):
-                yield from _service_port(obj, (item_key(port, index)), port.get("targetPort", port["port"]), targets)
+                place: Field = ("spec", "ports", item_key(port, index))
+                yield from _service_port(obj, place, port.get("targetPort", port["port"]), targets)
         if obj["kind"] == "PodMonitor":
             targets = [pod for pod in pods(objects) if selects(obj["spec"]["selector"], pod.labels)]
             for index, endpoint in enumerate(obj["spec"]["podMetricsEndpoints"]):
-                yield from _service_port(obj, str(index), endpoint["port"], targets)
+                place = ("spec", "podMetricsEndpoints", str(index), "port")
+                yield from _service_port(obj, place, endpoint["port"], targets)
 
 
-def _service_port(obj: Object, key: str, target: int | str, targets: list[Pod]) -> Iterator[Problem]:
+def _service_port(obj: Object, field: Field, target: int | str, targets: list[Pod]) -> Iterator[Problem]:
     for pod in targets:
         ports = [port for container in pod.containers for port in container.get("ports", [])]
         if target not in [port["name"] for port in ports] + [port["containerPort"] for port in ports]:
             message = f"the pods of {pod.where} have no port {target!r}"
-            yield Problem(identity(obj), ("spec", "ports", key), message)
+            yield Problem(identity(obj), field, message)
 
 
 def _claims(objects: list[Object]) -> Iterator[Problem]:

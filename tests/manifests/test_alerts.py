@@ -1,0 +1,86 @@
+"""The alert rules, by Prometheus' own tool: they are accepted, and each fires when it should and only then."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.backend import ROOT
+from tools.manifests.objects import Object
+from tools.manifests.render import Rendering, program
+
+Overlay = Callable[[str], Rendering]
+CASES = ROOT / "tests/manifests/alerts.test.yaml"
+
+
+@pytest.fixture
+def rules(overlay: Overlay, tmp_path: Path) -> Path:
+    """What the Prometheus operator makes of the PrometheusRule: a file of groups."""
+    if program("promtool") is None:
+        pytest.skip("there is no promtool, so the alert rules were only parsed; `make promtool` fetches it")
+    rule = next(obj for obj in overlay("monitoring").objects if obj["kind"] == "PrometheusRule")
+    file = tmp_path / "godel.rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+    return file
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    found = program("promtool")
+    assert found
+    return subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_prometheus_accepts_the_rules(rules: Path) -> None:
+    done = promtool("check", "rules", rules)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_alert_fires_when_it_should(rules: Path) -> None:
+    done = fire(rules)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case(overlay: Overlay) -> None:
+    rule = next(obj for obj in overlay("monitoring").objects if obj["kind"] == "PrometheusRule")
+    alerts = {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"]}
+    cases = [each for case in yaml.safe_load(CASES.read_text())["tests"] for each in case["alert_rule_test"]]
+    assert alerts == {case["alertname"] for case in cases if case.get("exp_alerts")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{method="POST",error_code=~"5.."}', '{error_code=~"5.."}'),  # probes would raise the alarm
+        ('{method="POST",error_code=~"5.."}', '{method="POST"}'),  # and so would 429
+        ('_bucket{method="POST"}', "_bucket"),  # probes would hide slow chats
+        ("> 8", "> 20"),
+        ("max(", "min("),
+        (' or absent(ray_serve_deployment_replica_healthy{deployment="GodelModel"})', ""),
+    ],
+)
+def test_a_worse_rule_is_noticed(rules: Path, old: str, new: str) -> None:
+    groups: Object = yaml.safe_load(rules.read_text())
+    changed = [rule for group in groups["groups"] for rule in group["rules"] if old in rule["expr"]]
+    assert changed
+    for rule in changed:
+        rule["expr"] = rule["expr"].replace(old, new)
+    rules.write_text(yaml.safe_dump(groups))
+    assert fire(rules).returncode == 1
+
+
+def fire(rules: Path) -> subprocess.CompletedProcess[str]:
+    cases = yaml.safe_load(CASES.read_text())
+    annotations = {
+        rule["alert"]: rule["annotations"]
+        for group in yaml.safe_load(rules.read_text())["groups"]
+        for rule in group["rules"]
+    }
+    for case in cases["tests"]:
+        for each in case["alert_rule_test"]:
+            for alert in each.get("exp_alerts", []):
+                alert["exp_annotations"] = annotations[each["alertname"]]
+    file = rules.with_name(CASES.name)
+    file.write_text(yaml.safe_dump(cases))
+    return promtool("test", "rules", file)

@@ -1,0 +1,80 @@
+"""What docs/kubernetes.md tells people to type names things that exist."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from tests.backend import ROOT
+from tools.manifests.objects import pods
+from tools.manifests.references import required_secrets, selects
+from tools.manifests.render import Rendering
+
+Overlay = Callable[[str], Rendering]
+GUIDE = (ROOT / "docs/kubernetes.md").read_text()
+KINDS = {"rayservice": "RayService", "configmap": "ConfigMap", "deployment": "Deployment", "svc": "Service"}
+MADE_BY_THE_OPERATOR = {("Service", "godel-head-svc"), ("HTTPRoute", "godel-httproute")}
+
+
+def kubectl_commands(guide: str) -> list[list[str]]:
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", guide, re.DOTALL))
+    inline = re.findall(
+        r"`(?:\"\$\()?([^`]*kubectl [^`]*?)(?:\)\")?`", re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
+    )
+    lines = [line[line.index("kubectl ") :] for line in [*blocks.splitlines(), *inline] if "kubectl " in line]
+    return [shlex.split(line.split(" | ")[0], comments=True)[1:] for line in lines]
+
+
+def options(command: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser()
+    for flag in ("-n", "-k", "-f", "-l", "-c", "-o", "--replicas", "--field-selector"):
+        parser.add_argument(flag)
+    known, rest = parser.parse_known_args(command[: command.index("--")] if "--" in command else command)
+    return known, [word for word in rest if not word.startswith("-")]
+
+
+def is_right(command: list[str], overlay: Overlay) -> bool:
+    """Its folder, container, labels, objects, Secrets and their keys are those of the overlays."""
+    flags, words = options(command)
+    objects = overlay("local").objects + overlay("production").objects
+    everything = {(obj["kind"], obj["metadata"]["name"]) for obj in objects} | MADE_BY_THE_OPERATOR
+    secrets = required_secrets(overlay("production").folder)
+    labels = dict(pair.split("=") for pair in flags.l.split(",")) if flags.l else {}
+    pairs = [*zip(words, words[1:], strict=False), *(word.partition("/")[::2] for word in words)]
+    asked = [word for word in words[words.index("secret") + 1 :] if word != "generic"] if "secret" in words else []
+    return (
+        flags.n in (None, "godel")
+        and (flags.k is None or (ROOT / flags.k / "kustomization.yaml").exists())
+        and flags.c in (None, *(container["name"] for pod in pods(objects) for container in pod.containers))
+        and any(selects({"matchLabels": labels}, pod.labels) for pod in pods(objects))
+        and {(KINDS[kind], name) for kind, name in pairs if kind in KINDS and name} <= everything
+        and set(asked) <= secrets.keys()
+        and all(key in secrets[asked[0]] for key in re.findall(r"--from-literal=([\w-]+)", " ".join(command)))
+    )
+
+
+def test_the_guides_commands_name_what_exists(overlay: Overlay) -> None:
+    commands = kubectl_commands(GUIDE)
+    assert len(commands) > 20
+    assert [command for command in commands if not is_right(command, overlay)] == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("-n godel get rayservice godel -o yaml", "-n godel get rayservice gobel -o yaml"),
+        ("svc/godel-head-svc", "svc/godel-head"),
+        ("-k kuberay/overlays/gpu", "-k kuberay/overlays/gpus"),
+        ("-n godel delete pod", "-n gobel delete pod"),
+        ("-l app.kubernetes.io/name=godel", "-l app=godel"),
+        ("logs POD -c ray-worker", "logs POD -c worker"),
+        ("frontend  --from-literal=secret-key", "frontend  --from-literal=secret"),
+        ("ray-token frontend postgres redis", "ray-token frontend postgresql redis"),
+    ],
+)
+def test_a_wrong_name_is_noticed(overlay: Overlay, right: str, wrong: str) -> None:
+    assert right in GUIDE
+    commands = kubectl_commands(GUIDE.replace(right, wrong, 1))
+    assert len([command for command in commands if not is_right(command, overlay)]) == 1
