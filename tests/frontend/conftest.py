@@ -20,6 +20,7 @@ from frontend.app import create_app
 from frontend.database import migrate, open_engine
 from frontend.settings import Settings
 from frontend.store import ChatStore
+from tests import postgres
 from tests.frontend.stub_backend import StubBackend
 
 SECRET = "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"
@@ -56,15 +57,26 @@ def stub() -> Iterator[StubBackend]:
         yield backend
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The server that FRONTEND_TEST_POSTGRES_URL names, else one for these tests alone."""
+    given, binaries = os.environ.get(POSTGRES), postgres.programs()
+    if given is not None:
+        yield given
+    elif binaries is not None:
+        with postgres.temporary_server(binaries) as url:
+            yield url
+    else:
+        pytest.skip(f"PostgreSQL's initdb is not installed, and {POSTGRES} names no server")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database; PostgreSQL's only when FRONTEND_TEST_POSTGRES_URL names a server."""
+    """An empty database of either kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/chats.sqlite3"
         return
-    server = os.environ.get(POSTGRES)
-    if server is None:
-        pytest.skip(f"{POSTGRES} is not set")
+    server: str = request.getfixturevalue("postgres_server")
     name = f"frontend_test_{uuid4().hex}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

@@ -10,6 +10,8 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ import psutil
 
 from tests.manifests.cluster_dns import Dns
 
+NOBODY = 65534
 PROGRAMS = ("ip", "unshare", "nsenter", "setpriv", "chroot", "mount")
 
 # Runs in the pod's namespaces, as root. $1: the pod's folder, $2: user, $3: group; the rest is the command.
@@ -32,6 +35,7 @@ mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 while read -r source target mode; do
+  target=$(chroot "$root" realpath --canonicalize-missing "$target")  # a link, such as /var/run, leads within the pod
   mkdir -p "$root$target"
   mount --bind "$source" "$root$target"
   [ "$mode" = rw ] || mount -o remount,bind,ro "$root$target"
@@ -46,14 +50,27 @@ exec chroot "$root" /usr/bin/setpriv --reuid="$user" --regid="$group" --clear-gr
 
 
 def missing() -> str | None:
-    """Why pods cannot be run here, or None."""
-    if os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0:
+    """Why pods cannot be run here, or None: found out by running the smallest one."""
+    if sys.platform != "linux":
+        return "they need Linux"
+    if os.geteuid() != 0:
         return "only root can make network namespaces"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         return f"not installed: {', '.join(absent)}"
-    probe = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, check=False)
-    return "this machine allows no namespaces" if probe.returncode else None
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder, "image")
+        image.mkdir()
+        try:
+            with Machine(Path(folder)) as machine:
+                pod = machine.pod("probe", NOBODY, NOBODY)
+                machine.start(pod, image, ["true"], {"PATH": os.environ["PATH"]}, [], "/")
+                failed = pod.process is None or pod.process.wait(20) != 0
+                return f"a pod cannot be made: {pod.log.read_text().strip()}" if failed else None
+        except subprocess.CalledProcessError as error:
+            return f"{' '.join(error.cmd)}: {error.stderr.decode().strip()}"
+        except OSError as error:
+            return f"a bridge cannot be made: {error}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,7 @@ class RunningPod:
     name: str
     address: str
     namespace: str
+    link: str  # its end at the bridge
     folder: Path
     environment: dict[str, str]
     user: int
@@ -80,18 +98,23 @@ class RunningPod:
 
     @property
     def first(self) -> psutil.Process:
-        """The pod's process 1."""
-        if self.process is None:
-            raise RuntimeError(f"{self.name} was not started")
-        return psutil.Process(self.process.pid).children()[0]
+        """The pod's process 1. Raises ProcessLookupError when the pod does not run."""
+        found = psutil.Process(self.process.pid).children() if self.process is not None and self.runs else []
+        if not found:
+            raise ProcessLookupError(f"{self.name} does not run")
+        return found[0]
 
     @property
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def memory(self) -> int:
-        """Bytes that its processes have for themselves (USS): shared pages are counted once by nobody."""
-        return sum(process.memory_full_info().uss for process in [self.first, *self.first.children(recursive=True)])
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """All of the pod's that run at the moment."""
+        try:
+            return [self.first, *self.first.children(recursive=True)]
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            return []
 
     def execute(self, command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
         """What `kubectl exec`, an exec probe and an exec hook do."""
@@ -119,7 +142,8 @@ class RunningPod:
     def kill(self) -> None:
         """All at once, as when a node loses power: the kernel ends every process of the namespace."""
         if self.runs and self.process is not None:
-            self.first.kill()
+            for process in self.processes[:1]:
+                process.kill()
             self.process.wait(30)
 
 
@@ -151,6 +175,8 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         for pod in self.pods:
             pod.kill()
+            # A namespace outlives its name for as long as a connection that was cut; its link need not.
+            subprocess.run(["ip", "link", "delete", pod.link], check=False)
             subprocess.run(["ip", "netns", "delete", pod.namespace], check=False)
         if self._dns is not None:
             self._dns.close()
@@ -159,12 +185,12 @@ class Machine:
     def pod(self, name: str, user: int, group: int) -> RunningPod:
         """A place for a pod: its address is known before it runs, as Services need it."""
         number = len(self.pods) + 10
-        namespace, inside = f"{name}-{self.mark}", f"v{number}-{self.mark}"
-        pod = RunningPod(name, f"{self.subnet}.{number}", namespace, self.folder / name, {}, user, group)
+        namespace, link = f"{name}-{self.mark}", f"v{number}-{self.mark}"
+        pod = RunningPod(name, f"{self.subnet}.{number}", namespace, link, self.folder / name, {}, user, group)
         self.pods.append(pod)
         _run("ip", "netns", "add", namespace)
-        _run("ip", "link", "add", inside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        _run("ip", "link", "set", inside, "master", self.bridge, "up")
+        _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _run("ip", "link", "set", link, "master", self.bridge, "up")
         for command in (
             ["address", "add", f"{pod.address}/24", "dev", "eth0"],
             ["link", "set", "eth0", "up"],
@@ -187,21 +213,19 @@ class Machine:
         pod.folder.mkdir(exist_ok=True)
         layer = pod.folder / "image"
         shutil.copytree(image, layer)
+        layer.chmod(0o755)  # the pod's `/`
         for name in ("root", "work"):
             (pod.folder / name).mkdir()
-        for path in (
-            Path("/root"),
-            Path("/root/.pyenv"),
-        ):  # this machine's Python may be there; the pod's user is not root
-            if path.exists():
-                (layer / path.relative_to("/")).mkdir(parents=True, exist_ok=True, mode=0o755)
-                (layer / path.relative_to("/")).chmod(0o755)
+        python = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+        for path in python:
+            _open_way(layer, path)
+        volumes = [*volumes, *(Volume(str(path), path, writable=False) for path in python)]  # a volume may hide them
         lines = [f"{volume.source} {volume.target} {'rw' if volume.writable else 'ro'}\n" for volume in volumes]
         (pod.folder / "volumes").write_text("".join(lines))
         (pod.folder / "hosts").write_text(f"127.0.0.1 localhost\n{pod.address} {pod.name}\n")
         (pod.folder / "resolv.conf").write_text(f"nameserver {self.subnet}.1\n")
         pod.environment = {**environment, "WORKDIR": workdir}
-        enter = ["ip", "netns", "exec", pod.namespace]
+        enter = ["setpriv", "--pdeathsig=KILL", "ip", "netns", "exec", pod.namespace]  # no pod outlives the tests
         unshare = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"]
         script = ["bash", "-c", _ENTER, "enter", str(pod.folder), str(pod.user), str(pod.group)]
         with pod.log.open("wb") as log:
@@ -213,7 +237,8 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        time.sleep(0.2)  # until the second process exists
+        while pod.runs and not pod.processes:  # until process 1 exists
+            time.sleep(0.01)
 
     def name_service(self, name: str, pods: Sequence[RunningPod]) -> None:
         """What a Service without an address of its own does: its name leads to the pods."""
@@ -235,6 +260,14 @@ def config_map(folder: Path, values: Mapping[str, str]) -> None:
             (folder / key).symlink_to(f"..data/{key}")
     if before is not None:
         shutil.rmtree(before)
+
+
+def _open_way(layer: Path, path: Path) -> None:
+    """Let any user of the pod come to `path`: the folders that lead there may be for root alone."""
+    for folder in reversed(path.parents[:-1]):
+        inside = layer / folder.relative_to("/")
+        inside.mkdir(parents=True, exist_ok=True)
+        inside.chmod(0o755)
 
 
 def _run(*command: str) -> None:

@@ -6,14 +6,10 @@ stated in kuberay_pods.py. The tests build on each other: the last ones delete p
 """
 
 import logging
-import os
 import re
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,96 +17,58 @@ import pytest
 import requests
 import yaml
 
-from tests.backend import ROOT
-from tests.manifests import kuberay_pods, machine
-from tests.manifests.deployment import Deployment, build, tail, wait_for
+from tests.manifests import images
+from tests.manifests.browser import Browser
+from tests.manifests.chatbot import APPLICATIONS, START_S, Chatbot
+from tests.manifests.deployment import Deployment, tail, wait_for
+from tests.manifests.kuberay_pods import CLUSTER
+from tests.manifests.load import Load
 from tests.manifests.machine import Machine, RunningPod, config_map
+from tests.manifests.memory import Watch
 from tools.manifests.contents import deployment, serve_config
 from tools.manifests.objects import nodes
-from tools.manifests.render import Rendering, kubectl
+from tools.manifests.render import Rendering
 
-START_S = 180
-REPLY_S = 90
-LONG = {"min_length": 250, "max_length": 256}  # a reply that takes seconds when others are written beside it
-CLIENTS = 16
+SECRETS = {CLUSTER: {"auth_token": "0123456789abcdef0123456789abcdef"}}  # the operator makes it
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        os.environ.get("TEST_PODS") != "1", reason="`make test-pods` runs it, with the machine to itself"
-    ),
-    pytest.mark.skipif(kubectl() is None, reason="kubectl is not on the PATH"),
-    pytest.mark.skipif(machine.missing() is not None, reason=f"pods cannot be run here: {machine.missing()}"),
-]
-
-
-@dataclass
-class Chatbot:
-    """The running pods."""
-
-    deployment: Deployment
-    head: RunningPod
-    workers: list[RunningPod]
-    frontend: RunningPod
-    spare: RunningPod  # placed, not started: what the autoscaler would bring
-
-    def chat(self, worker: RunningPod, question: str = "What is a pod?", **fields: Any) -> dict[str, Any]:
-        url = f"http://{worker.address}:8000/chat"
-        response = requests.post(url, json={"dialog": [question], **fields}, timeout=REPLY_S)
-        assert response.status_code == 200, response.text
-        reply: dict[str, Any] = response.json()
-        return reply
-
-    def replicas(self, worker: RunningPod) -> list[dict[str, Any]]:
-        body = requests.get(f"http://{worker.address}:8000/replicas", timeout=30).json()
-        replicas: list[dict[str, Any]] = body["replicas"]
-        return replicas
-
-    def applications(self) -> dict[str, Any]:
-        applications: dict[str, Any] = self.deployment.dashboard("GET", APPLICATIONS, self.head).json()["applications"]
-        return applications
-
-
+pytestmark = pytest.mark.timeout(600)
 log = logging.getLogger(__name__)
-APPLICATIONS = "/api/serve/applications/"
 
 
 @pytest.fixture(scope="module")
-def chatbot(overlay: Callable[[str], Rendering], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatbot]:
-    folder = tmp_path_factory.mktemp("pods")
-    folder.parent.chmod(0o755)
-    with Machine(folder) as on:
-        backend_image = build(ROOT / "docker/backend.Dockerfile", "cpu", folder / "backend-image")
-        frontend_image = build(ROOT / "docker/frontend.Dockerfile", "stage-2", folder / "frontend-image")
-        pods = Deployment(overlay("local"), on, backend_image, frontend_image)
-        pods.mount_config_maps()
-        head = pods.place("head", "head")
-        workers = [pods.place("worker", f"worker-{number}") for number in (1, 2)]
-        frontend = pods.place("deployment", "frontend")
-        spare = pods.place("worker", "worker-3")
-        on.name_service(kuberay_pods.head_service(pods.service), [head])
-        on.name_service(kuberay_pods.serve_service(pods.service), workers)
-        running = Chatbot(pods, head, workers, frontend, spare)
-        start(running)
-        yield running
+def pods(pod_machine: Machine, overlay: Callable[[str], Rendering]) -> Deployment:
+    """What `kubectl apply` makes of the overlay, before anything runs."""
+    return Deployment(
+        overlay("local"),
+        pod_machine,
+        {
+            "godel-backend": images.backend(pod_machine.folder / "backend-image"),
+            "godel-frontend": images.frontend(pod_machine.folder / "frontend-image"),
+        },
+        SECRETS,
+    )
 
 
-def start(chatbot: Chatbot) -> None:
-    """In the operator's order: head, workers, the Serve config, and then the Service for the frontend."""
-    pods = chatbot.deployment
-    pods.start("head", chatbot.head)
-    pods.start("deployment", chatbot.frontend)
-    pods.wait("head", chatbot.head, "startup", START_S)
-    for worker in chatbot.workers:
-        pods.start("worker", worker)
-    for worker in chatbot.workers:
-        pods.wait("worker", worker, "startup", START_S)
-    answer = pods.dashboard("PUT", APPLICATIONS, chatbot.head, scaled_out(serve_config(pods.service)))
-    assert answer.status_code == 200, answer.text
-    for worker in chatbot.workers:
-        pods.wait("worker", worker, "readiness", START_S)
-    both = "a replica on each worker"
-    wait_for(lambda: len(chatbot.replicas(chatbot.workers[0])) == 2, START_S, both, chatbot.head)
+@pytest.fixture(scope="module")
+def frontend(pods: Deployment) -> RunningPod:
+    frontend = pods.place("frontend", "frontend")
+    pods.start(frontend)
+    return frontend
+
+
+@pytest.fixture(scope="module")
+def spare(pods: Deployment) -> RunningPod:
+    """Placed, not started: what the autoscaler would bring."""
+    return pods.place("worker", "worker-3")
+
+
+@pytest.fixture(scope="module")
+def chatbot(pods: Deployment, frontend: RunningPod, memory: Watch) -> Chatbot:
+    """All runs; the frontend was there first, and waits for the backend's Service as on a cluster."""
+    chatbot = Chatbot.place(pods, workers=2)
+    chatbot.start(scaled_out(serve_config(pods.service)))
+    pods.wait(frontend, "startup", START_S)
+    return chatbot
 
 
 def scaled_out(config: dict[str, Any]) -> dict[str, Any]:
@@ -122,17 +80,16 @@ def scaled_out(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def test_every_probe_passes_as_written(chatbot: Chatbot) -> None:
-    pods = [("head", chatbot.head), ("deployment", chatbot.frontend), *(("worker", each) for each in chatbot.workers)]
-    for role, pod in pods:
+def test_every_probe_passes_as_written(chatbot: Chatbot, frontend: RunningPod) -> None:
+    for pod in [chatbot.head, frontend, *chatbot.workers]:
         for kind in ("startup", "readiness", "liveness"):
-            chatbot.deployment.wait(role, pod, kind, 30)
+            chatbot.deployment.wait(pod, kind, 30)
 
 
-def test_pods_have_no_privileges(chatbot: Chatbot) -> None:
+def test_pods_have_no_privileges(chatbot: Chatbot, frontend: RunningPod) -> None:
     """As the manifests' security contexts say: neither root, nor a capability, nor a writable root file system."""
-    for pod in [chatbot.head, chatbot.frontend, *chatbot.workers]:
-        for process in pod.first.children(recursive=True):
+    for pod in [chatbot.head, frontend, *chatbot.workers]:
+        for process in pod.processes:
             assert process.uids().effective == pod.user
         status = pod.execute(["grep", "^CapEff", "/proc/1/status"], 20).stdout.decode()
         assert status.split()[1] == "0" * 16
@@ -145,7 +102,7 @@ def test_strangers_cannot_use_the_cluster(chatbot: Chatbot) -> None:
 
 
 def test_the_head_runs_no_replica(chatbot: Chatbot) -> None:
-    titles = [" ".join(process.cmdline()) for process in chatbot.head.first.children(recursive=True)]
+    titles = [" ".join(process.cmdline()) for process in chatbot.head.processes]
     assert not [title for title in titles if title.startswith("ray::ServeReplica")]
 
 
@@ -165,15 +122,11 @@ def test_both_nodes_reply_and_say_so(chatbot: Chatbot) -> None:
     assert all("pod" in reply["response"].lower() for reply in replies)
 
 
-def test_the_frontend_chats_through_the_service(chatbot: Chatbot) -> None:
-    page = f"http://{chatbot.frontend.address}:8080"
-    with requests.Session() as browser:
-        found = re.search(r'name="conversation" value="([^"]*)"', browser.get(f"{page}/", timeout=30).text)
-        assert found is not None
-        form = {"text": "What is a pod?", "conversation": found[1]}
-        answer = browser.post(f"{page}/messages", data=form, headers={"Origin": page}, timeout=REPLY_S)
-        assert answer.status_code == 200
-        assert any(worker.name in answer.text for worker in chatbot.workers), "the reply's tag names its pod"
+def test_the_frontend_chats_through_the_service(chatbot: Chatbot, frontend: RunningPod) -> None:
+    browser = Browser()
+    browser.send(frontend, "What is a pod?")
+    shown = str(browser.conversation(frontend))
+    assert any(worker.name in shown for worker in chatbot.workers), "the reply's tag names its pod"
 
 
 def test_an_edit_of_the_config_map_changes_the_next_reply_without_a_restart(chatbot: Chatbot) -> None:
@@ -236,101 +189,60 @@ def missing_series(chatbot: Chatbot, asked: set[str]) -> set[str]:
     return left
 
 
-def test_memory_is_within_the_requests(chatbot: Chatbot) -> None:
-    """The figures of the manifests' comments: `pytest --log-cli-level=INFO` shows them."""
-    used = {pod.name: pod.memory() / 2**20 for pod in [chatbot.head, *chatbot.workers, chatbot.frontend]}
-    log.info("MiB: %s", {name: round(mib) for name, mib in used.items()})
-    assert used["head"] < 2048 and max(used["worker-1"], used["worker-2"]) < 2048 and used["frontend"] < 192, used
-
-
-@dataclass
-class Load:
-    """Long replies, streamed, one after the other by several clients, through a Service's endpoints."""
-
-    endpoints: list[RunningPod]
-    complete: int = 0
-    under_way: Counter[str] = field(default_factory=Counter)  # by the pod that the connection leads to
-    failed: list[str] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "Load":
-        self._clients = [threading.Thread(target=self._client, args=(number,)) for number in range(CLIENTS)]
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        for client in self._clients:
-            client.join(REPLY_S)
-
-    def _client(self, number: int) -> None:
-        while not self.done.is_set():
-            endpoints = self.endpoints
-            worker = endpoints[number % len(endpoints)]
-            try:
-                self.under_way[worker.name] += 1
-                self._ask(worker)
-                self.complete += 1
-            except (requests.RequestException, AssertionError) as error:
-                self.failed.append(f"{worker.name}: {type(error).__name__} {str(error)[:300]}")
-            finally:
-                self.under_way[worker.name] -= 1
-
-    def _ask(self, worker: RunningPod) -> None:
-        body = {"dialog": ["What is a pod?"], "stream": True, "generation": LONG}
-        with requests.post(
-            f"http://{worker.address}:8000/chat", json=body, stream=True, timeout=(5, REPLY_S)
-        ) as response:
-            assert response.status_code == 200, response.text
-            text = response.text
-            assert "event: done" in text, text[-300:]
-
-
-def test_a_graceful_drain_drops_nothing(chatbot: Chatbot) -> None:
+def test_a_graceful_drain_drops_nothing(chatbot: Chatbot, spare: RunningPod) -> None:
     """What deleting a worker does: out of the endpoints, SIGTERM, and SIGKILL when the grace period is over."""
     pods, (leaving, staying) = chatbot.deployment, chatbot.workers
-    grace = pods.template("worker").spec["terminationGracePeriodSeconds"]
     with Load([leaving, staying]) as load:
-        time.sleep(5)
+        load.wait_for_replies(1, leaving)
         load.endpoints = [staying]
         assert load.under_way[leaving.name] > 0, "replies go through the pod that leaves"
-        pods.start("worker", chatbot.spare)  # the autoscaler's answer to the replica that needs a place
+        pods.start(spare)  # the autoscaler's answer to the replica that needs a place
         began = time.monotonic()
-        leaving.terminate(grace)
+        leaving.terminate(pods.grace(leaving))
         log.info("drained in %.1f s", time.monotonic() - began)
-        assert time.monotonic() - began < grace, "Ray ended by itself"
-        pods.wait("worker", chatbot.spare, "readiness", START_S)
-        load.endpoints = [staying, chatbot.spare]
-        time.sleep(5)
+        assert time.monotonic() - began < pods.grace(leaving), "Ray ended by itself"
+        pods.wait(spare, "readiness", START_S)
+        load.endpoints = [staying, spare]
+        load.wait_for_replies(2, spare)
     assert load.failed == []
-    assert load.complete > CLIENTS
-    names, moved = {staying.name, chatbot.spare.name}, "the replica of the deleted pod on the new one"
-    wait_for(lambda: {each["podName"] for each in chatbot.replicas(staying)} == names, 60, moved, staying)
+    moved = "the replica of the deleted pod on the new one"
+    wait_for(lambda: chatbot.pods_with_replica(staying) == {staying.name, spare.name}, 60, moved, staying)
 
 
-def test_a_killed_worker_is_survived(chatbot: Chatbot) -> None:
+def test_a_killed_worker_is_survived(chatbot: Chatbot, spare: RunningPod) -> None:
     """Every process of a node ends at once. Replies that its replica was writing are completed by the other one."""
-    killed, survivor = chatbot.spare, chatbot.workers[1]
+    survivor = chatbot.workers[1]
     with Load([survivor]) as load:
-        time.sleep(3)
-        killed.kill()
-        time.sleep(15)
+        load.wait_for_replies(1, survivor)
+        writing = "replies are written by the replica of the pod that is killed"
+        wait_for(lambda: active(chatbot, survivor, spare) > 0, 30, writing, survivor)
+        spare.kill()
+        load.wait_for_replies(3, survivor)
     assert load.failed == []
-    assert load.complete > 4
     assert chatbot.chat(survivor)["podName"] == survivor.name
 
 
-def test_the_frontend_ends_within_its_grace(chatbot: Chatbot) -> None:
-    grace = chatbot.deployment.template("deployment").spec["terminationGracePeriodSeconds"]
+def active(chatbot: Chatbot, asked: RunningPod, pod: RunningPod) -> int:
+    """Replies that the replica on `pod` writes."""
+    return sum(each["active"] for each in chatbot.replicas(asked) if each["podName"] == pod.name)
+
+
+def test_the_frontend_ends_within_its_grace(pods: Deployment, frontend: RunningPod) -> None:
     began = time.monotonic()
-    chatbot.frontend.terminate(grace)
-    assert time.monotonic() - began < grace
+    frontend.terminate(pods.grace(frontend))
+    assert time.monotonic() - began < pods.grace(frontend)
+
+
+def test_memory_is_within_the_requests(chatbot: Chatbot, memory: Watch) -> None:
+    """The most that was held in all of the above: the figures of the manifests' comments."""
+    log.info("held at most: %s", memory)
+    requested = {pod.name: chatbot.deployment.memory_request(pod) for pod in chatbot.deployment.machine.pods}
+    assert {name for name in requested if not 0 < memory.peaks[name] <= requested[name]} == set()
 
 
 def test_images_hold_what_the_tests_run(tmp_path: Path) -> None:
     """The layout that is made here from the Dockerfiles has the application, and nothing else of the repository."""
-    backend = build(ROOT / "docker/backend.Dockerfile", "cpu", tmp_path / "backend")
+    backend = images.backend(tmp_path / "backend")
     assert {path.name for path in (backend.folder / "app").iterdir()} == {"serve_app", "models"}
-    frontend = build(ROOT / "docker/frontend.Dockerfile", "stage-2", tmp_path / "frontend")
+    frontend = images.frontend(tmp_path / "frontend")
     assert {path.name for path in (frontend.folder / "app").iterdir()} == {"frontend"}

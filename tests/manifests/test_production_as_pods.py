@@ -1,0 +1,163 @@
+"""The rendered overlay `production` as pods on this machine, Redis and PostgreSQL with it.
+
+These two are this machine's programs in place of the images'. The model asked for is not in the image and the hub is
+out of reach, so that `models/mini` answers and says so; with PODS_MODEL=base in the environment the image has a model
+of GODEL-base's size, to see what it takes in memory. The tests build on each other: the last ones kill the head.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests import postgres
+from tests.manifests import images
+from tests.manifests.browser import Browser
+from tests.manifests.chatbot import START_S, Chatbot
+from tests.manifests.deployment import Deployment, wait_for
+from tests.manifests.load import Load
+from tests.manifests.machine import Machine, RunningPod
+from tests.manifests.memory import Watch
+from tools.manifests.contents import application, serve_config
+from tools.manifests.objects import ray_service
+from tools.manifests.render import Rendering
+
+SECRETS = {
+    "ray-token": {"auth_token": "0123456789abcdef0123456789abcdef"},
+    "redis": {"password": "r-4Vq8mZx2Lw"},
+    "postgres": {"password": "p-7Kd3nYc9Tb"},
+    "frontend": {"secret-key": "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"},
+}
+
+pytestmark = pytest.mark.timeout(600)
+log = logging.getLogger(__name__)
+
+
+@pytest.fixture(scope="module")
+def pods(pod_machine: Machine, overlay: Callable[[str], Rendering]) -> Deployment:
+    """What `kubectl apply` makes of the overlay and the secrets, before anything runs."""
+    binaries = postgres.programs()
+    if binaries is None or shutil.which("redis-server") is None:
+        pytest.skip("PostgreSQL and Redis are needed: initdb and redis-server are not both installed")
+    rendering, backend = overlay("production"), images.backend(pod_machine.folder / "backend-image")
+    if os.environ.get("PODS_MODEL") == "base":
+        model = application(serve_config(ray_service(rendering.objects)))["args"]["model"]
+        backend = images.with_model(backend, model, pod_machine.folder / "models")
+    return Deployment(
+        rendering,
+        pod_machine,
+        {
+            "godel-backend": backend,
+            "godel-frontend": images.frontend(pod_machine.folder / "frontend-image"),
+            "redis": images.redis_image(pod_machine.folder / "redis-image"),
+            "postgres": images.postgres_image(pod_machine.folder / "postgres-image", binaries, user=70),
+        },
+        SECRETS,
+    )
+
+
+@pytest.fixture(scope="module")
+def stores(pods: Deployment) -> list[RunningPod]:
+    """Redis and PostgreSQL, ready behind their Services."""
+    stores = [pods.place(name, f"{name}-0") for name in ("redis", "postgres")]
+    for name, pod in zip(("redis", "postgres"), stores, strict=True):
+        pods.machine.name_service(name, [pod])
+        pods.start(pod)
+    for pod in stores:
+        pods.wait(pod, "readiness", START_S)
+    return stores
+
+
+@pytest.fixture(scope="module")
+def frontends(pods: Deployment, stores: list[RunningPod]) -> list[RunningPod]:
+    """Two that start at the same moment: one makes the database's tables, the other waits and finds them."""
+    frontends = [pods.place("frontend", f"frontend-{number}") for number in (1, 2)]
+    for frontend in frontends:
+        pods.start(frontend)
+    for frontend in frontends:
+        pods.wait(frontend, "startup", START_S)
+        pods.wait(frontend, "readiness", START_S)
+    return frontends
+
+
+@pytest.fixture(scope="module")
+def chatbot(pods: Deployment, stores: list[RunningPod], memory: Watch) -> Chatbot:
+    chatbot = Chatbot.place(pods, workers=2)
+    chatbot.start(serve_config(pods.service))
+    return chatbot
+
+
+def test_every_probe_passes_as_written(chatbot: Chatbot, stores: list[RunningPod], frontends: list[RunningPod]) -> None:
+    for pod in [*stores, *frontends, chatbot.head, *chatbot.workers]:
+        for kind in chatbot.deployment.probes(pod):
+            chatbot.deployment.wait(pod, kind, 30)
+
+
+def test_redis_asks_for_the_password(stores: list[RunningPod]) -> None:
+    redis = stores[0]
+    assert b"NOAUTH" in redis.execute(["redis-cli", "ping"], 20).stdout
+    right = ["redis-cli", "--no-auth-warning", "-a", SECRETS["redis"]["password"], "dbsize"]
+    assert int(redis.execute(right, 20).stdout) > 0, "the head keeps its state there"
+
+
+def test_postgres_asks_for_the_password(stores: list[RunningPod], frontends: list[RunningPod]) -> None:
+    query = ["psql", "--host=postgres", "--username=frontend", "--no-password", "--command=SELECT 1"]
+    answer = frontends[0].execute(["env", "PGPASSWORD=wrong", *query], 20)
+    assert b"password authentication failed" in answer.stderr
+
+
+def test_a_conversation_is_continued_at_another_frontend(chatbot: Chatbot, frontends: list[RunningPod]) -> None:
+    browser, (first, second) = Browser(), frontends
+    browser.send(first, "What is a pod?")
+    browser.send(second, "And what does KubeRay do?")
+    shown = browser.conversation(first)
+    assert [each["message"] for each in shown["exchanges"]] == ["What is a pod?", "And what does KubeRay do?"]
+    assert all(each["reply"]["text"] for each in shown["exchanges"])
+
+
+def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) -> None:
+    """Its node loses power; the operator brings a new head, at another address, which finds all in Redis.
+
+    Until then, workers and replicas go on without one; afterwards they are still the same.
+    """
+    pods, worker, browser = chatbot.deployment, chatbot.workers[0], Browser()
+    replicas = model_replicas(chatbot)
+    assert len(replicas) == 2
+    with Load(chatbot.workers, tokens=60) as load:
+        load.wait_for_replies(1, worker)
+        began = time.monotonic()
+        chatbot.kill_head()
+        load.wait_for_replies(3, worker)
+        browser.send(frontends[0], "What is a pod?")
+        assert browser.conversation(frontends[0])["exchanges"][0]["reply"]["text"]
+        for pod in chatbot.workers:
+            assert [pods.probe(pod, kind) for kind in ("readiness", "liveness")] == [None, None]
+        chatbot.head = pods.place("head", "head-2")
+        chatbot.start_head()
+        wait_for(lambda: is_running(chatbot), START_S, "the application, without being deployed", chatbot.head)
+        log.info("a new head has the application %.0f s after the old one's end", time.monotonic() - began)
+        load.wait_for_replies(2, worker)
+    assert load.failed == []
+    assert model_replicas(chatbot) == replicas, "as the new head knows them"
+    assert {each["replica_id"] for each in chatbot.replicas(worker)} == replicas, "as the ingress knows them"
+
+
+def model_replicas(chatbot: Chatbot) -> set[str]:
+    """Those of the model that Serve's controller, on the head, has."""
+    return {each["replica_id"] for each in chatbot.applications()["godel"]["deployments"]["GodelModel"]["replicas"]}
+
+
+def is_running(chatbot: Chatbot) -> bool:
+    application = chatbot.applications().get("godel", {"status": "not there", "deployments": {}})
+    deployments = [each["status"] for each in application["deployments"].values()]
+    return bool(application["status"] == "RUNNING" and deployments == ["HEALTHY", "HEALTHY"])
+
+
+def test_memory_is_within_the_requests(chatbot: Chatbot, memory: Watch) -> None:
+    """The most that was held in all of the above: the figures of the manifests' comments."""
+    log.info("held at most: %s", memory)
+    requested = {pod.name: chatbot.deployment.memory_request(pod) for pod in chatbot.deployment.machine.pods}
+    assert {name for name in requested if not 0 < memory.peaks[name] <= requested[name]} == set()
