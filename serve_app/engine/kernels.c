@@ -53,6 +53,11 @@ static inline float total(vector x) {
     return sum;
 }
 
+// The first `count` lanes of a vector; all or none where it is beyond these.
+static inline __mmask16 first_lanes(int64_t count) {
+    return count >= LANES ? 0xffff : count > 0 ? (__mmask16)((1 << count) - 1) : 0;
+}
+
 // e^x for x <= 0 by 2^n * 2^f, f in [-0.5, 0.5], with 2^f's Taylor series (relative error below 1e-6): unlike expf, a
 // loop over it becomes vector instructions.
 static inline float exponential(float x) {
@@ -171,8 +176,13 @@ static inline __attribute__((always_inline)) void multiply(const int8_t *lines, 
         for (int b = 0; b < BLOCKS; b++) sums[r][b] = sum[r][b];
 }
 
-static inline __m512 less(__m512i sums, int32_t surplus) {
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(surplus)));
+// A token's sums in one block of channels, one or two lines of them -> floats, not yet scaled by channel.
+static inline __m512 floats(__m512i sums[][BLOCKS], int block, int64_t lines, const int32_t *surplus, float scale) {
+    __m512 value[2];
+    for (int64_t line = 0; line < lines; line++)
+        value[line] = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[line][block], _mm512_set1_epi32(surplus[line])));
+    if (lines == 2) value[0] = _mm512_fmadd_ps(value[0], _mm512_set1_ps(256), value[1]);
+    return _mm512_mul_ps(value[0], _mm512_set1_ps(scale));
 }
 
 // y [tokens, channels] = x weight^T for x [tokens, width]; where `relu` is set, 0 for what is negative; where `add` is
@@ -201,14 +211,10 @@ void linear(const float *x, const uint8_t *weight, const float *channel_scale, i
             for (int64_t r = 0; r < count; r += lines)
                 for (int b = 0; b < BLOCKS; b++) {
                     int64_t token = (first + r) / lines, channel = c + b * CHANNELS;
-                    int64_t left = channels - channel;
-                    __mmask16 there = left >= CHANNELS ? 0xffff : left > 0 ? (1 << left) - 1 : 0;
                     float *out = y + token * channels + channel;
-                    __m512 value = less(sums[r][b], in.surplus[first + r]);
-                    if (lines == 2)
-                        value = _mm512_fmadd_ps(value, _mm512_set1_ps(256), less(sums[r + 1][b], in.surplus[first + r + 1]));
-                    value = _mm512_mul_ps(value, _mm512_set1_ps(in.scale[token]));
+                    __mmask16 there = first_lanes(channels - channel);
                     __m512 before = add ? _mm512_maskz_loadu_ps(there, out) : _mm512_setzero_ps();
+                    __m512 value = floats(sums + r, b, lines, in.surplus + first + r, in.scale[token]);
                     value = _mm512_fmadd_ps(value, _mm512_loadu_ps(channel_scale + channel), before);
                     if (relu) value = _mm512_max_ps(value, _mm512_setzero_ps());
                     _mm512_mask_storeu_ps(out, there, value);

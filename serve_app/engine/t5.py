@@ -46,7 +46,8 @@ class T5:
                 yield portion
                 portion = []
             portion.append(prompt)
-        yield portion
+        if portion:
+            yield portion
 
     def _encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         lengths = [len(prompt) for prompt in prompts]
