@@ -63,7 +63,10 @@ class Arithmetic(Protocol):
         """
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model]."""
+        """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model].
+
+        The result lasts until the next norm.
+        """
 
     def prompt_bias(self, by_distance: Tensor) -> Tensor:
         """[heads, 2 * longest - 1], by the key's position minus the query's -> what `attend_to_itself` reads."""

@@ -115,7 +115,7 @@ class Compiled:
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
-        y = torch.empty_like(x)
+        y = self._workspace.take("normed", rows, width)
         self._kernels.rms_norm(x.data_ptr(), weight.data_ptr(), epsilon, rows, width, y.data_ptr())
         return y
 
@@ -196,6 +196,7 @@ class CompiledSlots(SlotCaches):
         super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
         self._max_prompt, self._max_reply = max_prompt, reply_bias.shape[1]
         self._kernels = kernels
+        self._result = torch.empty(slots, self._heads * size)
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
@@ -215,7 +216,7 @@ class CompiledSlots(SlotCaches):
 
     def begin(self, count: int) -> None:
         self._active = slice(count)
-        self._attended = torch.empty(count, self._heads * self._size)
+        self._attended = self._result[:count]
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
         keys, values = self._replies[layer, :, self._active]

@@ -56,7 +56,7 @@ class T5:
             qkv = layer.qkv(self._norm(x, layer.norm))
             layer.out(self._ops.attend_to_itself(qkv, lengths, self._encoder_bias), onto=x)
             self._feed_forward(layer.feed_forward, x)
-        return list(torch.split(self._norm(x, self._weights.encoder_norm), lengths))
+        return list(torch.split(self._norm(x, self._weights.encoder_norm).clone(), lengths))
 
     def fill(self, slot: int, encoding: Tensor) -> None:
         """Give `slot` to a new reply to the prompt of that encoding."""
