@@ -1,16 +1,15 @@
 """What HTTP and Serve cost: the same closed loop on the served project, and straight on an engine in this process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from transformers import AutoTokenizer
 
 from bench.load import WARM_UP, Answer, Ask, Request, closed_loop
-from bench.services import ask_chat, ask_whole, connection, shipped_config
+from bench.services import AskOverHttp, ask_chat, ask_whole, asking, shipped_config
 from serve_app.checkpoint import Checkpoint
 from serve_app.engine.engine import Engine
 from serve_app.messages import Sampling
@@ -21,9 +20,8 @@ CLIENTS = 16  # as many as serve_config.yaml's slots
 _BUDGET_S = 600.0
 _JOIN_S = 1.0  # the engine's best case: its reader is hardly ever woken
 
-
 # How this project is asked: for replies as JSON, or as streams of which every token is a message through all processes.
-WAYS: dict[str, Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]] = {
+WAYS: dict[str, AskOverHttp] = {
     "whole replies": ask_whole,
     "streams": ask_chat,
 }
@@ -67,11 +65,7 @@ async def _warm_seconds(ask: Ask, bursts: Sequence[Sequence[Request]]) -> list[f
 
 async def served_seconds(url: str, way: str, requests: Sequence[Request]) -> float:
     """Seconds that the running service takes for them, asked for by CLIENTS at once."""
-    async with connection() as session:
-
-        async def ask(request: Request) -> Answer:
-            return await WAYS[way](session, url, request)
-
+    async with asking(WAYS[way], url) as ask:
         return await closed_loop(ask, requests, CLIENTS)
 
 
@@ -80,8 +74,7 @@ def _straight(engine: Engine, model: Path, bursts: Sequence[Sequence[Request]]) 
     prompts: dict[Request, list[int]] = {one: tokenizer.encode(one.prompt) for requests in bursts for one in requests}
 
     async def ask(request: Request) -> Answer:
-        length = request.reply_tokens + 1  # the decoder's start token included
-        sampling = Sampling(min_length=length, max_length=length)
+        sampling = Sampling(min_length=request.length, max_length=request.length)
         reply = engine.submit(prompts[request], sampling, budget_s=_BUDGET_S, join_s=_JOIN_S)
         return Answer(len(prompts[request]), sum([len(tokens) async for tokens in reply]))
 

@@ -49,6 +49,11 @@ class Request:
     reply_tokens: int
 
     @property
+    def length(self) -> int:
+        """What the engine counts as the reply's: with the decoder's start token."""
+        return self.reply_tokens + 1
+
+    @property
     def prompt(self) -> str:
         """What the model reads: this project makes it of the turn, the peers are given it."""
         return render(INSTRUCTION, [self.turn], [])

@@ -116,7 +116,7 @@ def _bursts(plan: Plan, round_: int) -> dict[str, list[Request]]:
 
 
 async def _measure_service(plan: Plan, name: str, url: str, round_: int, results: Measurements) -> None:
-    async with asking(name, url) as ask:
+    async with asking(SYSTEMS[name].ask, url) as ask:
 
         async def at(rate: float) -> Point:
             point = await measured(ask, rate, arrivals(rate, plan.seconds, plan.requests, round_))

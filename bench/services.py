@@ -35,6 +35,8 @@ WARM_UP_CLIENTS = 4
 CORES = os.cpu_count() or 1
 log = logging.getLogger("bench")
 
+AskOverHttp = Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]  # of a base URL; raises RequestFailed
+
 
 @dataclass(frozen=True)
 class Place:
@@ -53,7 +55,7 @@ class Place:
 class System:
     dtype: str
     command: Callable[[Place], list[str]]  # arguments for Python
-    ask: Callable[[aiohttp.ClientSession, str, Request], Awaitable[Answer]]  # of a base URL
+    ask: AskOverHttp
     start_rate: float  # requests a second; near where it broke before, so that few rates need be tried
     ours: bool = False  # else a peer
 
@@ -135,8 +137,7 @@ async def ask_whole(session: aiohttp.ClientSession, url: str, request: Request) 
 
 
 def _chat(request: Request) -> dict[str, Any]:
-    length = request.reply_tokens + 1  # the decoder's start token included
-    return {"dialog": [request.turn], "generation": {"min_length": length, "max_length": length}}
+    return {"dialog": [request.turn], "generation": {"min_length": request.length, "max_length": request.length}}
 
 
 async def ask_peer(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
@@ -218,7 +219,7 @@ def _free_port() -> int:
 
 
 async def _warm_up(name: str, url: str, program: Program) -> None:
-    async with asking(name, url) as ask:
+    async with asking(SYSTEMS[name].ask, url) as ask:
         await _first_answer(ask, WARM_UP[0], program)
         await closed_loop(ask, WARM_UP, WARM_UP_CLIENTS)
 
@@ -239,16 +240,12 @@ async def _first_answer(ask: Ask, request: Request, program: Program) -> None:
 
 
 @asynccontextmanager
-async def asking(name: str, url: str) -> AsyncIterator[Ask]:
-    """A client of a running system."""
-    async with connection() as session:
+async def asking(ask: AskOverHttp, url: str) -> AsyncIterator[Ask]:
+    """A client of a running system, with as many connections as it takes."""
+    unlimited = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=unlimited, timeout=aiohttp.ClientTimeout()) as session:
 
-        async def ask(request: Request) -> Answer:
-            return await SYSTEMS[name].ask(session, url, request)
+        async def ask_here(request: Request) -> Answer:
+            return await ask(session, url, request)
 
-        yield ask
-
-
-def connection() -> aiohttp.ClientSession:
-    """With as many connections as it takes."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout())
+        yield ask_here

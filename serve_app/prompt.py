@@ -38,7 +38,13 @@ def build_prompt(
     """
     room = window
     while True:
-        fitting = _fit(tokenizer, instruction, turns, passages, room, max_turns)
+        fitting = _Fitting(tokenizer, room)
+        fitting.place_instruction(_plain(instruction))
+        fitting.place_last_turn(_plain(turns[-1]))
+        fitting.place_passages(passages[:1])
+        fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
+        if len(fitting.passages) == 1:
+            fitting.place_passages(passages[1:])
         token_ids = tokenizer.encode(fitting.text, add_special_tokens=True)
         if len(token_ids) <= window:
             break
@@ -50,24 +56,6 @@ def build_prompt(
         dropped_passages=len(passages) - len(fitting.passages),
         truncated_tokens=fitting.truncated_tokens,
     )
-
-
-def _fit(
-    tokenizer: PreTrainedTokenizerBase,
-    instruction: str,
-    turns: Sequence[str],
-    passages: Sequence[Passage],
-    window: int,
-    max_turns: int,
-) -> "_Fitting":
-    fitting = _Fitting(tokenizer, window)
-    fitting.place_instruction(_plain(instruction))
-    fitting.place_last_turn(_plain(turns[-1]))
-    fitting.place_passages(passages[:1])
-    fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
-    if len(fitting.passages) == 1:
-        fitting.place_passages(passages[1:])
-    return fitting
 
 
 class _Fitting:

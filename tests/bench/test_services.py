@@ -9,8 +9,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from bench.load import Request, RequestFailed
-from bench.services import CORES, SYSTEMS, Place, asking, shipped_config
+from bench.load import Answer, Request, RequestFailed
+from bench.services import CORES, SYSTEMS, Place, ask_whole, asking, shipped_config
 
 REQUEST = Request(0, "w5w6", prompt_tokens=4, reply_tokens=8)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +56,18 @@ def streaming(*pieces: bytes) -> Handler:
     return answer
 
 
+async def test_this_project_is_asked_for_a_whole_reply_of_the_wanted_length(serve: Serve) -> None:
+    bodies: list[dict[str, object]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        bodies.append(await request.json())
+        return web.json_response({"usage": {"prompt_tokens": 4, "completion_tokens": 8}})
+
+    async with asking(ask_whole, await serve(answer)) as ask:
+        assert await ask(REQUEST) == Answer(4, 8)
+    assert bodies == [{"dialog": ["w5w6"], "generation": {"min_length": 9, "max_length": 9}}]
+
+
 async def test_this_project_is_asked_for_a_stream_of_the_wanted_length(serve: Serve) -> None:
     bodies: list[dict[str, object]] = []
 
@@ -63,7 +75,7 @@ async def test_this_project_is_asked_for_a_stream_of_the_wanted_length(serve: Se
         bodies.append(await request.json())
         return await streaming(event("token", text="w3"), event("token", text=" w3"), DONE)(request)
 
-    async with asking("this project, int8", await serve(answer)) as ask:
+    async with asking(SYSTEMS["this project, int8"].ask, await serve(answer)) as ask:
         answered = await ask(REQUEST)
     generation = {"min_length": 9, "max_length": 9}
     assert bodies == [{"dialog": ["w5w6"], "stream": True, "generation": generation}]
@@ -78,7 +90,7 @@ async def test_a_peer_is_given_the_whole_prompt(serve: Serve) -> None:
         bodies.append(await request.json())
         return web.json_response({"response": "w3", "prompt_tokens": 4, "reply_tokens": 8})
 
-    async with asking("Flask, generate", await serve(answer)) as ask:
+    async with asking(SYSTEMS["Flask, generate"].ask, await serve(answer)) as ask:
         answered = await ask(REQUEST)
     assert bodies == [{"prompt": "w3 [CONTEXT] w5w6", "length": 8}]
     assert (answered.prompt_tokens, answered.reply_tokens, answered.first_token_at) == (4, 8, None)
@@ -93,7 +105,7 @@ async def test_a_peer_is_given_the_whole_prompt(serve: Serve) -> None:
     ids=["an error event", "no done event"],
 )
 async def test_a_reply_that_is_broken_off_has_failed(serve: Serve, handler: Handler, reason: str) -> None:
-    async with asking("this project, int8", await serve(handler)) as ask:
+    async with asking(SYSTEMS["this project, int8"].ask, await serve(handler)) as ask:
         with pytest.raises(RequestFailed, match=reason):
             await ask(REQUEST)
 
@@ -103,10 +115,10 @@ async def test_a_refusal_and_a_dead_service_are_failures(serve: Serve, name: str
     async def refuse(request: web.Request) -> web.StreamResponse:
         return web.Response(status=429, text="busy")
 
-    async with asking(name, await serve(refuse)) as ask:
+    async with asking(SYSTEMS[name].ask, await serve(refuse)) as ask:
         with pytest.raises(RequestFailed, match="429 busy"):
             await ask(REQUEST)
-    async with asking(name, "http://127.0.0.1:1") as ask:
+    async with asking(SYSTEMS[name].ask, "http://127.0.0.1:1") as ask:
         with pytest.raises(RequestFailed, match="Connect"):
             await ask(REQUEST)
 

@@ -163,14 +163,18 @@ MISTAKES = [
 ]
 
 
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
 @pytest.mark.parametrize(("file", "old", "new", "told"), MISTAKES)
 def test_a_mistake_is_told_with_file_and_field(
     overlay: Overlay, tree: Path, file: str, old: str, new: str, told: str
 ) -> None:
     overlay("base")  # skipped without kubectl
-    text = (tree / file).read_text()
-    assert old in text
-    (tree / file).write_text(text.replace(old, new, 1))
+    edit(tree / file, old, new)
     write_generated(tree)
     name = next((part for part in ("local", "upgrade", "monitoring") if part in file), "production")
     sentences = problems(render(tree, tree / "kuberay/overlays" / name))
@@ -180,7 +184,7 @@ def test_a_mistake_is_told_with_file_and_field(
 def test_a_knowledge_that_is_too_long_names_the_limit(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     chatbot = tree / "configs/chatbot.yaml"
-    chatbot.write_text(chatbot.read_text().replace("knowledge: |\n", "knowledge: |\n" + "  Too much.\n" * 100_000))
+    edit(chatbot, "knowledge: |\n", "knowledge: |\n" + "  Too much.\n" * 100_000)
     sentences = problems(render(tree, tree / "kuberay/base"))
     told = [sentence for sentence in sentences if sentence.startswith("configs/chatbot.yaml: data.chatbot.yaml")]
     assert re.search(r"[\d,]+ bytes; all values of a ConfigMap may have 1,048,576: shorten `knowledge`", told[0])
@@ -188,7 +192,7 @@ def test_a_knowledge_that_is_too_long_names_the_limit(overlay: Overlay, tree: Pa
 
 def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
-    patch.write_text(patch.read_text().replace("name: GodelModel", "name: GodelModell"))
+    edit(patch, "name: GodelModel", "name: GodelModell")
     told = f"{PRODUCTION}/serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
     with pytest.raises(PatchError, match=re.escape(told)):
         write_generated(tree)
@@ -196,7 +200,7 @@ def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
 
 def test_a_generated_file_edited_by_hand_is_stale(tree: Path) -> None:
     generated = tree / "kuberay/base/serve-config.generated.yaml"
-    generated.write_text(generated.read_text().replace("0.0.0.0", "127.0.0.1"))
+    edit(generated, "0.0.0.0", "127.0.0.1")
     assert list(stale(tree)) == [
         "kuberay/base/serve-config.generated.yaml: is not up to date with serve_config.yaml: run `make manifests`"
     ]
@@ -207,7 +211,7 @@ def test_a_generated_file_edited_by_hand_is_stale(tree: Path) -> None:
 def test_an_edit_of_the_one_serve_config_reaches_every_overlay(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     config = tree / "serve_config.yaml"
-    config.write_text(config.read_text().replace("request_timeout_s: 60", "request_timeout_s: 50"))
+    edit(config, "request_timeout_s: 60", "request_timeout_s: 50")
     assert sum("run `make manifests`" in sentence for sentence in stale(tree)) == 4
     write_generated(tree)
     assert check_all(tree) == []
@@ -233,8 +237,7 @@ def test_a_patch_of_what_is_not_there_is_told_once_with_its_file(
     """Four overlays are made of production; what it cannot do is not told of each."""
     overlay("base")
     patch = tree / PRODUCTION / file
-    assert old in patch.read_text()
-    patch.write_text(patch.read_text().replace(old, new))
+    edit(patch, old, new)
     (sentence,) = check_all(tree)
     assert sentence.startswith(f"{PRODUCTION}/{file}: ")
     assert told in sentence
@@ -243,7 +246,7 @@ def test_a_patch_of_what_is_not_there_is_told_once_with_its_file(
 def test_a_mistake_in_the_base_is_told_once(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     service = tree / "kuberay/base/frontend-service.yaml"
-    service.write_text(service.read_text().replace("type: NodePort", "type: Nodeport"))
+    edit(service, "type: NodePort", "type: Nodeport")
     (sentence,) = check_all(tree)
     assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Nodeport' is none of")
     assert sentence.endswith("[Service/frontend, base]")
@@ -252,7 +255,7 @@ def test_a_mistake_in_the_base_is_told_once(overlay: Overlay, tree: Path) -> Non
 def test_a_file_that_the_kustomization_misspells_is_told_of_its_folder(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     kustomization = tree / "configs/kustomization.yaml"
-    kustomization.write_text(kustomization.read_text().replace("- chatbot.yaml", "- chatbott.yaml"))
+    edit(kustomization, "- chatbot.yaml", "- chatbott.yaml")
     (sentence,) = check_all(tree)
     assert sentence.startswith("configs: ")
     assert "chatbott.yaml" in sentence
@@ -261,7 +264,7 @@ def test_a_file_that_the_kustomization_misspells_is_told_of_its_folder(overlay: 
 def test_what_is_not_yaml_is_told_with_the_line(tree: Path) -> None:
     assert list(unreadable(tree)) == []
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
-    patch.write_text(patch.read_text().replace("num_replicas: 2", "num_replicas: [2"))
+    edit(patch, "num_replicas: 2", "num_replicas: [2")
     assert list(unreadable(tree)) == [
         f"{PRODUCTION}/serve-config.patch.yaml: line 7: is not YAML: expected ',' or ']', but got ':'"
     ]

@@ -383,11 +383,6 @@ CONTENTS = [
 ]
 
 
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), CONTENTS)
-def test_contents(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(contents, broken(overlay("production"), where, path, value)), where, field, words)
-
-
 SQLITE = f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value"
 LOCAL = [
     (FRONTEND, SQLITE, "sqlite:////var/chats.sqlite3", SQLITE, "no volume is mounted at /var; there is /data, /tmp"),
@@ -402,9 +397,12 @@ LOCAL = [
 ]
 
 
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), LOCAL)
-def test_contents_of_local(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(contents, broken(overlay("local"), where, path, value)), where, field, words)
+@pytest.mark.parametrize(
+    ("name", "where", "path", "value", "field", "words"),
+    [*(("production", *mistake) for mistake in CONTENTS), *(("local", *mistake) for mistake in LOCAL)],
+)
+def test_contents(overlay: Overlay, name: str, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(contents, broken(overlay(name), where, path, value)), where, field, words)
 
 
 def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
