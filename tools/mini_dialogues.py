@@ -1153,7 +1153,7 @@ class Knowledge:
 
     def rank(self, dialog: Sequence[str]) -> tuple[str, ...]:
         """The passages that the server would put into the prompt."""
-        return tuple(passage.text for passage in self.base.rank(dialog, self.limit))
+        return tuple(passage.text for passage in self.base.rank(dialog, self.limit).passages if not passage.filling)
 
     def extra_questions(self, fact: Fact) -> tuple[str, ...]:
         """The table's wordings for a sentence; none for a sentence that the table does not know."""

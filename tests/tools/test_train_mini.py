@@ -135,7 +135,9 @@ def shipped() -> tuple[PreTrainedTokenizerBase, T5ForConditionalGeneration]:
 
 def answer(dialog: list[str], knowledge: str = SETTINGS["knowledge"]) -> str:
     tokenizer, model = shipped()
-    passages = [passage.text for passage in KnowledgeBase(knowledge, 40).rank(dialog, 4)]
+    passages = [
+        passage.text for passage in KnowledgeBase(knowledge, 40).rank(dialog, 4).passages if not passage.filling
+    ]
     return reply_to(model, tokenizer, [render(INSTRUCTION, dialog, passages)])[0]
 
 
