@@ -1,7 +1,6 @@
 """Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,11 +9,7 @@ import numpy as np
 import Stemmer
 
 from serve_app.messages import Passage
-
-# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
-_SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
-# Paragraphs end at a blank line, and at a line break after a finished sentence; other line breaks only wrap text.
-_PARAGRAPH_END = re.compile(r"\n\s*\n|(?<=[.!?])[ \t]*\n")
+from serve_app.passages import split_passages
 
 # How much an earlier turn counts against the one after it: enough to resolve "who made it?", not enough to drown a
 # change of subject.
@@ -51,50 +46,12 @@ class Ranking:
     sentences: Mapping[str, tuple[Sentence, ...]]  # by passage id; a passage's text is their texts, joined by spaces
 
 
-def split_passages(text: str, max_words: int) -> list[str]:
-    """Cut `text` into passages; see `split_sentences`."""
-    return [" ".join(sentences) for sentences in split_sentences(text, max_words)]
-
-
-def split_sentences(text: str, max_words: int) -> list[list[str]]:
-    """Cut `text` into passages of whole sentences, each passage of at most `max_words` words.
-
-    A passage never crosses a paragraph. A sentence longer than `max_words` is cut between words.
-    """
-    return [
-        passage
-        for paragraph in _PARAGRAPH_END.split(text)
-        for passage in _pack(_sentences(paragraph, max_words), max_words)
-    ]
-
-
-def _sentences(paragraph: str, max_words: int) -> Iterator[str]:
-    for sentence in _SENTENCE_END.split(paragraph):
-        words = sentence.split()
-        for start in range(0, len(words), max_words):
-            yield " ".join(words[start : start + max_words])
-
-
-def _pack(sentences: Iterator[str], max_words: int) -> Iterator[list[str]]:
-    passage: list[str] = []
-    size = 0
-    for sentence in sentences:
-        words = sentence.count(" ") + 1
-        if passage and size + words > max_words:
-            yield passage
-            passage, size = [], 0
-        passage.append(sentence)
-        size += words
-    if passage:
-        yield passage
-
-
 class KnowledgeBase:
     """A knowledge text, cut into passages and indexed by sentence for BM25 (Robertson and Zaragoza 2009, Lucene's
     variant)."""
 
     def __init__(self, text: str, passage_words: int) -> None:
-        self._passages = split_sentences(text, passage_words)
+        self._passages = split_passages(text, passage_words)
         self.passages = [" ".join(sentences) for sentences in self._passages]
         sentences = [sentence for passage in self._passages for sentence in passage]
         self._first = np.cumsum([0, *(len(passage) for passage in self._passages)])

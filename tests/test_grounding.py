@@ -7,51 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.chat_config import load
-from serve_app.grounding import KnowledgeBase, knowledge_base, split_passages
-
-# --- cutting --------------------------------------------------------------------------------------------------------
-
-
-def test_passages_are_whole_sentences_up_to_the_limit() -> None:
-    text = "One two three. Four five! Six seven? Eight nine ten eleven."
-    assert split_passages(text, 5) == ["One two three. Four five!", "Six seven?", "Eight nine ten eleven."]
-    assert split_passages(text, 6) == ["One two three. Four five!", "Six seven? Eight nine ten eleven."]
-    assert split_passages(text, 400) == [text]
-
-
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "Tools, e.g. a hammer, help.",
-        "The best one, i.e. the first, won.",
-        "Mr. Smith met Dr. Jones.",
-        "Rome vs. Carthage is No. 5.",
-        "J. R. R. Tolkien wrote it.",
-        "The U.S. Congress met.",
-        "Pi is 3.14 and the version is v1.2.3 today.",
-        "Write to info@example.com or see example.com/a.html first.",
-    ],
-)
-def test_an_abbreviation_or_number_does_not_end_a_sentence(sentence: str) -> None:
-    """Were it cut, its first piece would be packed with the sentence before."""
-    assert split_passages(f"Go on. {sentence}", len(sentence.split())) == ["Go on.", sentence]
-
-
-def test_a_passage_does_not_cross_a_paragraph() -> None:
-    assert split_passages("One.\n\nTwo.\n  \nThree.\nFour.", 40) == ["One.", "Two.", "Three.", "Four."]
-
-
-def test_wrapped_lines_are_one_sentence() -> None:
-    assert split_passages("A sentence that was\nwrapped by  an\n  editor. Next.", 40) == [
-        "A sentence that was wrapped by an editor. Next."
-    ]
-
-
-def test_a_very_long_sentence_is_cut_between_words() -> None:
-    words = [f"word{i}" for i in range(103)]
-    passages = split_passages(" ".join(words) + ".", 40)
-    assert [len(passage.split()) for passage in passages] == [40, 40, 23]
-    assert " ".join(passages).split() == [*words[:-1], "word102."]
+from serve_app.grounding import KnowledgeBase, knowledge_base
 
 
 def test_text_without_any_punctuation_is_cut_and_found() -> None:
@@ -189,7 +145,7 @@ def test_a_question_about_any_part_of_a_long_line_brings_its_passage_first_or_se
 
 
 def test_passages_of_a_long_line_keep_every_word_once() -> None:
-    assert " ".join(split_passages(HARBOUR, 40)) == HARBOUR
+    assert " ".join(KnowledgeBase(HARBOUR, 40).passages) == HARBOUR
 
 
 # --- ranking --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from serve_app.grounding import KnowledgeBase, split_passages
+from serve_app import passages
+from serve_app.grounding import KnowledgeBase
 from serve_app.prompt import render
 
 INSTRUCTION = (
@@ -747,6 +748,10 @@ def ask(rng: Random, fact: Fact, relation: str, name: str, *, held_out: bool = F
 def asked_name(rng: Random, subject: Subject) -> str:
     """How users call a subject: mostly in full, sometimes without its article or in the plural."""
     return bare(subject.asked) if rng.random() < 0.25 else subject.asked
+
+
+def split_passages(text: str, max_words: int) -> list[str]:
+    return [" ".join(sentences) for sentences in passages.split_passages(text, max_words)]
 
 
 def sentences(text: str) -> list[str]:
