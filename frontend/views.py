@@ -203,7 +203,9 @@ def _passages(origin: dict[str, Any]) -> Iterator[Passage]:
     for passage in passages if isinstance(passages, list) else []:
         known = _mapping(passage)
         label = _text(known.get("id"))
-        if known.get("score") is not None:
+        if known.get("filling"):
+            label = f"{label} · there was room for it"
+        elif known.get("score") is not None:
             label = f"{label} · score {_number(known['score'])}"
         yield Passage(label=label, text=_text(known.get("text")))
 

@@ -751,7 +751,8 @@ def asked_name(rng: Random, subject: Subject) -> str:
 
 
 def split_passages(text: str, max_words: int) -> list[str]:
-    return [" ".join(sentences) for sentences in passages.split_passages(text, max_words)]
+    paragraphs = passages.split_paragraphs(text, max_words)
+    return [" ".join(sentences) for sentences in passages.join_passages(paragraphs, max_words)]
 
 
 def sentences(text: str) -> list[str]:
