@@ -14,7 +14,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from os.path import commonprefix
 from typing import NamedTuple
 
@@ -140,7 +139,7 @@ class _Source:
 
     def longest_run(self, reply: Sequence[_Word], start: int) -> _Run:
         """The longest run of the reply's words from `start` on that stands in a passage."""
-        return _Run(start, *self._runs.longest_run(word.folded for word in islice(reply, start, None)))
+        return _Run(start, *self._runs.longest_run(reply[i].folded for i in range(start, len(reply))))
 
     def short_sentence(self, reply: Sequence[_Word], start: int) -> _Run:
         """The sentence that begins at `start` in the reply, if it is short and a passage holds it as a sentence."""
