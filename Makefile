@@ -87,7 +87,7 @@ lock: ## write constraints.txt anew, from a fresh environment
 	} > constraints.txt
 
 clean: ## remove .venv, logs and caches; conversations in data/ stay
-	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
