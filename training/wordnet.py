@@ -95,6 +95,11 @@ class WordNet:
         found = [stem for stem in stems if stem in self._senses[pos]]
         return max(found, key=lambda stem: self._used(stem, pos), default=None)
 
+    def is_common(self, word: str) -> bool:
+        """Whether the word, or its base form, is written in lower case: "carbon", "neurons", but not "paris"."""
+        bases = [(pos, base) for pos in _POS if (base := self.base(word, pos))]
+        return any(base in self._synset(pos, self._senses[pos][base][0]).words for pos, base in bases)
+
     def kind(self, noun: str) -> str | None:
         """What the noun's first sense is: person, place, group, time, quantity, artifact, animal or plant; else None."""
         base = self.base(noun, "noun")

@@ -1,0 +1,237 @@
+"""Pure: an English sentence -> its plain clauses, by regular expressions, short word lists and a lexicon.
+
+Only what is sure is parsed: a short subject, its verb, and what follows up to the next clause. Everything else is
+left out, as a question about half a sentence is worse than none.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+BE = frozenset("is are was were".split())
+HAVE = frozenset("has have had".split())
+MODALS = frozenset("can could may might must will would should".split())
+AUXILIARIES = BE | HAVE | MODALS
+PRONOUNS = frozenset("it he she they this these you we i".split())
+DETERMINERS = frozenset("the a an its his her their this these our your my all most some many every each both".split())
+PREPOSITIONS = frozenset(
+    "of in on at by for from to with without into onto over under near between among through during since until after "
+    "before about around against across along behind beside beyond above below within outside inside as than like "
+    "upon toward towards per via".split()
+)
+_ADVERBS = frozenset(
+    "also now often first then later still always never sometimes mostly mainly usually generally soon once again "
+    "currently originally today typically commonly widely officially largely primarily probably only even just "
+    "formerly eventually previously initially subsequently traditionally normally frequently both ever".split()
+)
+# What ends a clause, so that nothing behind it belongs to the verb.
+_CLAUSE_END = re.compile(
+    r"\s*(?:;|:|—| – |, (?:and|but|or|which|who|whom|whose|where|while|although|though|whereas|so|with|including|such|"
+    r"as|when|after|before|making|being|because|especially|particularly|often|also|usually|like|though)\b|"
+    r"\b(?:but|which|who|whom|whose|although|though|while|whereas)\b)"
+)
+_LEAD = re.compile(
+    r"(?P<lead>(?:In|On|At|During|Since|By|From|Until|Around|Before|After|Between|Every)\s[^,]{2,50}),\s+(?=\S)"
+)
+_OPENERS = re.compile(
+    r"(?:However|Today|Also|Additionally|Furthermore|Moreover|Thus|Therefore|Nevertheless|Traditionally|Historically|"
+    r"Currently|Initially|Eventually|Finally|Generally|Often|Usually|Sometimes|Typically|Similarly|Instead|Meanwhile|"
+    r"Later|Originally|Worldwide|For example|In addition|As a result|In general|In particular|In contrast|In fact),\s+"
+)
+# Words that no subject holds: another clause begins there.
+_NOT_IN_SUBJECT = frozenset(
+    "that which who whom whose where when while if because although though as than there what how why not and or but "
+    "to".split()
+)
+_MAX_SUBJECT = 7  # words
+_MAX_APPOSITION = 12  # words
+
+
+class Lexicon(Protocol):
+    """What the rules ask of a dictionary; `training.wordnet.WordNet` is one."""
+
+    def base(self, word: str, pos: str) -> str | None: ...
+
+    def part_of_speech(self, word: str) -> str | None: ...
+
+    def is_common(self, word: str) -> bool: ...
+
+    def kind(self, noun: str) -> str | None: ...
+
+    def synonyms(self, word: str) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`subject auxiliary verb rest`, as in "The mill | was | built | in 1794 by Samuel Greg".
+
+    After an auxiliary the verb is a participle or a base form; without one it is finite ("weighs"). "The mill is old"
+    has the auxiliary "is" and no verb. `lead` stood before the subject: "In 1794".
+    """
+
+    subject: str
+    auxiliary: str
+    verb: str
+    rest: str
+    lead: str = ""
+
+    @property
+    def is_passive(self) -> bool:
+        return self.auxiliary in BE and bool(self.verb) and not self.verb.endswith("ing")
+
+    @property
+    def is_copula(self) -> bool:
+        return self.auxiliary in BE and not self.verb
+
+
+def clauses(sentence: str, title: str, lexicon: Lexicon) -> list[Clause]:
+    """The first clause of `sentence`, and those that go on with its subject after "and"."""
+    text = _OPENERS.sub("", sentence.rstrip(" .!?"), count=1)
+    lead = ""
+    if found := _LEAD.match(text):
+        lead, text = found["lead"], text[found.end() :]
+    words = text.split()
+    at = _verb_at(words, title, lexicon)
+    if at is None:
+        return []
+    subject_end, verb_start = at
+    subject = " ".join(words[:subject_end]).rstrip(",")
+    parts = list(_coordinated(words[verb_start:], lexicon))
+    return [_clause(subject, part, lead if i == 0 else "", lexicon) for i, part in enumerate(parts)]
+
+
+def is_finite(word: str, before: str, lexicon: Lexicon) -> bool:
+    """Whether `word` is a verb that agrees with a subject ending in `before`: "weighs", "opened", "(celebrations) last"."""
+    if word in AUXILIARIES:
+        return True
+    if not word.isalpha() or not word.islower() or lexicon.part_of_speech(word) != "verb":
+        return False
+    base = lexicon.base(word, "verb")
+    if word == base:
+        return before.endswith("s") or before.lower() in {"they", "you", "we", "i", "people"}
+    return base is not None and not word.endswith("ing")
+
+
+def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] | None:
+    """Where the subject ends and its verb begins; None where the sentence has no short subject."""
+    named = _title_length(words, title)
+    if not words or (not named and words[0].lower() in _NOT_IN_SUBJECT | PREPOSITIONS):
+        return None
+    for i in range(max(named, 1), min(len(words), max(named, _MAX_SUBJECT) + 1)):
+        word, before = words[i], words[i - 1]
+        if before.endswith(","):
+            return _after_apposition(words, i, lexicon) if i == max(named, 1) or i <= 4 else None
+        if is_finite(word, before, lexicon) and not _is_noun_here(word, words[i + 1 : i + 2], before, lexicon):
+            return i, i
+        if _is_adverb(word, lexicon):
+            j = i + 1
+            return (i, j) if j < len(words) and is_finite(words[j], before, lexicon) else None
+        if word.lower() in _NOT_IN_SUBJECT or (i > named and before.lower() in PRONOUNS - {"this", "these"}):
+            return None
+    return None
+
+
+def _title_length(words: list[str], title: str) -> int:
+    """How many words at the start are the title, with its article."""
+    start = 1 if words and words[0] in {"The", "A", "An"} else 0
+    wanted = re.sub(r"^(?:the|an?) ", "", title.lower()).split()
+    found = [word.lower().rstrip(",") for word in words[start : start + len(wanted)]]
+    if (
+        not wanted
+        or found[:-1] != wanted[:-1]
+        or found[-1:] not in (wanted[-1:], [wanted[-1] + "s"], [wanted[-1] + "es"])
+    ):
+        return 0
+    return start + len(wanted)
+
+
+def _is_noun_here(word: str, after: list[str], before: str, lexicon: Lexicon) -> bool:
+    """Whether a word that may be a verb rather is the subject's noun: "The use of", "The building was"."""
+    if word in AUXILIARIES:
+        return False
+    return (
+        before.lower() in DETERMINERS - {"this", "these"}
+        or bool(after and after[0] in AUXILIARIES | {"of"} and lexicon.base(word, "noun"))
+        or before.lower() in PREPOSITIONS
+    )
+
+
+def _after_apposition(words: list[str], start: int, lexicon: Lexicon) -> tuple[int, int] | None:
+    """Where the verb begins behind ", the capital of Peru,"."""
+    for j in range(start, min(len(words) - 1, start + _MAX_APPOSITION)):
+        if words[j].endswith(",") and (
+            words[j + 1] in AUXILIARIES or is_finite(words[j + 1], words[start - 1], lexicon)
+        ):
+            return start, j + 1
+    return None
+
+
+def _coordinated(words: list[str], lexicon: Lexicon) -> Iterator[list[str]]:
+    """Cut "was built in 1794 and burnt down in 1850" before the second verb."""
+    text = " ".join(words)
+    if found := _CLAUSE_END.search(text):
+        text = text[: found.start()]
+    words = text.rstrip(",").split()
+    while len(words) > 1 and words[-1] in PREPOSITIONS:  # of "in which"
+        words.pop()
+    start = 0
+    for i in range(2, len(words) - 1):
+        after = i + 1 + (words[i + 1] in _ADVERBS)
+        if words[i] == "and" and after < len(words) and _starts_verb(words[after], words[start], lexicon):
+            yield words[start:i]
+            start = i + 1
+    yield words[start:]
+
+
+def _starts_verb(word: str, first: str, lexicon: Lexicon) -> bool:
+    """Whether `word` is a finite verb like the clause's first one."""
+    if word in AUXILIARIES:
+        return True
+    same_ending = [ending for ending in ("ed", "s") if word.endswith(ending) and first.endswith(ending)]
+    irregular = word != lexicon.base(word, "verb") and not word.endswith(("s", "ing"))
+    return bool(same_ending or irregular) and is_finite(word, "", lexicon)
+
+
+def _clause(subject: str, words: list[str], lead: str, lexicon: Lexicon) -> Clause:
+    words = _without_adverbs(words, 0, lexicon)
+    first = words[0]
+    if first in MODALS or first in BE or first in HAVE:
+        words = _without_adverbs(words, 1, lexicon)
+    following = words[1] if len(words) > 1 else ""
+    if first in MODALS:
+        return Clause(subject, first, following, " ".join(words[2:]), lead)
+    if first in HAVE and following == "been" and len(words) > 2:
+        return Clause(subject, first, f"been {words[2]}", " ".join(words[3:]), lead)
+    if first in BE and _is_participle(following, lexicon) or first in HAVE and _is_past_participle(following, lexicon):
+        return Clause(subject, first, following, " ".join(words[2:]), lead)
+    if first in BE:
+        return Clause(subject, first, "", " ".join(words[1:]), lead)
+    return Clause(subject, "", first, " ".join(words[1:]), lead)
+
+
+def _without_adverbs(words: list[str], at: int, lexicon: Lexicon) -> list[str]:
+    while len(words) > at + 1 and _is_adverb(words[at], lexicon):
+        words = words[:at] + words[at + 1 :]
+    return words
+
+
+def _is_adverb(word: str, lexicon: Lexicon) -> bool:
+    return word in _ADVERBS or (word.endswith("ly") and lexicon.part_of_speech(word) == "adv")
+
+
+def _is_participle(word: str, lexicon: Lexicon) -> bool:
+    return _is_past_participle(word, lexicon) or (
+        word.endswith("ing")
+        and lexicon.base(word, "verb") not in (None, word)
+        and lexicon.part_of_speech(word) == "verb"
+    )
+
+
+def _is_past_participle(word: str, lexicon: Lexicon) -> bool:
+    base = lexicon.base(word, "verb")
+    if base is None or not word.isalpha() or word.endswith(("s", "ing")):
+        return False
+    return (
+        word.endswith("ed") or word != base or word in {"set", "put", "cut", "made", "run", "become", "come", "split"}
+    )
