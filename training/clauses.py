@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from training.wordings import PAST
+
 BE = frozenset("is are was were".split())
 HAVE = frozenset("has have had".split())
 MODALS = frozenset("can could may might must will would should".split())
@@ -22,8 +24,13 @@ PREPOSITIONS = frozenset(
 )
 _ADVERBS = frozenset(
     "also now often first then later still always never sometimes mostly mainly usually generally soon once again "
-    "currently originally today typically commonly widely officially largely primarily probably only even just "
+    "currently originally today typically commonly widely officially largely primarily probably even just "
     "formerly eventually previously initially subsequently traditionally normally frequently both ever".split()
+)
+_NO_ADVERBS = frozenset(
+    "family supply reply apply multiply assembly monopoly anomaly butterfly fly italy sicily july early daily friendly "
+    "likely lively lovely lonely only elderly costly deadly holy ugly silly july jelly belly rally ally bully folly lily "
+    "weekly monthly yearly orderly scholarly worldly homily".split()
 )
 # What ends a clause, so that nothing behind it belongs to the verb.
 _CLAUSE_END = re.compile(
@@ -58,6 +65,8 @@ class Lexicon(Protocol):
     def is_common(self, word: str) -> bool: ...
 
     def kind(self, noun: str) -> str | None: ...
+
+    def instance(self, name: str) -> str | None: ...
 
     def synonyms(self, word: str) -> tuple[str, ...]: ...
 
@@ -105,12 +114,17 @@ def is_finite(word: str, before: str, lexicon: Lexicon) -> bool:
     """Whether `word` is a verb that agrees with a subject ending in `before`: "weighs", "opened", "(celebrations) last"."""
     if word in AUXILIARIES:
         return True
-    if not word.isalpha() or not word.islower() or lexicon.part_of_speech(word) != "verb":
+    if not word.isalpha() or not word.islower() or word in PAST or lexicon.part_of_speech(word) != "verb":
         return False
     base = lexicon.base(word, "verb")
     if word == base:
         return before.endswith("s") or before.lower() in {"they", "you", "we", "i", "people"}
     return base is not None and not word.endswith("ing")
+
+
+def is_adverb(word: str) -> bool:
+    """Whether a word can be left out of a question, as "usually" can."""
+    return word in _ADVERBS or (word.endswith("ly") and word not in _NO_ADVERBS)
 
 
 def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] | None:
@@ -124,7 +138,7 @@ def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] 
             return _after_apposition(words, i, lexicon) if i == max(named, 1) or i <= 4 else None
         if is_finite(word, before, lexicon) and not _is_noun_here(word, words[i + 1 : i + 2], before, lexicon):
             return i, i
-        if _is_adverb(word, lexicon):
+        if is_adverb(word):
             j = i + 1
             return (i, j) if j < len(words) and is_finite(words[j], before, lexicon) else None
         if word.lower() in _NOT_IN_SUBJECT or (i > named and before.lower() in PRONOUNS - {"this", "these"}):
@@ -177,27 +191,31 @@ def _coordinated(words: list[str], lexicon: Lexicon) -> Iterator[list[str]]:
         words.pop()
     start = 0
     for i in range(2, len(words) - 1):
-        after = i + 1 + (words[i + 1] in _ADVERBS)
-        if words[i] == "and" and after < len(words) and _starts_verb(words[after], words[start], lexicon):
+        after = i + 1 + is_adverb(words[i + 1])
+        if words[i] == "and" and after < len(words) and _starts_verb(words[after], words[0], lexicon):
             yield words[start:i]
             start = i + 1
-    yield words[start:]
+    rest = words[start:]
+    if start == 0 or rest[0] in AUXILIARIES or words[0] not in AUXILIARIES:
+        yield rest
+    elif "by" in rest[1:3]:  # "was preceded by the Romans and succeeded by ..."
+        yield [words[0], *rest]
 
 
 def _starts_verb(word: str, first: str, lexicon: Lexicon) -> bool:
     """Whether `word` is a finite verb like the clause's first one."""
-    if word in AUXILIARIES:
-        return True
+    if word in AUXILIARIES or first in AUXILIARIES:
+        return word in AUXILIARIES or is_finite(word, "", lexicon)
     same_ending = [ending for ending in ("ed", "s") if word.endswith(ending) and first.endswith(ending)]
     irregular = word != lexicon.base(word, "verb") and not word.endswith(("s", "ing"))
     return bool(same_ending or irregular) and is_finite(word, "", lexicon)
 
 
 def _clause(subject: str, words: list[str], lead: str, lexicon: Lexicon) -> Clause:
-    words = _without_adverbs(words, 0, lexicon)
+    words = _without_adverbs(words, 0)
     first = words[0]
     if first in MODALS or first in BE or first in HAVE:
-        words = _without_adverbs(words, 1, lexicon)
+        words = _without_adverbs(words, 1)
     following = words[1] if len(words) > 1 else ""
     if first in MODALS:
         return Clause(subject, first, following, " ".join(words[2:]), lead)
@@ -210,14 +228,10 @@ def _clause(subject: str, words: list[str], lead: str, lexicon: Lexicon) -> Clau
     return Clause(subject, "", first, " ".join(words[1:]), lead)
 
 
-def _without_adverbs(words: list[str], at: int, lexicon: Lexicon) -> list[str]:
-    while len(words) > at + 1 and _is_adverb(words[at], lexicon):
+def _without_adverbs(words: list[str], at: int) -> list[str]:
+    while len(words) > at + 1 and is_adverb(words[at]):
         words = words[:at] + words[at + 1 :]
     return words
-
-
-def _is_adverb(word: str, lexicon: Lexicon) -> bool:
-    return word in _ADVERBS or (word.endswith("ly") and lexicon.part_of_speech(word) == "adv")
 
 
 def _is_participle(word: str, lexicon: Lexicon) -> bool:

@@ -1,31 +1,39 @@
 """Pure: a sentence -> questions that it answers, by rules over its clauses.
 
-`questions` asks well-formed ones; `noisy` and `casual` make what people type. A rule asks only where it is sure, as a
-few right questions teach more than many doubtful ones. No question contains the answer that it asks for.
+A rule asks only where it is sure, as a few right questions teach more than many doubtful ones. No question contains the
+answer that it asks for. What people type, in bits and with other words, is in `training.noisy_questions`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from training import spans
-from training.clauses import AUXILIARIES, BE, DETERMINERS, PREPOSITIONS, PRONOUNS, Clause, Lexicon, clauses
-from training.spans import Span
+from training.clauses import (
+    AUXILIARIES,
+    BE,
+    DETERMINERS,
+    PREPOSITIONS,
+    PRONOUNS,
+    Clause,
+    Lexicon,
+    clauses,
+    is_adverb,
+)
+from training.wordings import (
+    COLOURS,
+    LYING,
+    MADE,
+    MEASURES,
+    NO_OBJECT,
+    OTHER_QUESTIONS,
+    OTHER_VERBS,
+    PAST,
+    WITH_PREPOSITION,
+)
 
 KINDS = ("when", "where", "who", "how-many", "how-much", "how-long", "which", "what", "why", "yes-no", "how-to")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What an article is about, as a question says it inside: "the mill", "Ada Marsh"; and the pronoun for it."""
-
-    name: str
-    pronoun: str = "it"  # it, he, she or they
-
-    @property
-    def is_person(self) -> bool:
-        return self.pronoun in {"he", "she"}
 
 
 @dataclass(frozen=True)
@@ -37,519 +45,541 @@ class Question:
     answer: str
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a text is about, as a question says it inside: "the mill", "Ada Marsh"; and the pronoun for it."""
+
+    name: str
+    pronoun: str = "it"  # it, he, she or they
+
+    @property
+    def is_person(self) -> bool:
+        return self.pronoun in {"he", "she"}
+
+    @property
+    def title(self) -> str:
+        return re.sub(r"^(?:the|an?) ", "", self.name)
+
+    def is_named(self, words: str) -> bool:
+        """Whether the words are the title, with any article, in the singular or the plural."""
+        said, title = re.sub(r"^(?:the|an?) ", "", words.lower()), self.title.lower()
+        return said in {title, f"{title}s", f"{title}es", f"{title[:-1]}ies"}
+
+
 def subject_of(title: str, sentences: Sequence[str], lexicon: Lexicon) -> Subject:
-    """The subject of an article: its title with the article ("the", "a") that the first sentence gives it, in lower
-    case where it is no name, and the pronoun that most sentences begin with."""
+    """The subject of a text: its title with the article ("the", "a") that the first sentence gives it, in lower case
+    where it is no name, and the pronoun that its sentences begin with."""
     opening = sentences[0] if sentences else ""
-    common = _is_common(title, lexicon) and title not in opening[1:]
-    name = title[0].lower() + title[1:] if common else title
+    name = title[0].lower() + title[1:] if _is_common(title, sentences, lexicon) else title
     if found := re.match(rf"(The|An?) {re.escape(title)}\b", opening, re.IGNORECASE):
         name = f"{found[1].lower()} {name}"
-    openers = [sentence.split()[0].lower() for sentence in sentences]
-    people = {"he": openers.count("he") + openers.count("his"), "she": openers.count("she") + openers.count("her")}
-    pronoun = max(people, key=lambda word: people[word])
-    if not people[pronoun]:
-        pronoun = "they" if openers.count("they") > openers.count("it") else "it"
-    return Subject(name, pronoun)
+    first_words = [sentence.split()[0].lower() for sentence in sentences]
+    counts = {
+        "he": first_words.count("he") + first_words.count("his"),
+        "she": first_words.count("she") + first_words.count("her"),
+    }
+    person = max(counts, key=lambda word: counts[word])
+    return Subject(name, person if counts[person] else "it")
 
 
 def questions(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> list[Question]:
     """What `sentence`, of a text about `subject`, answers. `rng` chooses among wordings, and between the subject's name
     and its pronoun."""
-    asker = _Asker(subject, lexicon, rng)
-    asked = [*asker.ask(sentence)]
+    asked = [*_about_sentence(sentence, subject, lexicon, rng)]
+    for clause in _readable(clauses(sentence, subject.title, lexicon)):
+        about = _About(clause, subject, lexicon, rng)
+        asked += [question for rule in _RULES for question in rule(about)]
     return list({question.text.lower(): question for question in asked if _is_fair(question)}.values())
 
 
-class _Asker:
-    def __init__(self, subject: Subject, lexicon: Lexicon, rng: Random) -> None:
-        self._subject = subject
-        self._lexicon = lexicon
-        self._rng = rng
+def how_to(title: str, rng: Random) -> Question | None:
+    """What the title of instructions answers: "Change the date" -> "How do I change the date?"; None for other titles."""
+    words = title.rstrip(".").split()
+    if len(words) < 2 or not words[0].isalpha() or words[0].lower() in PREPOSITIONS | DETERMINERS | PRONOUNS:
+        return None
+    task = f"{words[0].lower()} {' '.join(words[1:])}"
+    return Question(_ask_how(task, rng), "how-to", "")
 
-    def ask(self, sentence: str) -> Iterator[Question]:
-        yield from self._why(sentence)
-        yield from self._there_are(sentence)
-        for clause in self._clauses(sentence):
-            for rule in (self._definition, self._when, self._where, self._by_whom, self._how_many, self._measure,
-                         self._object, self._superlative, self._yes_no):  # fmt: skip
-                yield from rule(clause)
 
-    def _clauses(self, sentence: str) -> Iterator[Clause]:
-        """The clauses of the sentence, and "a film directed by Kubrick" as "was directed by Kubrick", too."""
-        title = re.sub(r"^(?:the|an?) ", "", self._subject.name)
-        for clause in clauses(sentence, title, self._lexicon):
-            if " not " not in f" {clause.verb} {clause.rest} ":
-                yield clause
-                yield from self._reduced(clause)
+# ---- A clause, and how to speak of it.
 
-    def _reduced(self, clause: Clause) -> Iterator[Clause]:
-        found = re.match(r"(?:an?|the) ((?!.*\b(?:in|for|from|by|to|that|with|on|at)\b.* [a-z]+ (?:by|in)).*?) "
-                         r"(?:that (?:is|was) )?(?P<verb>[a-z]+)(?: and [a-z]+ed)? (?P<rest>(?:by|in|on|at) .*)", clause.rest)  # fmt: skip
-        if clause.is_copula and found and found["verb"] in _MADE:
-            be = "were" if clause.auxiliary in {"are", "were"} else "was"
-            yield Clause(clause.subject, be, found["verb"], found["rest"])
 
-    # ---- Rules: what a clause says, and how that is asked for.
+class _About:
+    """A clause, and a name for its subject that a question can use."""
 
-    def _definition(self, clause: Clause) -> Iterator[Question]:
-        """ "X is a ..." """
-        found = re.match(r"(?:an?|the|any|one of the|part of) \S", clause.rest)
-        if not clause.is_copula or not found:
-            return
-        is_person = self._subject.is_person if self._is_subject(clause) else self._is_person(clause.rest)
-        who = "Who" if is_person else "What"
-        name = self._inside(clause.subject)
-        wordings = [f"{who} {clause.auxiliary} {name}?"] * 4
-        if self._is_subject(clause):
-            contracted = {
-                "is": f"{who}'s {name}?",
-                "was": f"Do you know who {name} was?" if is_person else f"What was {name}?",
-            }
-            wordings += [
-                contracted.get(clause.auxiliary, f"{who} {clause.auxiliary} {name}?"),
-                f"Tell me about {name}.",
-            ]
-            if not is_person and clause.auxiliary == "is":
-                wordings += [f"What does {name} mean?", f"Can you explain what {name} is?", f"Define {name}."]
-        yield Question(self._rng.choice(wordings), "who" if is_person else "what", clause.rest)
-
-    def _when(self, clause: Clause) -> Iterator[Question]:
-        """ "... in 1794" """
-        if found := spans.time(clause.rest):
-            before = _before(clause.rest, found)
-            if before is None or (clause.is_copula and before[:2] in {"a ", "an"}):
-                return
-        elif found := spans.time(clause.lead):
-            before = _short(clause.rest)
-            if before is None:
-                return
-        else:
-            return
-        yield Question(f"{self._stem(self._time_word(found.text), clause, before)}?", "when", found.text)
-
-    def _time_word(self, text: str) -> str:
-        words = ["When"] * 4
-        if re.fullmatch(r"in \d{4}", text):
-            words += ["In which year", "In what year", "What year"]
-        elif re.fullmatch(r"(?:in|during) the .*century.*", text):
-            words += ["In which century"]
-        elif re.fullmatch(r"on \d.*|on [A-Z][a-z]+ \d.*", text):
-            words += ["On which day", "On what date"]
-        elif re.match(r"(?:on|every) [A-Z]|from [A-Z][a-z]+day", text):
-            words += ["On which days", "On what days"]
-        elif re.match(r"(?:at|from|until|before|after) ", text) and not re.search(r"\d{3}", text):
-            words += ["At what time", "What time"]
-        elif text.startswith("since"):
-            words = ["Since when"]
-        elif text.startswith("until"):
-            words = ["Until when", "Till when"]
-        return self._rng.choice(words)
-
-    def _where(self, clause: Clause) -> Iterator[Question]:
-        """ "... in Leeds" """
-        found = spans.place(clause.rest, clause.verb, self._lexicon)
-        before = found and _before(clause.rest, found)
-        if not found or before is None:
-            return
-        word = self._rng.choice(["Where"] * 5 + (["In which place"] if found.text.startswith("in ") else []))
-        if clause.verb in _LYING and not before and clause.auxiliary in BE | {""}:
-            be = clause.auxiliary or ("is" if clause.verb.endswith("s") else "are")
-            name = self._inside(clause.subject)
-            be = _agree(be, name)
-            wordings = [f"Where {be} {name}?"] * 3 + [
-                f"Where can I find {self._object_form(name)}?",
-                f"What is the location of {self._object_form(name)}?",
-            ]
-            if clause.auxiliary:
-                wordings.append(f"Where {be} {name} located?")
-            yield Question(self._rng.choice(wordings), "where", found.text)
-        elif clause.verb or not before or self._rng.random() < 0.3:
-            if clause.is_copula and re.match(r"an? |the |one ", before):
-                return
-            yield Question(f"{self._stem(word, clause, before)}?", "where", found.text)
-
-    def _by_whom(self, clause: Clause) -> Iterator[Question]:
-        """ "... was built by Samuel Greg" """
-        found = re.search(r"\bby ((?:the |an? )?\S.*)", clause.rest)
-        if not clause.is_passive or not found or clause.auxiliary not in BE:
-            return
-        before = _before(clause.rest, Span(found.start(), found.end(), found[0]))
-        agent = _agent(found[1])
-        time_ = spans.time(before or "")
-        if before is None or time_ or not agent or agent.split()[0].endswith("ing"):
-            return
-        who = "Who" if self._is_agent_person(agent) else "What"
-        verb = self._active(clause)
-        if not verb:
-            return
-        whom = self._object_form(self._inside(clause.subject))
-        text = f"{who} {verb} {whom} {before}".strip()
-        if who == "Who" and self._rng.random() < 0.15:
-            text = self._stem("By whom", clause, before)
-        yield Question(f"{text}?", "who" if who == "Who" else "what", agent)
-
-    def _active(self, clause: Clause) -> str | None:
-        """The finite active form of a passive: "was written" -> "wrote", "is run" -> "runs"."""
-        base = self._lexicon.base(clause.verb, "verb")
-        if clause.auxiliary in {"was", "were"}:
-            return _PAST.get(clause.verb, clause.verb)
-        return _third_person(base) if base else None
-
-    def _how_many(self, clause: Clause) -> Iterator[Question]:
-        """ "... has three floors" """
-        found = spans.counted(clause.rest)
-        if not found:
-            return
-        number, things = found
-        before = clause.rest[: number.start].strip()
-        after = clause.rest[number.end :].strip().removeprefix(things).strip()
-        if (
-            len(before.split()) > 3
-            or clause.is_copula
-            or re.search(r"\b(?:the|its|his|her|their|these|in|at|between|from|over)$", before)
-        ):
-            return
-        after = (
-            after if len(after.split()) <= 5 and not after.startswith((",", "and")) and not spans.time(after) else ""
+    def __init__(self, clause: Clause, subject: Subject, lexicon: Lexicon, rng: Random) -> None:
+        self.clause, self.subject, self.lexicon, self.rng = clause, subject, lexicon, rng
+        self.base = (lexicon.base(clause.verb, "verb") if clause.verb else "be") or ""
+        self.is_title = clause.subject.lower() in {"it", "he", "she"} or subject.is_named(clause.subject)
+        self.is_plural = self._is_plural()
+        self.is_past = clause.auxiliary in {"was", "were", "had"} or (not clause.auxiliary and self._do() == "did")
+        self.name = self._name()
+        self.object = {"he": "him", "she": "her", "they": "them", "I": "me"}.get(self.name, self.name)
+        self.be = (
+            _agree("were" if self.is_plural else "was", self.name)
+            if self.is_past
+            else _agree("are" if self.is_plural else "is", self.name)
         )
-        yield Question(f"{self._stem(f'How many {things}', clause, f'{before} {after}')}?", "how-many", number.text)
+        self.do = "did" if self.is_past else "do" if self.be in {"are", "am"} else "does"
 
-    def _there_are(self, sentence: str) -> Iterator[Question]:
-        """ "There are 22 species of Vespa", "Twelve people live there" """
-        found = re.match(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,;.]| that | which | and )", f"{sentence} ")
-        if not found or not (number := spans.counted(found["rest"])) or number[0].start > 0:
-            return
-        things = found["rest"][number[0].end :].strip()
-        if len(things.split()) <= 8:
-            words = things.split()
-            cut = len(number[1].split())
-            yield Question(
-                f"How many {' '.join(words[:cut])} {found['be']} there {' '.join(words[cut:])}".strip() + "?",
-                "how-many",
-                number[0].text,
-            )
-
-    def _measure(self, clause: Clause) -> Iterator[Question]:
-        """ "... weighs 1.8 kilograms": asked in other words than the unit's"""
-        found = spans.quantity(clause.rest)
-        if not found:
-            return
-        amount, measured = found
-        before = clause.rest[: amount.start].strip()
-        after = clause.rest[amount.end :].strip()
-        name = self._inside(clause.subject)
-        be = _agree(clause.auxiliary if clause.auxiliary in BE else ("are" if self._is_plural(clause) else "is"), name)
-        do = "do" if be in {"are", "am"} else "does"
-        first = after.split()[0].rstrip(",") if after else ""
-        wordings: list[str] = []
-        kind = "how-much"
-        base = self._lexicon.base(clause.verb, "verb") if clause.verb else ""
-        if measured == "length" and first in _DIMENSIONS and clause.is_copula and not before:
-            wordings = [f"How {first} {be} {name}?", f"What is the {_DIMENSIONS[first]} of {self._object_form(name)}?"]
-        elif measured == "length" and (
-            noun := re.match(r"(?:in|of) (height|length|width|depth|elevation|diameter)\b|(?:above sea level)", after)
-        ):
-            wordings = [f"What is the {noun[1] or 'elevation'} of {self._object_form(name)}?"]
-            wordings += {
-                "height": [f"How tall {be} {name}?"],
-                "length": [f"How long {be} {name}?"],
-                "width": [f"How wide {be} {name}?"],
-                "depth": [f"How deep {be} {name}?"],
-            }.get(noun[1] or "", [])
-        elif (
-            measured == "length"
-            and (away := re.match(r"(?:\w+ )?(?:of|from) ((?:the )?[A-Z][\w' -]*|the \w+)", after))
-            and (clause.is_copula or clause.verb in _LYING)
-        ):
-            wordings = [
-                f"How far {be} {name} from {away[1]}?",
-                f"How far away from {away[1]} {be} {name}?",
-                f"What is the distance between {self._object_form(name)} and {away[1]}?",
-            ]
-        elif measured == "mass" and (
-            base == "weigh" or after.startswith("in weight") or (clause.is_copula and first == "in")
-        ):
-            wordings = [
-                f"How heavy {be} {name}?",
-                f"How much {do} {name} weigh?",
-                f"What is the weight of {self._object_form(name)}?",
-            ]
-        elif measured == "money" and base in {"cost", "charge", "pay"}:
-            wordings = [
-                f"How much {do} {name} cost?",
-                f"What {do} {name} cost?",
-                f"What is the price of {self._object_form(name)}?",
-                f"How expensive {be} {name}?",
-            ]
-        elif measured == "money" and not before and clause.is_copula:
-            wordings = [f"How much {be} {name}?", f"What {be} {name}?"]
-        elif measured == "duration" and base == "last":
-            kind, wordings = (
-                "how-long",
-                [
-                    f"How long {do} {name} last?",
-                    f"How long {do} {name} take?",
-                    f"What is the duration of {self._object_form(name)}?",
-                ],
-            )
-        elif measured == "duration" and base == "take":
-            kind, wordings = "how-long", [f"How long {do} {name} take?", f"How much time {do} {name} take?"]
-        elif measured == "duration" and before.endswith("for") and clause.verb:
-            rest = before.removesuffix("for").strip()
-            kind, wordings = (
-                "how-long",
-                [f"{self._stem('For how long', clause, rest)}?", f"{self._stem('How long', clause, rest)}?"],
-            )
-        elif measured == "area" and (
-            base in {"cover", "occupy", "have"} or before.startswith("of") or clause.is_copula
-        ):
-            wordings = [
-                f"How big {be} {name}?",
-                f"How large {be} {name}?",
-                f"What is the area of {self._object_form(name)}?",
-            ]
-        elif measured == "speed":
-            wordings = [f"How fast {be} {name}?"] if clause.is_copula else [f"{self._stem('How fast', clause, '')}?"]
-        elif measured == "volume" and base in {"hold", "contain", "carry"}:
-            wordings = [f"How much {do} {name} hold?", f"What is the capacity of {self._object_form(name)}?"]
-        elif measured == "temperature":
-            wordings = (
-                [f"At what temperature {self._stem('', clause, '').strip()}?"]
-                if before.endswith("at") and clause.verb
-                else [f"How hot {be} {name}?"] * (base in {"reach"})
-            )
-        if wordings:
-            yield Question(self._rng.choice(wordings), kind, amount.text)
-
-    def _object(self, clause: Clause) -> Iterator[Question]:
-        """ "Owls eat mice", "... is made of wood" """
-        preposition, _, thing = clause.rest.partition(" ")
-        if (clause.verb, preposition) in _WITH_PREPOSITION or (
-            self._lexicon.base(clause.verb, "verb"),
-            preposition,
-        ) in _WITH_PREPOSITION:
-            phrase = clause.rest.removeprefix(preposition).strip()
-            yield Question(f"{self._stem('What', clause, preposition)}?", "what", phrase)
-        elif clause.verb in {"called", "named", "termed"} and clause.auxiliary in BE and clause.rest:
-            yield Question(f"{self._stem('What', clause, '')}?", "what", clause.rest)
-        elif (
-            not clause.auxiliary
-            and clause.verb not in _NO_OBJECT
-            and re.match(r"(?:an?|the|its|their|his|her|all|many|some|both|[a-z]+s\b)", clause.rest)
-        ):
-            if preposition in PREPOSITIONS | {"that", "to", "as", "always", "perhaps"} or preposition.endswith("ly"):
-                return
-            yield Question(f"{self._stem('What', clause, '')}?", "what", spans.noun_phrase(clause.rest))
-
-    def _superlative(self, clause: Clause) -> Iterator[Question]:
-        """ "Garda is the largest lake in Italy" """
-        found = re.match(
-            r"the (?:[a-z]+est|most [a-z]+|only|first|second|third|last|capital|main|largest|official)\b.*", clause.rest
-        )
-        if not clause.is_copula or not found or not self._is_subject(clause) or clause.subject.lower() in PRONOUNS:
-            return
-        description = _short(re.split(r",| that | and ", found[0])[0], 9)
-        if description:
-            who = "Who" if self._subject.is_person else self._rng.choice(["What", "Which"])
-            yield Question(
-                f"{who} {'was' if clause.auxiliary == 'was' else 'is'} {description}?",
-                "who" if who == "Who" else who.lower(),
-                clause.subject,
-            )
-
-    def _yes_no(self, clause: Clause) -> Iterator[Question]:
-        rest = _short(clause.rest, 7)
-        if rest is None or spans.time(rest):
-            return
-        if clause.auxiliary in {"can", "may", "must"} and clause.verb:
-            name = self._inside(clause.subject)
-            modal = {"may": "can"}.get(clause.auxiliary, clause.auxiliary)
-            text = f"{modal.capitalize()} {name} {clause.verb} {rest}".strip()
-            if clause.auxiliary == "must":
-                text = self._rng.choice(
-                    [
-                        text,
-                        f"{'Do' if self._is_plural(clause) or name in {'I', 'you', 'they'} else 'Does'} {name} have to {clause.verb} {rest}".strip(),
-                    ]
-                )
-            yield Question(f"{text}?", "yes-no", "")
-        elif clause.auxiliary in BE and rest and self._rng.random() < 0.15:
-            yield Question(f"{self._stem('', clause, rest).strip()}?", "yes-no", "")
-
-    def _why(self, sentence: str) -> Iterator[Question]:
-        """ "... because ..." """
-        found = re.search(r",? (?:because|so that|in order to|due to|owing to|as a result of|thanks to)\b", sentence)
-        if not found:
-            return
-        main = sentence[: found.start()]
-        parsed = clauses(main, re.sub(r"^(?:the|an?) ", "", self._subject.name), self._lexicon)
-        if (
-            len(parsed) == 1
-            and (rest := _short(parsed[0].rest, 10)) is not None
-            and main.endswith(parsed[0].rest.split(" ")[-1])
-        ):
-            yield Question(f"{self._stem('Why', parsed[0], rest)}?", "why", sentence[found.end() :].strip(" ."))
-
-    # ---- Parts of questions.
-
-    def _stem(self, word: str, clause: Clause, rest: str | None) -> str:
-        """ "When" + "the mill was built ..." -> "When was the mill built ..." """
-        name = self._inside(clause.subject)
-        auxiliary, verb = clause.auxiliary, clause.verb
+    def stem(self, word: str, rest: str) -> str:
+        """ "When" and "The mill was built" -> "When was the mill built" + `rest` + "?" """
+        auxiliary, verb = self.clause.auxiliary, self.clause.verb
         if not auxiliary:
-            auxiliary, verb = self._with_do(clause)
-        verb = self._reworded(verb)
-        words = [word, _agree(auxiliary, name), name, verb, rest or ""]
-        text = " ".join(" ".join(words).split())
-        return text[0].upper() + text[1:]
+            auxiliary, verb = self._do(), self.base
+        verb = self.rng.choice([verb, verb, *OTHER_VERBS.get(verb, ())])
+        return _sentence(word, _agree(auxiliary, self.name), self.name, verb, rest)
 
-    def _with_do(self, clause: Clause) -> tuple[str, str]:
-        base = self._lexicon.base(clause.verb, "verb") or clause.verb
-        if clause.verb == base:
-            return "do", base
-        return ("does" if clause.verb.endswith("s") and not clause.verb.endswith("ss") else "did"), base
+    def fill(self, templates: Sequence[str], **known: str) -> str:
+        """One of the templates of `training.wordings`, with what it leaves open."""
+        template = self.rng.choice(templates)
+        return template.format(
+            x=self.object if f"to {{x}}" in template else self.name,
+            be=self.be,
+            do=self.do,
+            verb=self.base,
+            of=_Of(self.name),
+            **known,
+        )
 
-    def _reworded(self, verb: str) -> str:
-        return self._rng.choice([verb, verb, *_OTHER_WORDS.get(verb, ())])
+    def _do(self) -> str:
+        verb = self.clause.verb
+        if verb == self.base:
+            return "do"
+        return "does" if verb.endswith("s") and not verb.endswith("ss") else "did"
 
-    def _inside(self, said: str) -> str:
-        """The clause's subject as a question has it inside."""
+    def _is_plural(self) -> bool:
+        auxiliary, verb = self.clause.auxiliary, self.clause.verb
+        if auxiliary in BE or auxiliary in {"has", "have"}:
+            return auxiliary in {"are", "were", "have"}
+        if not auxiliary and self._do() != "did":
+            return verb == self.base
+        last = self.clause.subject.split()[-1].lower()
+        return last in {"they", "these", "we", "you"} or (
+            last.endswith("s") and self.lexicon.base(last, "noun") not in {None, last}
+        )
+
+    def _name(self) -> str:
+        said = self.clause.subject
         low = said.lower()
-        if low in {"he", "she", "it", "this"}:
-            return self._rng.choice([self._subject.name, self._subject.name, "it" if low == "this" else low])
-        if low in {"they", "these"}:
-            return "they"
+        pronoun = "they" if self.is_plural else self.subject.pronoun
+        if low in {"he", "she", "it"}:
+            return self.rng.choice([self.subject.name, self.subject.name, low])
+        if low in {"they", "these", "this"}:
+            return {"this": "it"}.get(low, "they")
         if low in {"we", "you", "i"}:
             return "I" if low == "you" else "you"
+        if self.subject.is_named(said):
+            return self.rng.choice([self._inside(said), self._inside(said), pronoun])
+        owner, _, thing = said.partition(" ")
+        if owner.lower() in {"its", "his", "her"} and thing and " of " not in thing:
+            return self.rng.choice([f"{owner.lower()} {thing}", f"the {thing} of {self.subject.name}"])
+        return self._inside(said)
+
+    def _inside(self, said: str) -> str:
+        """The words with a small letter in front, unless they begin with a name."""
         first, _, others = said.partition(" ")
-        if self._is_name(said):
-            return self._rng.choice(
-                [self._matched(said)] * 2 + [self._subject.pronoun] * (self._subject.pronoun != "they")
+        if self.subject.is_named(said) and first not in {"The", "A", "An"}:
+            is_name = not self.subject.title[0].islower()
+        else:
+            is_name = first.lower() not in DETERMINERS and (others[:1].isupper() or not self.lexicon.is_common(first))
+        return said if is_name else said[0].lower() + said[1:]
+
+
+class _Of(Mapping[str, str]):
+    """ "weight" -> "the weight of the lamp", "its weight"."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getitem__(self, noun: str) -> str:
+        owner = {"it": "its", "he": "his", "she": "her", "they": "their", "I": "my", "you": "your"}.get(self._name)
+        return f"{owner} {noun}" if owner else f"the {noun} of {self._name}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _readable(found: Sequence[Clause]) -> Iterator[Clause]:
+    """The clauses that deny nothing, and "a film directed by Kubrick" as "was directed by Kubrick", too."""
+    for clause in found:
+        if "not" in clause.rest.split()[:2] or clause.verb in {"not", "do", "does", "did"}:
+            continue
+        yield clause
+        if clause.is_copula and (
+            reduced := re.match(
+                r"(?:an?|the) (?P<what>.*?) (?P<verb>[a-z]+) (?P<rest>(?:and [a-z]+ed )?(?:by|in|on|at) .*)",
+                clause.rest,
             )
-        if first.lower() in {"its", "his", "their", "her"} and others and " of " not in others:
-            return self._rng.choice([f"{first.lower()} {others}", f"the {others} of {self._subject.name}"])
-        if first.lower() in DETERMINERS or self._is_common_start(first, others):
-            return f"{first.lower()} {others}".strip()
-        return said
-
-    def _matched(self, said: str) -> str:
-        bare = re.sub(r"^(?:the|an?) ", "", self._subject.name)
-        if bare[0].islower() or said.split()[0] in {"The", "A", "An"}:
-            return said[0].lower() + said[1:] if said.split()[0] in {"The", "A", "An"} or bare[0].islower() else said
-        return said
-
-    def _is_name(self, said: str) -> bool:
-        """Whether the words are the article's title."""
-        bare = re.sub(r"^(?:the|an?) ", "", self._subject.name.lower())
-        return re.sub(r"^(?:the|an?) ", "", said.lower()) in {bare, f"{bare}s", f"{bare}es"}
-
-    def _is_subject(self, clause: Clause) -> bool:
-        return clause.subject.lower() in {"it", "he", "she"} or self._is_name(clause.subject)
-
-    def _is_common_start(self, first: str, others: str) -> bool:
-        return not any(word[0].isupper() for word in others.split()[:1]) and self._lexicon.is_common(first)
-
-    def _is_plural(self, clause: Clause) -> bool:
-        base = self._lexicon.base(clause.verb, "verb") if clause.verb else None
-        return clause.auxiliary in {"are", "were", "have"} or (not clause.auxiliary and clause.verb == base)
-
-    def _is_person(self, phrase: str) -> bool:
-        head = re.split(r",| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
-        return bool(head) and self._lexicon.kind(head[-1]) == "person"
-
-    def _is_agent_person(self, agent: str) -> bool:
-        words = agent.split()
-        if words[0][0].isupper():
-            return self._lexicon.kind(agent) in {None, "person", "group"}
-        return self._lexicon.kind(words[-1]) in {"person", "group"} or any(word[0].isupper() for word in words[1:])
-
-    @staticmethod
-    def _object_form(name: str) -> str:
-        return {"he": "him", "she": "her", "they": "them", "I": "me"}.get(name, name)
+        ):
+            sure = reduced["verb"] in MADE and not set(reduced["what"].split()) & (PREPOSITIONS - {"of"})
+            if sure:
+                be = "were" if clause.auxiliary in {"are", "were"} else "was"
+                yield Clause(clause.subject, be, reduced["verb"], re.sub(r"^and [a-z]+ed ", "", reduced["rest"]))
 
 
-# ---- Word lists.
+# ---- Rules: what is said, and how it is asked for.
 
-_MADE = frozenset(
-    "directed written composed painted built founded made designed created developed published produced released invented "
-    "discovered established recorded held fought signed introduced launched constructed".split()
-)
-_LYING = frozenset("located situated found lies lie stands stand".split())
-_DIMENSIONS = {
-    "long": "length",
-    "tall": "height",
-    "high": "height",
-    "deep": "depth",
-    "wide": "width",
-    "thick": "thickness",
-}
-_WITH_PREPOSITION = frozenset(
-    tuple(pair.split("-"))
-    for pair in "consist-of depend-on feed-on refer-to belong-to deal-with focus-on relate-to result-in derive-from "
-    "lead-to live-on rely-on stand-for used-for used-as made-of made-from made-up composed-of known-for known-as based-on "
-    "named-after associated-with derived-from divided-into surrounded-by covered-with filled-with equipped-with "
-    "concerned-with related-to caused-by characterized-by bordered-by regarded-as considered-as defined-as "
-    "responsible-for famous-for".split()
-)
-_NO_OBJECT = frozenset(
-    "is are was were became become becomes remains remain remained seems seem appears appear lasts last died dies takes took "
-    "has have had".split()
-)
-_PAST = {  # of participles that differ from the past tense
-    "written": "wrote", "taken": "took", "given": "gave", "known": "knew", "drawn": "drew", "begun": "began", "sung": "sang",
-    "chosen": "chose", "shown": "showed", "seen": "saw", "done": "did", "grown": "grew", "thrown": "threw", "spoken": "spoke",
-    "broken": "broke", "driven": "drove", "eaten": "ate", "stolen": "stole", "worn": "wore", "torn": "tore", "born": "bore",
-    "flown": "flew", "run": "ran", "ridden": "rode", "overthrown": "overthrew", "overseen": "oversaw", "rewritten": "rewrote",
-    "hidden": "hid", "fallen": "fell", "forgotten": "forgot", "forbidden": "forbade", "proven": "proved", "woven": "wove",
-    "undertaken": "undertook", "beaten": "beat", "bitten": "bit", "frozen": "froze", "sunk": "sank",
-}  # fmt: skip
-_OTHER_WORDS = {
-    "built": ("constructed", "put up"), "constructed": ("built",), "founded": ("established", "set up", "started"),
-    "established": ("founded", "set up"), "created": ("made",), "begin": ("start",), "commence": ("start", "begin"),
-    "published": ("issued",), "purchase": ("buy",), "purchased": ("bought",), "acquire": ("get",), "reside": ("live",),
-    "located": ("situated",), "situated": ("located",), "completed": ("finished",), "die": ("pass away",), "end": ("finish",),
-    "manufactured": ("made", "produced"), "produce": ("make",), "contain": ("have",), "comprise": ("contain",), "require": ("need",),
-    "permitted": ("allowed",), "employed": ("used",), "utilized": ("used",), "destroyed": ("ruined",), "demolished": ("torn down",),
-    "discovered": ("found",), "introduced": ("brought in",), "close": ("shut",), "assist": ("help",), "obtain": ("get",),
-}  # fmt: skip
+
+def _definition(about: _About) -> Iterator[Question]:
+    """ "The mill is a ..." """
+    clause = about.clause
+    if (
+        not clause.is_copula
+        or clause.subject.lower() in PRONOUNS
+        or not re.match(r"(?:an?|the|any|one of the) \S", clause.rest)
+    ):
+        return
+    name = about._inside(clause.subject)
+    is_person = (
+        about.subject.is_person
+        if about.is_title
+        else clause.subject[:2] != "A" and _is_person(clause.rest, about.lexicon)
+    )
+    who = "Who" if is_person else "What"
+    wordings = [f"{who} {clause.auxiliary} {name}?"] * 4
+    if about.is_title and clause.auxiliary == "is":
+        wordings += [f"{who}'s {name}?", f"Tell me about {name}.", f"Do you know {who.lower()} {name} is?"]
+        if not is_person and about.subject.title[0].islower():
+            wordings += [f"What does {name} mean?", f"Can you explain what {name} is?", f"Define {name}."]
+    elif about.is_title:
+        wordings += [f"Tell me about {name}.", f"Do you know {who.lower()} {name} {clause.auxiliary}?"]
+    yield Question(about.rng.choice(wordings), who.lower(), clause.rest)
+
+
+def _when(about: _About) -> Iterator[Question]:
+    """ "... in 1794", and "In 1794, ..." """
+    clause = about.clause
+    rest = None
+    if found := spans.time(clause.rest):
+        rest = _until(clause.rest, found)
+    elif (found := spans.time(clause.lead)) and found.start == 0:
+        rest = _short(clause.rest)
+    if not found or rest is None or clause.is_copula and re.match(r"an? ", rest):
+        return
+    yield Question(about.stem(_time_word(found.text, about.rng), rest), "when", found.text)
+    verb = clause.verb if clause.auxiliary in {"was", "were"} else about.base
+    if verb in OTHER_QUESTIONS and not rest and about.is_title:
+        yield Question(about.fill(OTHER_QUESTIONS[verb]), "when", found.text)
+
+
+def _time_word(time: str, rng: Random) -> str:
+    for said, words in (
+        (r"in \d{4}", ("When", "In which year", "What year")),
+        (r"(?:in|during) the .*century.*", ("When", "In which century")),
+        (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
+        (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
+        (r"(?:at|from|before|after) (?!.*\d{3}).*", ("When", "At what time", "What time")),
+        (r"since .*", ("Since when",)),
+        (r"until .*", ("Until when", "Till when")),
+    ):
+        if re.fullmatch(said, time):
+            return rng.choice(words)
+    return "When"
+
+
+def _where(about: _About) -> Iterator[Question]:
+    """ "... in Leeds" """
+    clause = about.clause
+    found = spans.place(clause.rest, clause.verb, about.lexicon)
+    rest = _until(clause.rest, found) if found else None
+    if not found or rest is None or clause.is_copula and re.match(r"(?:an?|the|one) ", rest):
+        return
+    if time := spans.time(rest):  # "in 1820 in Leeds"
+        rest = _short((rest[: time.start] + rest[time.end :]).strip()) or ""
+    if clause.verb in LYING and not rest:
+        templates = [
+            "Where {be} {x}?",
+            "Where {be} {x}?",
+            "What is {of[location]}?",
+            f"Where can I find {about.object}?",
+        ]
+        yield Question(
+            about.fill(templates + ["Where {be} {x} located?"] * bool(clause.auxiliary)), "where", found.text
+        )
+    elif clause.verb or not rest or about.rng.random() < 0.3:
+        yield Question(about.stem("Where", rest), "where", found.text)
+    name = re.sub(r"^\w+ (?:the )?|,.*", "", found.text)
+    if (what := about.lexicon.instance(name)) and re.match("in|at|on|near", found.text) and (clause.verb or not rest):
+        yield Question(about.stem(f"{found.text.split()[0].capitalize()} which {what}", rest), "which", found.text)
+
+
+def _by_whom(about: _About) -> Iterator[Question]:
+    """ "... was built by Samuel Greg" """
+    clause = about.clause
+    found = re.search(r"\bby (?!\w+ing\b)(?=(?:the |an? |its )?[\w])(.*)", clause.rest)
+    if not clause.is_passive or clause.auxiliary not in BE or not found or spans.time(found[0][:12]):
+        return
+    rest, agent = _short(clause.rest[: found.start()].strip(" ,")), _agent(found[1])
+    verb = PAST.get(clause.verb, clause.verb) if about.is_past else _third_person(about.base)
+    if rest is None or not agent or spans.time(rest) or not about.base:
+        return
+    who = "Who" if _is_agent_person(agent, about.lexicon) else "What"
+    verb = about.rng.choice([verb, verb, *OTHER_VERBS.get(verb, ())])
+    text = _sentence(who, verb, about.object, rest)
+    if who == "Who" and about.rng.random() < 0.15:
+        text = about.stem("By whom", rest)
+    yield Question(text, who.lower(), agent)
+
+
+def _subject_asked(about: _About) -> Iterator[Question]:
+    """ "Fleming discovered penicillin" -> "Who discovered penicillin?" """
+    clause = about.clause
+    rest = _short(re.split(r",| and ", _without_time(clause.rest))[0].strip())
+    if (
+        clause.auxiliary
+        or not rest
+        or not about.is_title
+        or about.base in NO_OBJECT
+        or not re.match(r"(?:the|an?|[A-Z]\w+|[a-z]+s\b)", rest)
+    ):
+        return
+    verb = _third_person(about.base) if not about.is_past else clause.verb
+    if about.subject.is_person:
+        yield Question(_sentence("Who", verb, rest), "who", clause.subject)
+    elif about.rng.random() < 0.3:
+        yield Question(_sentence("What", verb, rest), "what", clause.subject)
+
+
+def _how_many(about: _About) -> Iterator[Question]:
+    """ "... has three floors" """
+    clause = about.clause
+    found = spans.counted(clause.rest)
+    if not found or clause.is_copula:
+        return
+    number, things = found
+    before, after = clause.rest[: number.start].strip(), clause.rest[number.end :].strip().removeprefix(things).strip()
+    if len(before.split()) > 2 or re.search(
+        r"\b(?:the|its|his|her|their|these|in|at|between|from|over|by|last|first|next|than)$", before
+    ):
+        return
+    if (
+        len(after.split()) > 5
+        or after.startswith((",", "and", "or", "per", "a "))
+        or spans.time(after)
+        or _short(after) is None
+    ):
+        after = ""
+    yield Question(about.stem(f"How many {things}", f"{before} {after}".strip()), "how-many", number.text)
+
+
+def _measure(about: _About) -> Iterator[Question]:
+    """ "... weighs 1.8 kilograms", asked in other words than the unit's"""
+    if not (found := spans.quantity(about.clause.rest)):
+        return
+    amount, measured = found
+    rest, verb = about.clause.rest, about.base if about.clause.auxiliary not in BE else about.clause.verb or "be"
+    said = " ".join(f"{verb} {rest[: amount.start]} # {rest[amount.end :]}".split())
+    for measure in MEASURES:
+        if measure.of == measured and (match := re.search(measure.said, said)):
+            yield Question(about.fill(measure.questions, **match.groupdict()), measure.kind, amount.text)
+            return
+    before = rest[: amount.start].strip()
+    if (
+        measured == "duration"
+        and before.endswith("for")
+        and about.clause.verb
+        and (task := _short(before.removesuffix("for").strip())) is not None
+    ):
+        yield Question(about.stem(about.rng.choice(["For how long", "How long"]), task), "how-long", amount.text)
+
+
+def _object(about: _About) -> Iterator[Question]:
+    """ "Owls eat mice", "... is made of wood", "... is called a painter" """
+    clause = about.clause
+    preposition, _, thing = clause.rest.partition(" ")
+    if {(clause.verb, preposition), (about.base, preposition)} & WITH_PREPOSITION and not clause.is_copula:
+        yield Question(about.stem("What", preposition), "what", thing)
+    elif clause.verb in {"called", "named", "termed"} and clause.auxiliary in BE and clause.rest:
+        yield Question(about.stem("What", ""), "what", clause.rest)
+    elif (
+        not clause.auxiliary
+        and about.base not in NO_OBJECT
+        and re.match(r"(?:an?|the|its|their|his|her|all|many|some|both|[a-z]+s)\b", clause.rest)
+    ):
+        if preposition not in PREPOSITIONS | {"that", "to", "as", "always"} and not spans.quantity(clause.rest):
+            yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
+    elif clause.is_copula and re.fullmatch(
+        rf"(?:{COLOURS})(?:(?:,| and| or|, and|, or) (?:{COLOURS}))*(?: in colou?r)?", clause.rest
+    ):
+        yield Question(
+            about.stem(about.rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest
+        )
+
+
+def _superlative(about: _About) -> Iterator[Question]:
+    """ "Garda is the largest lake in Italy" """
+    clause = about.clause
+    found = re.match(
+        r"the (?:[a-z-]+est|most [a-z]+|only|first|second|third|last|capital|main|official)\b.* (?:of|in|to|on) .*",
+        clause.rest,
+    )
+    if not clause.is_copula or not found or not about.subject.is_named(clause.subject):
+        return
+    cut = re.sub(r"(?:,| that | which | and largest | and most | and capital ).*", "", found[0])
+    if (description := _short(cut, 11)) and re.search(" (?:of|in|to|on) ", description):
+        is_person = about.subject.is_person or _is_person(description, about.lexicon)
+        who = "Who" if is_person else about.rng.choice(["What", "Which"])
+        yield Question(_sentence(who, clause.auxiliary, description), who.lower(), clause.subject)
+
+
+def _yes_no(about: _About) -> Iterator[Question]:
+    """ "... can be cut", "You must ..." """
+    clause = about.clause
+    rest = _short(clause.rest)
+    if rest is None or spans.time(rest) or " and " in rest:
+        return
+    if clause.auxiliary in {"can", "may", "must"} and clause.verb:
+        modal = about.rng.choice({"may": ["can", "may"]}.get(clause.auxiliary, [clause.auxiliary]))
+        text = _sentence(modal, about.name, clause.verb, rest)
+        if clause.auxiliary == "must":
+            text = about.rng.choice(
+                [
+                    text,
+                    _sentence(
+                        "do" if about.is_plural or about.name == "I" else "does",
+                        about.name,
+                        "have to",
+                        clause.verb,
+                        rest,
+                    ),
+                ]
+            )
+        yield Question(text, "yes-no", "")
+    elif clause.auxiliary in BE and rest and not re.match(r"(?:an?|the) |[A-Z]", rest) and about.rng.random() < 0.4:
+        yield Question(about.stem("", rest), "yes-no", "")
+
+
+_RULES = (_definition, _when, _where, _by_whom, _subject_asked, _how_many, _measure, _object, _superlative, _yes_no)
+
+
+def _about_sentence(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> Iterator[Question]:
+    yield from _there_are(sentence)
+    yield from _why(sentence, subject, lexicon, rng)
+    yield from _how(sentence, lexicon, rng)
+
+
+def _there_are(sentence: str) -> Iterator[Question]:
+    """ "There are 22 species of Vespa" """
+    found = re.match(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,;.]| that | which | who | and )", f"{sentence} ")
+    number = found and spans.counted(found["rest"])
+    if found and number and number[0].start == 0:
+        things = found["rest"][number[0].end :].strip()
+        if len(things.split()) <= 9:
+            place = things.removeprefix(number[1])
+            yield Question(_sentence("How many", number[1], found["be"], "there", place), "how-many", number[0].text)
+
+
+def _why(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> Iterator[Question]:
+    """ "... because ..." """
+    found = re.search(r",? (?:because|so that|in order to|due to|owing to|as a result of|thanks to)\b", sentence)
+    if not found:
+        return
+    main = sentence[: found.start()]
+    parsed = clauses(main, subject.title, lexicon)
+    if len(parsed) == 1 and main.endswith(parsed[0].rest or parsed[0].verb):  # to its end
+        rest = _short(parsed[0].rest, 10)
+        if rest or parsed[0].verb and rest is not None:
+            reason = sentence[found.end() :].strip(" .")
+            yield Question(_About(parsed[0], subject, lexicon, rng).stem("Why", rest), "why", reason)
+
+
+def _how(sentence: str, lexicon: Lexicon, rng: Random) -> Iterator[Question]:
+    """ "To remove a filter, select ...", "You can pay by ..." """
+    if found := re.match(
+        r"(?:To|If you (?:want|wish|would like|need) to) ((?!be\b)[a-z]+ [^,]{3,60}), (?!it\b)(.*)", sentence
+    ):
+        task, answer = found[1], found[2]
+    elif found := re.match(r"You can ([a-z]+ [^,.]{3,60}) (by \w+ing .*)", sentence):
+        task, answer = found[1], found[2]
+    else:
+        return
+    task_verb, verb = task.split()[0], answer.split()[0]
+    is_task = len(task.split()) <= 10 and lexicon.base(task_verb, "verb") == task_verb
+    if is_task and (verb in {"by", "you"} or lexicon.base(verb, "verb") == verb):
+        yield Question(_ask_how(_as_first_person(task), rng), "how-to", answer)
+
+
+def _ask_how(task: str, rng: Random) -> str:
+    openers = ("How do I", "How do I", "How can I", "How do you", "How to", "What do I do to", "Can you tell me how to")
+    return f"{rng.choice(openers)} {task}?"
+
+
+def _as_first_person(task: str) -> str:
+    return re.sub(r"\byou\b", "I", re.sub(r"\byour\b", "my", task))
 
 
 # ---- Small helpers.
 
 
-def _before(rest: str, found: Span, most: int = 8) -> str | None:
+def _sentence(*parts: str) -> str:
+    text = " ".join(" ".join(parts).split())
+    return f"{text[0].upper()}{text[1:]}?"
+
+
+def _until(rest: str, found: spans.Span) -> str | None:
     """What stands before the answer, where a question can end there; else None."""
-    return _short(rest[: found.start].strip(" ,"), most)
+    return _short(rest[: found.start].strip(" ,"))
 
 
 def _short(rest: str, most: int = 8) -> str | None:
+    """`rest`, without an adverb at its end, where it is short and a question can end there; else None."""
     words = rest.split()
+    if words and is_adverb(words[-1]):
+        words.pop()
     last = words[-1].lower() if words else ""
+    if len(words) > 1 and last.endswith("ed"):  # "the arts produced": what follows belongs to this word alone
+        return None
     if len(words) > most or "," in rest or last in PREPOSITIONS | DETERMINERS | AUXILIARIES | {"and", "or", "that"}:
         return None
-    return rest
+    return " ".join(words)
+
+
+def _without_time(rest: str) -> str:
+    found = spans.time(rest)
+    return rest[: found.start].strip() if found else rest
 
 
 def _agent(text: str) -> str:
-    """The noun phrase behind "by"."""
-    words = []
-    for word in text.split():
-        if words and (word in PREPOSITIONS - {"of"} or word in {"that", "to", "and", "who"}):
+    """The noun phrase behind "by", where it is short; else nothing."""
+    words: list[str] = []
+    for word in text.split()[:9]:
+        if words and word in (PREPOSITIONS - {"of"}) | {"that", "to", "and", "who"}:
             break
-        words.append(word)
+        words.append(word.rstrip(","))
         if word.endswith(","):
             break
-    agent = " ".join(words).rstrip(",")
-    return agent if len(words) <= 7 else ""
+    return " ".join(words) if len(words) <= 7 else ""
+
+
+def _is_agent_person(agent: str, lexicon: Lexicon) -> bool:
+    words = agent.split()
+    if words[0][0].isupper():
+        return lexicon.kind(agent) in {None, "person", "group"}
+    return lexicon.kind(words[-1]) in {"person", "group"} or any(word[0].isupper() for word in words[1:])
+
+
+def _is_person(phrase: str, lexicon: Lexicon) -> bool:
+    head = re.split(r",| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
+    return bool(head) and lexicon.kind(head[-1]) == "person"
+
+
+def _is_common(title: str, sentences: Sequence[str], lexicon: Lexicon) -> bool:
+    """Whether a title is no name: its words are ordinary ones, and sentences do not write it large."""
+    first, *others = title.split()
+    if any(word[0].isupper() for word in [first[1:], *others] if word):
+        return False
+    inside = [re.findall(rf"(?<=[a-z,] ){re.escape(first)}\b", sentence, re.IGNORECASE) for sentence in sentences]
+    written = [word[0].islower() for words in inside for word in words]
+    return 2 * sum(written) >= len(written) if written else lexicon.is_common(first)
 
 
 def _agree(auxiliary: str, name: str) -> str:
-    if name == "I":
-        return {"are": "am", "were": "was"}.get(auxiliary, auxiliary)
-    if name == "you":
-        return {"am": "are", "was": "were"}.get(auxiliary, auxiliary)
-    return auxiliary
+    forms = {"I": {"are": "am", "were": "was", "is": "am"}, "you": {"is": "are", "was": "were"}}
+    return forms.get(name, {}).get(auxiliary, auxiliary)
 
 
 def _third_person(base: str) -> str:
@@ -559,8 +589,9 @@ def _third_person(base: str) -> str:
 
 
 def _is_fair(question: Question) -> bool:
-    """Whether the question is neither a word nor a speech, and does not contain its own answer."""
-    return 2 <= len(question.text.split()) <= 18 and not contains_answer(question.text, question.answer)
+    """Whether the question is neither a word nor a speech, is whole, and does not contain its own answer."""
+    is_whole = question.text.count('"') % 2 == 0 and "  " not in question.text
+    return is_whole and 2 <= len(question.text.split()) <= 18 and not contains_answer(question.text, question.answer)
 
 
 def contains_answer(question: str, answer: str) -> bool:
@@ -572,11 +603,6 @@ def contains_answer(question: str, answer: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[\w'-]+", text.lower())
-
-
-def _is_common(title: str, lexicon: Lexicon) -> bool:
-    first, *others = title.split()
-    return first[1:].islower() and not any(word[0].isupper() for word in others) and lexicon.is_common(first)
 
 
 _EMPTY = AUXILIARIES | DETERMINERS | PREPOSITIONS | PRONOUNS | frozenset("and or that which who because so not".split())

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from training.clauses import DETERMINERS, PREPOSITIONS, Lexicon
+from training.wordings import LYING
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ _PLACE = re.compile(
     r"(?:(?:the )?(?:(?:far )?(?:north|south|east|west|northern|southern|eastern|western|central|north-?east(?:ern)?|"
     r"north-?west(?:ern)?|south-?east(?:ern)?|south-?west(?:ern)?)|centre|center|heart|middle|coast|banks?|shores?|city|town|"
     r"village|island|state|province|district|county|capital|suburb|foot|edge|mouth|region)(?: (?:part|coast|side|end|city))?"
-    rf"(?: of)? )?(?:the )?(?P<name>{_NAME})(?:, {_NAME})*(?: and (?:the )?{_NAME})?"
+    rf"(?: of)? )?(?:the )?(?P<name>{_NAME})(?: (?:coast|area|region|district|peninsula|basin|border|metropolitan area))?"
+    rf"(?:, {_NAME})*(?: and (?:the )?{_NAME})?"
 )
 _ORDINARY_PLACE = re.compile(
     r"\b(?P<preposition>in|at|near|on|beside|behind|next to|opposite|under|above|below|inside|outside|between|beneath) "
@@ -131,7 +133,7 @@ def place(text: str, verb: str, lexicon: Lexicon) -> Span | None:
     for found in sorted([*_PLACE.finditer(text), *_ORDINARY_PLACE.finditer(text)], key=lambda match: match.start()):
         known = found.groupdict()
         is_place = _names_place(known["name"], verb, lexicon) if "name" in known else _is_site(known["noun"], lexicon)
-        if is_place:
+        if is_place and (verb in LYING or not found[0].startswith("between")):
             return _span(found)
     return None
 

@@ -18,6 +18,8 @@ _ENDINGS = {
     "adj": "er: est: er:e est:e",
     "adv": "",
 }
+# What a name may be called in a question, the nearest of its hypernyms.
+_INSTANCES = frozenset("city town village country continent island river lake mountain sea ocean desert region".split())
 # The lexicographers' files of nouns (lexnames(5WN)) that tell a question word.
 _KINDS = {14: "group", 15: "place", 18: "person", 28: "time", 23: "quantity", 6: "artifact", 5: "animal", 20: "plant"}
 
@@ -35,6 +37,7 @@ class Gloss:
 class _Synset:
     file: int  # of the lexicographers
     words: tuple[str, ...]
+    hypernyms: tuple[int, ...]  # offsets, of the same part of speech
     gloss: str
 
 
@@ -84,7 +87,7 @@ class WordNet:
     def base(self, word: str, pos: str) -> str | None:
         """The base form of a word of that part of speech ("built", "verb" -> "build"), or None if there is none."""
         word = word.lower().replace(" ", "_")
-        if word in self._irregular[pos]:
+        if self._irregular[pos].get(word) in self._senses[pos]:
             return self._irregular[pos][word]
         if word in self._senses[pos]:
             return word
@@ -103,7 +106,21 @@ class WordNet:
     def kind(self, noun: str) -> str | None:
         """What the noun's first sense is: person, place, group, time, quantity, artifact, animal or plant; else None."""
         base = self.base(noun, "noun")
+        if noun.islower() and not self.is_common(noun):
+            return None
         return _KINDS.get(self._synset("noun", self._senses["noun"][base][0]).file) if base else None
+
+    def instance(self, name: str) -> str | None:
+        """What the place of that name is ("Leeds" -> "city", "Poland" -> "country"), or None."""
+        if self.kind(name) != "place" or self.is_common(name):
+            return None
+        offsets = self._senses["noun"][name.lower().replace(" ", "_")][:1]
+        for _ in range(5):
+            above = [self._synset("noun", offset) for offset in offsets]
+            if found := [word for synset in above for word in synset.words if word in _INSTANCES]:
+                return found[0]
+            offsets = tuple(offset for synset in above for offset in synset.hypernyms)
+        return None
 
     def _tagged(self, base: str, pos: str, offset: int) -> bool:
         """Whether WordNet's texts use the word in this very sense."""
@@ -154,7 +171,8 @@ def _parse(line: bytes) -> _Synset:
     facts, _, gloss = line.decode().partition("|")
     fields = facts.split()
     words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-    return _Synset(int(fields[1]), tuple(re.sub(r"\((?:a|p|ip)\)$", "", word) for word in words), gloss.strip())
+    above = tuple(int(fields[i + 1]) for i, field in enumerate(fields) if field in {"@", "@i"})
+    return _Synset(int(fields[1]), tuple(re.sub(r"\((?:a|p|ip)\)$", "", word) for word in words), above, gloss.strip())
 
 
 def _gloss(synset: _Synset) -> Gloss:
