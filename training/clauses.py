@@ -10,33 +10,35 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from training.wordings import PAST
+from training.words import word_set
 
-BE = frozenset("is are was were".split())
-HAVE = frozenset("has have had".split())
-MODALS = frozenset("can could may might must will would should".split())
+BE = word_set("is are was were")
+HAVE = word_set("has have had")
+MODALS = word_set("can could may might must will would should")
 AUXILIARIES = BE | HAVE | MODALS
-PRONOUNS = frozenset("it he she they this these you we i".split())
-DETERMINERS = frozenset("the a an its his her their this these our your my all most some many every each both".split())
-PREPOSITIONS = frozenset(
+PRONOUNS = word_set("it he she they this these you we i")
+DETERMINERS = word_set("the a an its his her their this these our your my all most some many every each both")
+PREPOSITIONS = word_set(
     "of in on at by for from to with without into onto over under near between among through during since until after "
     "before about around against across along behind beside beyond above below within outside inside as than like "
-    "upon toward towards per via".split()
+    "upon toward towards per via"
 )
-_ADVERBS = frozenset(
+_ADVERBS = word_set(
     "also now often first then later still always never sometimes mostly mainly usually generally soon once again "
-    "currently originally today typically commonly widely officially largely primarily probably even just "
-    "formerly eventually previously initially subsequently traditionally normally frequently both ever".split()
+    "currently originally today typically commonly widely officially largely primarily probably even just formerly "
+    "eventually previously initially subsequently traditionally normally frequently both ever"
 )
-_NO_ADVERBS = frozenset(
-    "family supply reply apply multiply assembly monopoly anomaly butterfly fly italy sicily july early daily friendly "
-    "likely lively lovely lonely only elderly costly deadly holy ugly silly july jelly belly rally ally bully folly lily "
-    "weekly monthly yearly orderly scholarly worldly homily".split()
+_NO_ADVERBS = word_set(
+    "family supply reply apply multiply assembly monopoly anomaly butterfly fly italy sicily july early daily "
+    "friendly likely lively lovely lonely only elderly costly deadly holy ugly silly july jelly belly rally ally "
+    "bully folly lily weekly monthly yearly orderly scholarly worldly homily"
 )
 # What ends a clause, so that nothing behind it belongs to the verb.
 _CLAUSE_END = re.compile(
     r"\s*(?:;|:|—| – |, (?:and|but|or|which|who|whom|whose|where|while|although|though|whereas|so|with|including|such|"
     r"as|when|after|before|making|being|because|especially|particularly|often|also|usually|like|though)\b|"
-    r"\b(?:but|which|who|whom|whose|although|though|while|whereas)\b)"
+    r"\b(?:but|which|who|whom|whose|although|though|while|whereas)\b|"
+    r" and (?:the|its|his|her|their|an?) \w+ (?:is|are|was|were|has|have|had)\b)"
 )
 _LEAD = re.compile(
     r"(?P<lead>(?:In|On|At|During|Since|By|From|Until|Around|Before|After|Between|Every)\s[^,]{2,50}),\s+(?=\S)"
@@ -47,9 +49,8 @@ _OPENERS = re.compile(
     r"Later|Originally|Worldwide|For example|In addition|As a result|In general|In particular|In contrast|In fact),\s+"
 )
 # Words that no subject holds: another clause begins there.
-_NOT_IN_SUBJECT = frozenset(
-    "that which who whom whose where when while if because although though as than there what how why not and or but "
-    "to".split()
+_NOT_IN_SUBJECT = word_set(
+    "that which who whom whose where when while if because although though as than there what how why not and or but to"
 )
 _MAX_SUBJECT = 7  # words
 _MAX_APPOSITION = 12  # words
@@ -198,7 +199,9 @@ def _coordinated(words: list[str], lexicon: Lexicon) -> Iterator[list[str]]:
     rest = words[start:]
     if start == 0 or rest[0] in AUXILIARIES or words[0] not in AUXILIARIES:
         yield rest
-    elif "by" in rest[1:3]:  # "was preceded by the Romans and succeeded by ..."
+    elif "by" in rest[1:3] and _is_past_participle(
+        words[1], lexicon
+    ):  # "was preceded by the Romans and succeeded by ..."
         yield [words[0], *rest]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from training.clauses import DETERMINERS, PREPOSITIONS, Lexicon
 from training.wordings import LYING
+from training.words import word_set
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ _HOUR = (
 _TIME = re.compile(
     r"\b(?:"
     rf"from (?:about |around )?{_PERIOD} (?:to|until|till) {_PERIOD}|between {_PERIOD} and {_PERIOD}|"
-    rf"(?:in|on|since|until|around|about|during|by|before|after|from) (?:about |around |approximately )?{_PERIOD}|"
+    rf"(?:in|on|since|until|around|about|during|by|before|after|from) (?:about |around |approximately )?{_PERIOD}"
+    rf"(?: and {_PERIOD})?|"
     rf"(?:on|every) {_WEEKDAY}(?: and {_WEEKDAY})?(?: (?:morning|afternoon|evening|night)s?)?|"
     rf"from {_WEEKDAY} to {_WEEKDAY}|"
     rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,)|"
@@ -73,7 +75,7 @@ _QUANTITY = re.compile(
 )
 _MONEY = re.compile(rf"{_ABOUT}(?:US)?[$€£]\d[\d,]*(?:\.\d+)?{_SCALE}\b")
 _COUNTED = re.compile(
-    rf"(?<![\w$€£,.-])(?P<number>{_AMOUNT}) (?P<noun>(?:[a-z]+(?:-[a-z]+)* ){{0,2}}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
+    rf"(?<![\w$€£,.-])(?<!AD )(?P<number>{_AMOUNT}) (?P<noun>(?:[a-z]+(?:-[a-z]+)* ){{0,2}}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
 )
 
 _NAME = r"(?:[A-Z][\w'’-]*\.?)(?: (?:(?:of|de|da|del|la|the|van|von|and the) )?[A-Z][\w'’-]*)*"
@@ -88,18 +90,18 @@ _PLACE = re.compile(
 )
 _ORDINARY_PLACE = re.compile(
     r"\b(?P<preposition>in|at|near|on|beside|behind|next to|opposite|under|above|below|inside|outside|between|beneath) "
-    r"(?P<noun>(?:the|a|an|its|their|your|our|each|every) (?:[a-z-]+ ){0,2}?[a-z-]+)(?= (?:of|and|in|at|near|on|by|for|with|from|to|since|during|until)\b|,|$)"
+    r"(?P<noun>(?:the|a|an|its|their|your|our) (?:[a-z-]+ ){0,2}?[a-z-]+)(?= (?:of|and|in|at|near|on|by|for|with|from|to|since|during|until)\b|,|$)"
 )
-_SITES = frozenset(
-    "kitchen cellar station school church library museum garden river lake sea mountain floor street road market harbour "
-    "square shop desk door entrance hall room yard forest wood desert valley hill coast island village town city country "
-    "park beach bridge castle tower office ground building house barn field roof wall window corner centre ocean cave "
-    "water sky nest bottom top back front side left right".split()
+_SITES = word_set(
+    "kitchen cellar station school church library museum garden river lake sea mountain floor street road market "
+    "harbour square shop desk door entrance hall room yard forest wood desert valley hill coast island village town "
+    "city country park beach bridge castle tower office ground building house barn field roof wall window corner "
+    "centre ocean cave water sky nest bottom top back front side left right"
 )
-_PLACING = frozenset(
-    "located situated found based born died built held lived lives lie lies live stands stand buried founded set placed "
-    "stored kept grown grows worked works studied taught takes took buried opened established made produced raised "
-    "discovered headquartered published premiered signed fought discovered spoken used occurs occur".split()
+_PLACING = word_set(
+    "located situated found based born died built held lived lives lie lies live stands stand buried founded set "
+    "placed stored kept grown grows worked works studied taught takes took buried opened established made produced "
+    "raised discovered headquartered published premiered signed fought discovered spoken used occurs occur"
 )
 
 
@@ -120,7 +122,9 @@ def quantity(text: str) -> tuple[Span, str] | None:
 def counted(text: str) -> tuple[Span, str] | None:
     """The first number of things that are no unit, and the things: ("three", "floors")."""
     for found in _COUNTED.finditer(text):
-        if not re.fullmatch("|".join(_UNITS.values()), found["noun"]) and not found["noun"].startswith("percent"):
+        words = found["noun"].split()
+        is_unit = re.fullmatch("|".join(_UNITS.values()), found["noun"])
+        if not is_unit and not set(words) & (PREPOSITIONS | DETERMINERS | {"and", "or", "percent", "times"}):
             return Span(found.start("number"), found.end("number"), found["number"]), found["noun"]
     return None
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from training.words import word_set
+
 # ---- Measures. A rule's `said` is matched against "VERB what stands before # what stands after the amount", the verb
 # in its base form: "be # long", "weigh #", "lie # north of Cusco". In its questions {x} is the subject, {be} and {do}
 # agree with it, {of[weight]} is "the weight of the lamp" or "its weight"; groups of `said` can be used, too.
@@ -32,7 +34,7 @@ MEASURES = (
     Measure(
         "length",
         r"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) (?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the \w+)",
-        ("How far {be} {x} from {place}?", "How far away from {place} {be} {x}?", "What is the distance from {place} to {x}?"),
+        ("How far {be} {x} from {place}?", "How far away from {place} {be} {x}?", "What is the distance from {place} to {object}?"),
     ),
     Measure("length", r"^(?:stretch|extend|run|flow)(?: for)? #(?! (?:in|of) )", ("How long {be} {x}?", "What is {of[length]}?")),
     Measure("length", r"^(?:rise|reach|climb) (?:to )?#", ("How high {be} {x}?", "How tall {be} {x}?", "What is {of[height]}?")),
@@ -65,22 +67,24 @@ MEASURES = (
 # ---- Verbs.
 
 # Behind "a film ...": these say what happened to the whole, not to its last noun.
-MADE = frozenset(
-    "directed written composed painted built founded made designed created developed published produced released invented "
-    "discovered established recorded held fought signed introduced launched constructed".split()
+MADE = word_set(
+    "directed written composed painted built founded made designed created developed published produced released "
+    "invented discovered established recorded held fought signed introduced launched constructed"
 )
-LYING = frozenset("located situated found lies lie stands stand".split())
+LYING = word_set("located situated found lies lie stands stand")
 WITH_PREPOSITION = frozenset(
     tuple(pair.split("-"))
-    for pair in "consist-of depend-on feed-on refer-to belong-to deal-with focus-on relate-to result-in derive-from "
-    "lead-to live-on rely-on stand-for differ-from used-for used-as made-of made-from made-up composed-of known-for "
-    "known-as based-on named-after associated-with derived-from divided-into surrounded-by covered-with filled-with "
-    "equipped-with concerned-with related-to caused-by characterized-by bordered-by regarded-as considered-as "
-    "defined-as".split()
+    for pair in word_set(
+        "consist-of depend-on feed-on refer-to belong-to deal-with focus-on relate-to result-in derive-from lead-to live- "
+        "on rely-on stand-for differ-from used-for used-as made-of made-from made-up composed-of known-for known-as "
+        "based-on named-after associated-with derived-from divided-into surrounded-by covered-with filled-with equipped- "
+        "with concerned-with related-to caused-by characterized-by bordered-by regarded-as considered-as defined-as"
+    )
 )
 # A noun phrase behind these is no object, or "What does it ...?" says nothing.
-NO_OBJECT = frozenset(
-    "be become remain seem appear last die take have make do give get go come look feel weigh cost call name term keep leave let".split()
+NO_OBJECT = word_set(
+    "be become remain seem appear last die take have make do give get go come look feel weigh cost call name term "
+    "keep leave let lay play serve"
 )
 PAST = {  # of participles that differ from the past tense
     "written": "wrote", "taken": "took", "given": "gave", "known": "knew", "drawn": "drew", "begun": "began",

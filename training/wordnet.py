@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from training.sources import FOLDER, unpacked
+from training.words import word_set
 
 _POS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _SENSE_POS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}  # in sense keys; 5: a satellite adjective
@@ -19,7 +20,7 @@ _ENDINGS = {
     "adv": "",
 }
 # What a name may be called in a question, the nearest of its hypernyms.
-_INSTANCES = frozenset("city town village country continent island river lake mountain sea ocean desert region".split())
+_INSTANCES = word_set("city town village country continent island river lake mountain sea ocean desert region")
 # The lexicographers' files of nouns (lexnames(5WN)) that tell a question word.
 _KINDS = {14: "group", 15: "place", 18: "person", 28: "time", 23: "quantity", 6: "artifact", 5: "animal", 20: "plant"}
 
