@@ -14,14 +14,12 @@ _OWNERS = {"it": "its", "he": "his", "she": "her", "they": "their", "I": "my", "
 
 @dataclass(frozen=True)
 class Subject:
-    """What a text is about, as a question says it inside: "the mill", "Ada Marsh"; and the pronoun for it."""
+    """What a text is about, as a question says it inside: "the mill", "Ada Marsh"; and the pronoun for it, where one is
+    known."""
 
     name: str
-    pronoun: str = "it"  # it, he or she
-
-    @property
-    def is_person(self) -> bool:
-        return self.pronoun in {"he", "she"}
+    pronoun: str = "it"  # it, he or she; empty of a person of whom the text says neither
+    is_person: bool = False
 
     @property
     def title(self) -> str:
@@ -35,14 +33,18 @@ class Subject:
 
 def subject_of(title: str, sentences: Sequence[str], lexicon: Lexicon) -> Subject:
     """The subject of a text: its title with the article ("the", "a") that the first sentence gives it, in lower case
-    where it is no name, and the pronoun that its sentences begin with."""
-    name = title[0].lower() + title[1:] if _is_common(title, sentences, lexicon) else title
-    if sentences and (found := re.match(rf"(The|An?) {re.escape(title)}\b", sentences[0], re.IGNORECASE)):
-        name = f"{found[1].lower()} {name}"
-    first = [sentence.split()[0].lower() for sentence in sentences]
-    counts = {"he": first.count("he") + first.count("his"), "she": first.count("she") + first.count("her")}
-    person = max(counts, key=lambda pronoun: counts[pronoun])
-    return Subject(name, person if counts[person] else "it")
+    where it is no name. Whether it is a person, the first sentence tells; whether he or she, all of them."""
+    opening = sentences[0] if sentences else ""
+    is_common = _is_common(title, sentences, lexicon)
+    name = title[0].lower() + title[1:] if is_common else title
+    if found := re.match(rf"(The|An?) {re.escape(title)}\b", opening, re.IGNORECASE):
+        return Subject(f"{found[1].lower()} {name}")
+    definition = re.search(r"\b(?:is|was) (?:an?|the|one of the) (.+)", opening)
+    if is_common or not definition or not is_person(definition[1], lexicon):
+        return Subject(name)
+    said = re.findall(r"\w+", " ".join(sentences).lower())
+    men, women = (sum(said.count(word) for word in words) for words in (("he", "his", "him"), ("she", "her")))
+    return Subject(name, "she" if women > men else "he" if men else "", is_person=True)
 
 
 class About:
@@ -105,7 +107,7 @@ class About:
             return "I" if low == "you" else "you"
         if self.subject.is_named(said):
             pronoun = "they" if self.is_plural else self.subject.pronoun
-            return self.rng.choice([self.inside(said), self.inside(said), pronoun])
+            return self.rng.choice([self.inside(said), self.inside(said), pronoun or self.inside(said)])
         owner, _, thing = said.partition(" ")
         if owner.lower() in {"its", "his", "her"} and thing and " of " not in thing:
             return self.rng.choice([f"{owner.lower()} {thing}", f"the {thing} of {self.subject.name}"])

@@ -14,8 +14,9 @@ from training.words import word_set
 
 BE = word_set("is are was were")
 HAVE = word_set("has have had")
+DO = word_set("do does did")
 MODALS = word_set("can could may might must will would should")
-AUXILIARIES = BE | HAVE | MODALS
+AUXILIARIES = BE | HAVE | DO | MODALS
 PRONOUNS = word_set("it he she they this these you we i")
 DETERMINERS = word_set("the a an its his her their this these our your my all most some many every each both")
 PREPOSITIONS = word_set(
@@ -87,6 +88,10 @@ class Clause:
     lead: str = ""
 
     @property
+    def is_negative(self) -> bool:
+        return "not" in f"{self.verb} {self.rest}".split()[:2]
+
+    @property
     def is_passive(self) -> bool:
         return self.auxiliary in BE and bool(self.verb) and not self.verb.endswith("ing")
 
@@ -112,7 +117,7 @@ def clauses(sentence: str, title: str, lexicon: Lexicon) -> list[Clause]:
 
 
 def is_finite(word: str, before: str, lexicon: Lexicon) -> bool:
-    """Whether `word` is a verb that agrees with a subject ending in `before`: "weighs", "opened", "(celebrations) last"."""
+    """Whether `word` is a verb that can follow a subject ending in `before`: "weighs", "opened", "(leaves) fall"."""
     if word in AUXILIARIES:
         return True
     if not word.isalpha() or not word.islower() or word in PAST or lexicon.part_of_speech(word) != "verb":
@@ -224,6 +229,8 @@ def _clause(subject: str, words: list[str], lead: str, lexicon: Lexicon) -> Clau
         return Clause(subject, first, following, " ".join(words[2:]), lead)
     if first in HAVE and following == "been" and len(words) > 2:
         return Clause(subject, first, f"been {words[2]}", " ".join(words[3:]), lead)
+    if first in DO and following == "not":
+        return Clause(subject, first, f"not {' '.join(words[2:3])}", " ".join(words[3:]), lead)
     if first in BE and _is_participle(following, lexicon) or first in HAVE and _is_past_participle(following, lexicon):
         return Clause(subject, first, following, " ".join(words[2:]), lead)
     if first in BE:

@@ -58,4 +58,6 @@ def without_brackets(text: str) -> str:
 def _is_whole(sentence: str) -> bool:
     words = len(sentence.split())
     starts_well = not sentence[0].islower()
+    if "\u2060" in sentence or "{" in sentence:  # a formula was here
+        return False
     return MIN_WORDS <= words <= MAX_WORDS and starts_well and sentence[-1] in ".!?" and not _CUT_SHORT.search(sentence)

@@ -62,7 +62,7 @@ _MADE = re.compile(r"(?:an?|the) (?P<what>.*?) (?P<verb>[a-z]+) (?P<rest>(?:and 
 def _readable(found: Sequence[Clause]) -> Iterator[Clause]:
     """The clauses that deny nothing, and "a film directed by Kubrick" as "was directed by Kubrick", too."""
     for clause in found:
-        if "not" in clause.rest.split()[:2] or clause.verb in {"not", "do", "does", "did"}:
+        if clause.is_negative:
             continue
         yield clause
         reduced = clause.is_copula and _MADE.match(clause.rest)

@@ -43,14 +43,14 @@ _TIME = re.compile(
     rf"(?: and {_PERIOD})?|"
     rf"(?:on|every) {_WEEKDAY}(?: and {_WEEKDAY})?(?: (?:morning|afternoon|evening|night)s?)?|"
     rf"from {_WEEKDAY} to {_WEEKDAY}|"
-    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,)|"
+    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,(?!\d))|"
     r"in (?:the )?(?:spring|summer|autumn|winter|morning|afternoon|evening)|"
     r"(?:at|during the) (?:night|dawn|dusk|noon|midnight|weekends|day)"
     r")(?= |,|$)"
 )
 
 _SCALE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
-_NUMBER = rf"(?:\d[\d,]*(?:\.\d+)?{_SCALE}|{_COUNT}{_SCALE}|an? (?:hundred|dozen|thousand|million))"
+_NUMBER = rf"(?:\d+(?:,\d{{3}})*(?:\.\d+)?{_SCALE}|{_COUNT}{_SCALE}|an? (?:hundred|dozen|thousand|million))"
 _ABOUT = (
     r"(?:(?:about|around|approximately|roughly|nearly|almost|over|under|some|at least|at most|up to|more than|less than|"
     r"fewer than|only|exactly|an estimated|an average of) )*"

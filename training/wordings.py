@@ -33,7 +33,7 @@ MEASURES = (
     Measure("length", r"wingspan of #", ("What is {of[wingspan]}?",)),
     Measure(
         "length",
-        r"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) (?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the \w+)",
+        r"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) (?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the [a-z]+(?: [a-z]+)?)(?= and|,|$)",
         ("How far {be} {x} from {place}?", "How far away from {place} {be} {x}?", "What is the distance from {place} to {object}?"),
     ),
     Measure("length", r"^(?:stretch|extend|run|flow)(?: for)? #(?! (?:in|of) )", ("How long {be} {x}?", "What is {of[length]}?")),

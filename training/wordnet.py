@@ -113,9 +113,9 @@ class WordNet:
 
     def instance(self, name: str) -> str | None:
         """What the place of that name is ("Leeds" -> "city", "Poland" -> "country"), or None."""
+        offsets = self._senses["noun"].get(name.lower().replace(" ", "_"), ())[:1]
         if self.kind(name) != "place" or self.is_common(name):
             return None
-        offsets = self._senses["noun"][name.lower().replace(" ", "_")][:1]
         for _ in range(5):
             above = [self._synset("noun", offset) for offset in offsets]
             if found := [word for synset in above for word in synset.words if word in _INSTANCES]:
