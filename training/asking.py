@@ -78,7 +78,8 @@ class About:
         if not auxiliary:
             auxiliary, verb = self._do(), self.base
         verb = self.rng.choice([verb, verb, *OTHER_VERBS.get(verb, ())])
-        return as_question(word, _agree(auxiliary, self.name), self.name, verb, rest)
+        negation = "not" if self.clause.negated else ""
+        return as_question(word, _agree(auxiliary, self.name), self.name, negation, verb, rest)
 
     def fill(self, templates: Sequence[str], **known: str) -> str:
         """One of the templates of `training.wordings`, with what it leaves open."""
@@ -109,7 +110,7 @@ class About:
             pronoun = "they" if self.is_plural else self.subject.pronoun
             return self.rng.choice([self.inside(said), self.inside(said), pronoun or self.inside(said)])
         owner, _, thing = said.partition(" ")
-        if owner.lower() in {"its", "his", "her"} and thing and " of " not in thing:
+        if owner.lower() in {"its", "his", "her"} and thing.islower() and " of " not in thing:
             return self.rng.choice([f"{owner.lower()} {thing}", f"the {thing} of {self.subject.name}"])
         return self.inside(said)
 

@@ -25,7 +25,7 @@ PREPOSITIONS = word_set(
     "upon toward towards per via"
 )
 _ADVERBS = word_set(
-    "also now often first then later still always never sometimes mostly mainly usually generally soon once again "
+    "also now often first then later still always sometimes mostly mainly usually generally soon once again "
     "currently originally today typically commonly widely officially largely primarily probably even just formerly "
     "eventually previously initially subsequently traditionally normally frequently both ever"
 )
@@ -42,7 +42,8 @@ _CLAUSE_END = re.compile(
     r" and (?:the|its|his|her|their|an?) \w+ (?:is|are|was|were|has|have|had)\b)"
 )
 _LEAD = re.compile(
-    r"(?P<lead>(?:In|On|At|During|Since|By|From|Until|Around|Before|After|Between|Every)\s[^,]{2,50}),\s+(?=\S)"
+    r"(?P<lead>(?:In|On|At|During|Since|By|From|Until|Around|Before|After|Between|Every)\s[^,]{2,50}),\s+(?=\S)|"
+    r"(?P<year>(?:In|Since|By) \d{4}) (?=(?:he|she|it|they|the|a|an|his|her|its) )"
 )
 _OPENERS = re.compile(
     r"(?:However|Today|Also|Additionally|Furthermore|Moreover|Thus|Therefore|Nevertheless|Traditionally|Historically|"
@@ -51,7 +52,7 @@ _OPENERS = re.compile(
 )
 # Words that no subject holds: another clause begins there.
 _NOT_IN_SUBJECT = word_set(
-    "that which who whom whose where when while if because although though as than there what how why not and or but to"
+    "that which who whom whose where when while if because although though as than there what how why not never and or but to"
 )
 _MAX_SUBJECT = 7  # words
 _MAX_APPOSITION = 12  # words
@@ -86,10 +87,7 @@ class Clause:
     verb: str
     rest: str
     lead: str = ""
-
-    @property
-    def is_negative(self) -> bool:
-        return "not" in f"{self.verb} {self.rest}".split()[:2]
+    negated: bool = False  # by a "not" behind the auxiliary, which is left out
 
     @property
     def is_passive(self) -> bool:
@@ -105,7 +103,7 @@ def clauses(sentence: str, title: str, lexicon: Lexicon) -> list[Clause]:
     text = _OPENERS.sub("", sentence.rstrip(" .!?"), count=1)
     lead = ""
     if found := _LEAD.match(text):
-        lead, text = found["lead"], text[found.end() :]
+        lead, text = found["lead"] or found["year"], text[found.end() :]
     words = text.split()
     at = _verb_at(words, title, lexicon)
     if at is None:
@@ -113,6 +111,7 @@ def clauses(sentence: str, title: str, lexicon: Lexicon) -> list[Clause]:
     subject_end, verb_start = at
     subject = " ".join(words[:subject_end]).rstrip(",")
     parts = list(_coordinated(words[verb_start:], lexicon))
+    lead = lead[:1].lower() + lead[1:]
     return [_clause(subject, part, lead if i == 0 else "", lexicon) for i, part in enumerate(parts)]
 
 
@@ -136,7 +135,8 @@ def is_adverb(word: str) -> bool:
 def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] | None:
     """Where the subject ends and its verb begins; None where the sentence has no short subject."""
     named = _title_length(words, title)
-    if not words or (not named and words[0].lower() in _NOT_IN_SUBJECT | PREPOSITIONS):
+    opener = words[0].lower() if words else ""
+    if not words or not named and (opener in _NOT_IN_SUBJECT | PREPOSITIONS or is_adverb(opener)):
         return None
     for i in range(max(named, 1), min(len(words), max(named, _MAX_SUBJECT) + 1)):
         word, before = words[i], words[i - 1]
@@ -202,12 +202,15 @@ def _coordinated(words: list[str], lexicon: Lexicon) -> Iterator[list[str]]:
             yield words[start:i]
             start = i + 1
     rest = words[start:]
-    if start == 0 or rest[0] in AUXILIARIES or words[0] not in AUXILIARIES:
+    if start == 0 or rest[0] in AUXILIARIES or words[0] not in AUXILIARIES or _is_no_participle(rest[0]):
         yield rest
-    elif "by" in rest[1:3] and _is_past_participle(
-        words[1], lexicon
-    ):  # "was preceded by the Romans and succeeded by ..."
+    elif "by" in rest[1:3] and _is_past_participle(words[1:2], lexicon):  # "was led by the king and followed by ..."
         yield [words[0], *rest]
+
+
+def _is_no_participle(verb: str) -> bool:
+    """Whether a finite verb cannot go on with the auxiliary of the clause before it: "became", "opens"."""
+    return verb.endswith("s") or verb in PAST.values()
 
 
 def _starts_verb(word: str, first: str, lexicon: Lexicon) -> bool:
@@ -221,21 +224,21 @@ def _starts_verb(word: str, first: str, lexicon: Lexicon) -> bool:
 
 def _clause(subject: str, words: list[str], lead: str, lexicon: Lexicon) -> Clause:
     words = _without_adverbs(words, 0)
-    first = words[0]
-    if first in MODALS or first in BE or first in HAVE:
-        words = _without_adverbs(words, 1)
-    following = words[1] if len(words) > 1 else ""
-    if first in MODALS:
-        return Clause(subject, first, following, " ".join(words[2:]), lead)
-    if first in HAVE and following == "been" and len(words) > 2:
-        return Clause(subject, first, f"been {words[2]}", " ".join(words[3:]), lead)
-    if first in DO and following == "not":
-        return Clause(subject, first, f"not {' '.join(words[2:3])}", " ".join(words[3:]), lead)
-    if first in BE and _is_participle(following, lexicon) or first in HAVE and _is_past_participle(following, lexicon):
-        return Clause(subject, first, following, " ".join(words[2:]), lead)
-    if first in BE:
-        return Clause(subject, first, "", " ".join(words[1:]), lead)
-    return Clause(subject, "", first, " ".join(words[1:]), lead)
+    first, *others = words
+    if first not in AUXILIARIES:
+        return Clause(subject, "", first, " ".join(others), lead)
+    negated = others[:1] in (["not"], ["never"])
+    others = _without_adverbs(others[1:] if negated else others, 0)
+    has_verb = (
+        first in MODALS
+        or (first in DO and negated)
+        or (first in BE and _is_participle(others[:1], lexicon))
+        or (first in HAVE and _is_past_participle(others[:1], lexicon))
+    )
+    if not has_verb and first not in BE:
+        return Clause(subject, "", first, " ".join(others), lead, negated)
+    size = 0 if not has_verb else 2 if others[0] == "been" and len(others) > 1 else 1
+    return Clause(subject, first, " ".join(others[:size]), " ".join(others[size:]), lead, negated)
 
 
 def _without_adverbs(words: list[str], at: int) -> list[str]:
@@ -244,18 +247,15 @@ def _without_adverbs(words: list[str], at: int) -> list[str]:
     return words
 
 
-def _is_participle(word: str, lexicon: Lexicon) -> bool:
-    return _is_past_participle(word, lexicon) or (
-        word.endswith("ing")
-        and lexicon.base(word, "verb") not in (None, word)
-        and lexicon.part_of_speech(word) == "verb"
-    )
+def _is_participle(words: list[str], lexicon: Lexicon) -> bool:
+    """Whether the first of the words is a participle, present or past."""
+    is_present = bool(words) and words[0].endswith("ing") and lexicon.part_of_speech(words[0]) == "verb"
+    return is_present or _is_past_participle(words, lexicon)
 
 
-def _is_past_participle(word: str, lexicon: Lexicon) -> bool:
-    base = lexicon.base(word, "verb")
-    if base is None or not word.isalpha() or word.endswith(("s", "ing")):
+def _is_past_participle(words: list[str], lexicon: Lexicon) -> bool:
+    word = words[0] if words else ""
+    base = lexicon.base(word, "verb") if word.isalpha() else None
+    if base is None or word.endswith(("s", "ing")):
         return False
-    return (
-        word.endswith("ed") or word != base or word in {"set", "put", "cut", "made", "run", "become", "come", "split"}
-    )
+    return word != base or word in {"set", "put", "cut", "run", "become", "come", "split"}

@@ -6,7 +6,7 @@ answer that it asks for. What people type, in bits and with other words, is in `
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from training import spans
@@ -21,6 +21,7 @@ from training.wordings import (
     OTHER_QUESTIONS,
     OTHER_VERBS,
     PAST,
+    PERSON_OBJECTS,
     WITH_PREPOSITION,
 )
 from training.words import word_set
@@ -41,34 +42,41 @@ def questions(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) ->
     """What `sentence`, of a text about `subject`, answers. `rng` chooses among wordings, and between the subject's name
     and its pronoun."""
     asked = [*_about_sentence(sentence, subject, lexicon, rng)]
-    for clause in _readable(clauses(sentence, subject.title, lexicon)):
-        about = About(clause, subject, lexicon, rng)
-        asked += [question for rule in _RULES for question in rule(about)]
+    for clause in clauses(sentence, subject.title, lexicon):
+        rules = (_yes_no,) if clause.negated else _RULES
+        for part in (replace(clause, negated=False), *_made(clause)):
+            about = About(part, subject, lexicon, rng)
+            asked += [question for rule in rules for question in rule(about)]
     return list({question.text.lower(): question for question in asked if _is_fair(question)}.values())
 
 
-def how_to(title: str, rng: Random) -> Question | None:
-    """What the title of instructions answers: "Change the date" -> "How do I change the date?"; None for other titles."""
-    words = title.rstrip(".").split()
-    if len(words) < 2 or not words[0].isalpha() or words[0].lower() in PREPOSITIONS | DETERMINERS | PRONOUNS:
-        return None
-    task = f"{words[0].lower()} {' '.join(words[1:])}"
-    return Question(_ask_how(task, rng), "how-to", "")
+def how_to(title: str, lexicon: Lexicon, rng: Random) -> Question | None:
+    """What instructions with that title answer: "Change the date" -> "How do I change the date?", a question as it is;
+    None where the title names no task."""
+    if title.endswith("?"):
+        return Question(title, _TITLE_KINDS.get(title.split()[0].lower(), "yes-no"), "")
+    task = title.removeprefix("How to ").rstrip(".")
+    first, _, others = task.partition(" ")
+    verb = lexicon.base(first, "verb")
+    is_form = verb is not None and first.lower() in {verb, f"{verb}ing", f"{verb[:-1]}ing"}
+    is_task = is_form and (
+        lexicon.part_of_speech(first) == "verb" or title != task or others.split(" ")[0] in DETERMINERS
+    )
+    return Question(_ask_how(f"{verb} {others}", rng), "how-to", "") if is_task and others else None
+
+
+_TITLE_KINDS = {word: word for word in ("what", "why", "where", "who", "which", "when")} | {"how": "how-to"}
 
 
 _MADE = re.compile(r"(?:an?|the) (?P<what>.*?) (?P<verb>[a-z]+) (?P<rest>(?:and [a-z]+ed )?(?:by|in|on|at) .*)")
 
 
-def _readable(found: Sequence[Clause]) -> Iterator[Clause]:
-    """The clauses that deny nothing, and "a film directed by Kubrick" as "was directed by Kubrick", too."""
-    for clause in found:
-        if clause.is_negative:
-            continue
-        yield clause
-        reduced = clause.is_copula and _MADE.match(clause.rest)
-        if reduced and reduced["verb"] in MADE and not set(reduced["what"].split()) & (PREPOSITIONS - {"of"}):
-            be = "were" if clause.auxiliary in {"are", "were"} else "was"
-            yield Clause(clause.subject, be, reduced["verb"], re.sub(r"^and [a-z]+ed ", "", reduced["rest"]))
+def _made(clause: Clause) -> Iterator[Clause]:
+    """ "... is a film directed by Kubrick" as "... was directed by Kubrick"."""
+    found = clause.is_copula and _MADE.match(clause.rest)
+    if found and found["verb"] in MADE and not set(found["what"].split()) & (PREPOSITIONS - {"of"}):
+        be = "were" if clause.auxiliary in {"are", "were"} else "was"
+        yield Clause(clause.subject, be, found["verb"], re.sub(r"^and [a-z]+ed ", "", found["rest"]))
 
 
 # ---- Rules: what is said, and how it is asked for.
@@ -124,6 +132,7 @@ def _time_word(time: str, rng: Random) -> str:
         (r"(?:in|during) the .*century.*", ("When", "In which century")),
         (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
         (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
+        (r"(?:after|within) .*s", ("When", "How soon")),
         (r"(?:at|from|before|after) (?!.*\d{3}).*", ("When", "At what time", "What time")),
         (r"since .*", ("Since when",)),
         (r"until .*", ("Until when", "Till when")),
@@ -137,7 +146,7 @@ def _where(about: About) -> Iterator[Question]:
     """ "... in Leeds" """
     clause = about.clause
     found = spans.place(clause.rest, clause.verb, about.lexicon)
-    rest = short(_without_time(clause.rest[: found.start])) if found else None
+    rest = short(_without_agent(_without_time(clause.rest[: found.start]))) if found else None
     if not found or rest is None or clause.is_copula and rest or _BEST.search(rest):
         return
     if clause.verb in LYING and not rest:
@@ -179,14 +188,14 @@ def _subject_asked(about: About) -> Iterator[Question]:
     """ "Fleming discovered penicillin" -> "Who discovered penicillin?" """
     clause = about.clause
     rest = short(_without_time(clause.rest).split(",")[0])
-    if clause.auxiliary or not rest or " and " in rest or not about.is_title or about.base in NO_OBJECT:
+    if clause.auxiliary or not rest or " and " in rest or about.base in NO_OBJECT:
         return
     if not _A_NOUN.match(rest) and not rest[0].isupper():
         return
     verb = clause.verb if about.is_past else third_person(about.base)
-    if about.subject.is_person:
+    if about.is_title and about.subject.is_person or _is_name(clause.subject, about.lexicon):
         yield Question(as_question("Who", verb, rest), "who", clause.subject)
-    elif about.rng.random() < 0.3:
+    elif about.is_title and about.rng.random() < 0.3:
         yield Question(as_question("What", verb, rest), "what", clause.subject)
 
 
@@ -222,15 +231,34 @@ def _measure(about: About) -> Iterator[Question]:
         yield Question(about.stem(about.rng.choice(["For how long", "How long"]), task), "how-long", amount.text)
 
 
+def _how_often(about: About) -> Iterator[Question]:
+    """ "... every month" """
+    found = spans.frequency(about.clause.rest)
+    rest = _until(about.clause.rest, found) if found else None
+    if found and rest is not None:
+        yield Question(about.stem("How often", rest), "when", found.text)
+
+
+def _how_old(about: About) -> Iterator[Question]:
+    """ "... at the age of 81" """
+    found = spans.age(about.clause.rest)
+    rest = _until(about.clause.rest, found) if found else None
+    if found and rest is not None and about.clause.verb:
+        yield Question(about.stem("At what age", rest), "how-much", found.text)
+
+
 def _object(about: About) -> Iterator[Question]:
     """ "Owls eat mice", "... is made of wood", "... is called a painter" """
     clause = about.clause
     first, _, others = clause.rest.partition(" ")
     is_vague = about.name in PRONOUNS and about.base in {"include", "use", "contain", "have"}
-    if not clause.is_copula and {(clause.verb, first), (about.base, first)} & WITH_PREPOSITION:
+    verb = clause.verb if clause.is_passive else about.base
+    if not clause.is_copula and (verb, first) in WITH_PREPOSITION:
         yield Question(about.stem("What", first), "what", others)
     elif clause.auxiliary in BE and clause.verb in {"called", "named", "termed"} and first not in PREPOSITIONS:
         yield Question(about.stem("What", ""), "what", clause.rest)
+    elif about.base in PERSON_OBJECTS and not clause.auxiliary and first[:1].isupper():
+        yield Question(about.stem("Who", ""), "who", spans.noun_phrase(clause.rest))
     elif clause.is_copula and _COLOURED.fullmatch(clause.rest):
         yield Question(
             about.stem(about.rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest
@@ -252,10 +280,10 @@ def _superlative(about: About) -> Iterator[Question]:
 
 
 def _yes_no(about: About) -> Iterator[Question]:
-    """ "... can be cut", "You must ..." """
+    """ "... can be cut", "You must ...", "Dogs are not allowed" """
     clause = about.clause
-    rest = short(clause.rest)
-    if rest is None or spans.time(rest) or " and " in rest:
+    rest = short(_without_time(re.sub(r" by \w+ing .*", "", clause.rest)))
+    if rest is None or " and " in rest:
         return
     if clause.auxiliary in {"can", "may", "must"} and clause.verb:
         modals = {"may": ["can", "may"]}.get(clause.auxiliary, [clause.auxiliary])
@@ -264,11 +292,25 @@ def _yes_no(about: About) -> Iterator[Question]:
             do = "do" if about.is_plural or about.name in {"I", "you"} else "does"
             wordings.append(as_question(do, about.name, "have to", clause.verb, rest))
         yield Question(about.rng.choice(wordings), "yes-no", "")
-    elif clause.auxiliary in BE and rest and not re.match(r"(?:an?|the) |[A-Z]", rest) and about.rng.random() < 0.4:
-        yield Question(about.stem("", rest), "yes-no", "")
+    elif clause.auxiliary in BE and not re.match(r"(?:an?|the) |[A-Z]", rest):
+        if clause.verb in {"allowed", "permitted", "required", "included"} or (rest and about.rng.random() < 0.4):
+            yield Question(about.stem("", rest), "yes-no", "")
 
 
-_RULES = (_definition, _when, _where, _by_whom, _subject_asked, _how_many, _measure, _object, _superlative, _yes_no)
+_RULES = (
+    _definition,
+    _when,
+    _where,
+    _by_whom,
+    _subject_asked,
+    _how_many,
+    _measure,
+    _how_often,
+    _how_old,
+    _object,
+    _superlative,
+    _yes_no,
+)
 
 
 # ---- Rules over whole sentences.
@@ -351,6 +393,10 @@ def _without_time(rest: str) -> str:
     return rest[: found.start].strip() if found else rest
 
 
+def _without_agent(rest: str) -> str:
+    return re.sub(r"(?:^| )by (?:the |an? )?[\w' ]+$", "", rest)
+
+
 def _agent(text: str) -> str:
     """The noun phrase behind "by", where it is short; else nothing."""
     words: list[str] = []
@@ -361,6 +407,16 @@ def _agent(text: str) -> str:
         if word.endswith(","):
             break
     return " ".join(words) if len(words) <= 7 else ""
+
+
+def _is_name(said: str, lexicon: Lexicon) -> bool:
+    """Whether the words are somebody's name, as far as one can tell: "Maria Lopes", "Varga"."""
+    names = said.split()
+    known = lexicon.kind(said) or lexicon.kind(names[-1])
+    unknown = known is None and not any(lexicon.base(name, "noun") for name in names)
+    return all(name[0].isupper() and name[1:].islower() for name in names) and (
+        known == "person" or (unknown and len(names) in {2, 3})
+    )
 
 
 def _is_agent_person(agent: str, lexicon: Lexicon) -> bool:

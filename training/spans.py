@@ -44,9 +44,14 @@ _TIME = re.compile(
     rf"(?:on|every) {_WEEKDAY}(?: and {_WEEKDAY})?(?: (?:morning|afternoon|evening|night)s?)?|"
     rf"from {_WEEKDAY} to {_WEEKDAY}|"
     rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,(?!\d))|"
+    rf"(?:after|within) (?:about |around |only )?(?:{_COUNT}|\d+) (?:seconds|minutes|hours|days|weeks|months|years)|"
     r"in (?:the )?(?:spring|summer|autumn|winter|morning|afternoon|evening)|"
     r"(?:at|during the) (?:night|dawn|dusk|noon|midnight|weekends|day)"
     r")(?= |,|$)"
+)
+_OFTEN = re.compile(
+    rf"\b(?:every (?:(?:few|other|second|{_COUNT}|\d+) )?(?:second|minute|hour|day|week|month|season|year|decade)s?|"
+    rf"(?:once|twice|(?:{_COUNT}|\d+) times) (?:a|an|per|every) (?:minute|hour|day|week|month|year)|daily|weekly|monthly|yearly)\b"
 )
 
 _SCALE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
@@ -108,6 +113,16 @@ _PLACING = word_set(
 def time(text: str) -> Span | None:
     """The first time that stands in `text` with its preposition: "in 1794", "from Monday to Friday", "at noon"."""
     return _span(_TIME.search(text))
+
+
+def frequency(text: str) -> Span | None:
+    """How often something is: "every month", "twice a day"."""
+    return _span(_OFTEN.search(text))
+
+
+def age(text: str) -> Span | None:
+    """The age at which something was: "at the age of 81"."""
+    return _span(re.search(rf"\b(?:at|by) (?:the )?age (?:of )?(?:\d+|{_COUNT})\b|\b(?:when|while) aged \d+", text))
 
 
 def quantity(text: str) -> tuple[Span, str] | None:

@@ -60,6 +60,7 @@ MEASURES = (
     Measure("volume", r"capacity of #", ("What is {of[capacity]}?",)),
     Measure("power", r"^(?:draw|use|need|consume|produce|generate) #", ("How much power {do} {x} {verb}?",)),
     Measure("temperature", r"^(?:melt|boil|freeze)s? at #", ("At what temperature {do} {x} {verb}?", "How hot must it be for {x} to {verb}?")),
+    Measure("temperature", r"(?:heat|cool|warm|keep|heated|cooled|kept|warmed) (?:to|at) #|^be #", ("How hot {be} {x}?", "How warm {be} {x}?", "What is {of[temperature]}?")),
     Measure("temperature", r"temperature of #", ("What is {of[temperature]}?", "How hot {be} {x}?")),
     Measure("share", r"^(?:cover|contain|comprise|occupy) #", ("What share {do} {x} {verb}?", "What percentage {do} {x} {verb}?")),
 )  # fmt: skip
@@ -114,4 +115,5 @@ OTHER_QUESTIONS = {
     "released": ("When did {x} come out?",),
     "published": ("When did {x} come out?", "When did {x} appear?"),
 }  # fmt: skip
+PERSON_OBJECTS = word_set("marry meet succeed defeat teach influence")
 COLOURS = "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|silver|golden"
