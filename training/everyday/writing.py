@@ -8,6 +8,7 @@ from training.everyday.catalogue import KINDS, Attribute, Kind
 from training.everyday.templates import Template
 from training.everyday.values import Manner, Values
 
+MOST_FACTS = 12  # two more sentences say what two subjects are
 SPEAKS = re.compile(r"\b(we|us|our)\b", re.IGNORECASE)
 JOINTS = (", and ", ", and ", "; ", " and ")
 
@@ -179,7 +180,7 @@ def _group(draft: Draft, attribute: Attribute) -> list[Fact]:
 def _order(draft: Draft, groups: list[list[Fact]]) -> list[Fact]:
     """First what the subject is (mostly), then the groups; of two subjects, sometimes one after the other."""
     random = draft.random
-    facts = [fact for group in groups for fact in group]
+    facts = [fact for group in groups for fact in group][:MOST_FACTS]
     if random.random() < 0.3:
         random.shuffle(facts)
     if random.random() < 0.75:
