@@ -146,7 +146,14 @@ def _wording(draft: Draft, fact: Fact, form: Form) -> str:
         return random.choice(REQUESTS).format(clause[0].lower() + clause[1:])
     if chance < 0.32 and attribute.keys:
         return _key(draft, fact, facet)
-    return fact.word(random.choice(attribute.named_asks if pair else attribute.asks), form, facet)
+    return fact.word(random.choice(_fitting(fact, attribute.named_asks if pair else attribute.asks)), form, facet)
+
+
+def _fitting(fact: Fact, templates: tuple[Template, ...]) -> tuple[Template, ...]:
+    """Those that the fact's statement answers; all where it was not stated."""
+    if fact.sentence is None:
+        return templates
+    return tuple(template for template in templates if template.answered_by(fact.said))
 
 
 def _key(draft: Draft, fact: Fact, facet: str) -> str:
@@ -210,7 +217,7 @@ def _follow(draft: Draft, fact: Fact) -> Asked:
     last, text = _continue(draft, fact, before)
     turns = [last]
     if random.random() < 0.35:
-        turns.insert(0, random.choice(draft.facts))
+        turns.insert(0, random.choice([other for other in draft.facts if other.key != fact.key]))
     history: list[str] = []
     for turn in turns:
         history += [_ask(draft, turn).question.ask, draft.sentences[turn.sentence or 0]]
@@ -232,7 +239,7 @@ def _continue(draft: Draft, fact: Fact, before: list[Fact]) -> tuple[Fact, str]:
         last = random.choice(leads)
         return last, fact.word(random.choice(attribute.after[last.attribute.name]), fact.subject.pronoun)
     last = random.choice(before)
-    templates = attribute.named_asks
+    templates = _fitting(fact, attribute.named_asks)
     if last.subject is fact.subject and templates and random.random() < 0.85:
         form = PRONOUNS["you"] if fact.subject.organisation and random.random() < 0.4 else fact.subject.pronoun
         text = fact.word(random.choice(_pronominal(templates)), form, random.choice(fact.facet) if fact.facet else "")

@@ -50,14 +50,14 @@ class Kind:
 
 
 def _templates(lines: Iterable[str]) -> tuple[Template, ...]:
-    return tuple(map(Template, lines))
+    return tuple(map(Template.read, lines))
 
 
 def _attribute(block: Block) -> Attribute:
     after: dict[str, tuple[Template, ...]] = {}
     for line in block.lines["&"]:
         other, _, ask = line.partition(" | ")
-        after[other] = (*after.get(other, ()), Template(ask))
+        after[other] = (*after.get(other, ()), Template.read(ask))
     return Attribute(
         block.name,
         frozenset(block.words("near") + block.words("clash")),
@@ -93,7 +93,7 @@ def _kinds() -> tuple[Kind, ...]:
         for word in block.words("has"):
             members |= {one.name: one for one in (groups[word] if word.startswith("@") else (ATTRIBUTES[word],))}
         for word in block.words("not"):
-            del members[word]
+            members.pop(word, None)
         if block.name.startswith("@"):
             groups[block.name] = tuple(members.values())
         else:

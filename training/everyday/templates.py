@@ -4,6 +4,7 @@
     near: size load                           a setting: words, or wordings parted by ';'
     = {it} [weighs|weigh] {kilos}.            a statement
     ? How (heavy|massive) [is|are] {it}?      a question
+    ? @town Where did {it} weigh in?          a question that only a statement with {town} (or @town|street) answers
     ~ how heavy {it} [is|are]                 a question as a clause, for "Could you tell me ..."
     : weight; how heavy                       what someone types who types no sentence
     / for children; kids; my son              one of several that the attribute is stated of: in statements; in questions
@@ -46,6 +47,17 @@ class Template:
     """A wording, its choices not yet made."""
 
     text: str
+    needs: tuple[str, ...] = ()  # slots of which a statement must have one to answer it
+
+    @classmethod
+    def read(cls, line: str) -> "Template":
+        if not line.startswith("@"):
+            return cls(line)
+        needs, _, text = line[1:].partition(" ")
+        return cls(text, tuple("{" + slot for slot in needs.split("|")))
+
+    def answered_by(self, wording: str) -> bool:
+        return not self.needs or any(slot in wording for slot in self.needs)
 
     @property
     def names_subject(self) -> bool:
@@ -62,7 +74,8 @@ class Template:
 
 @cache
 def _variants(text: str, plural: bool) -> tuple[str, ...]:
-    return tuple(_tidy(_refer_again(AGREEMENT.sub(r"\2" if plural else r"\1", wording))) for wording in choices(text))
+    agreed = AGREEMENT.sub(r"\2" if plural else r"\1", text)
+    return tuple(_tidy(_refer_again(wording)) for wording in choices(agreed))
 
 
 def _refer_again(wording: str) -> str:

@@ -22,13 +22,15 @@ VOWEL_SOUND = re.compile(
 
 
 class Value(str):
-    """A slot's value; `{slot:a}` puts the article before it."""
+    """A slot's value; `{slot:a}` puts the article before it, `{slot:t}` makes a title of it."""
 
     __slots__ = ()
 
     def __format__(self, spec: str) -> str:
         if spec == "a":
             return f"{'an' if VOWEL_SOUND.match(self) else 'a'} {self}"
+        if spec == "t":
+            return self.title()
         return str(self)
 
 

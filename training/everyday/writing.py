@@ -60,6 +60,7 @@ class Fact:
     values: Values
     facet: tuple[str, ...] = ()
     sentence: int | None = None
+    said: str = ""  # the wording of its statement, slots not filled
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -73,7 +74,10 @@ class Fact:
         values["again_it"], values["again_its"], values["again_them"] = again.it, again.its, again.them
         if facet:
             values["f"] = facet
-        text = values.manner.random.choice(template.variants(form.plural)).format_map(values)
+        wording = values.manner.random.choice(template.variants(form.plural))
+        if template in self.attribute.says:
+            self.said = wording
+        text = wording.format_map(values)
         return text[0].upper() + text[1:].replace("..", ".")  # "8 p.m." may end a sentence
 
 
@@ -107,7 +111,9 @@ def write(random: Random) -> Draft:
     first = _subject(kind, Values(manner, random.randint(*kind.first_years)))
     subjects = (first,)
     if kind.pairs and random.random() < 0.35:
-        subjects += (_subject(kind, _relative(first)),)
+        second = _subject(kind, _relative(first))
+        if second.name != first.name:
+            subjects += (second,)
     draft = Draft(random, manner, kind, subjects)
     length = random.randint(4, 12)
     draft.facts = _order(draft, _pick(draft, length))
@@ -119,8 +125,11 @@ def _relative(subject: Subject) -> Values:
     """Where the values of a subject's companion begin: of the same sort, and often of the same brand."""
     manner = subject.values.manner
     values = Values(manner, manner.random.randint(*subject.kind.first_years))
-    shared = ("noun", "brand") if manner.random.random() < 0.5 else ("noun",)
-    values.update({slot: subject.values[slot] for slot in shared if slot in subject.values})
+    noun = subject.values.get("noun", "")
+    shared = [slot for slot in subject.values if slot == "noun" or "{" + slot + "}" in noun]
+    if "model" in subject.values and manner.random.random() < 0.5:
+        shared.append("brand")
+    values.update({slot: subject.values[slot] for slot in shared})
     return values
 
 
