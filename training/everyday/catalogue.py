@@ -1,7 +1,7 @@
 """The attributes and the kinds of subject, as read from `data/`: what can be said and asked of what."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.everyday.templates import Block, Template, blocks, split
 
@@ -23,14 +23,6 @@ class Attribute:
         tuple[str, ...], ...
     ]  # where it is stated of several things: each one's name in statements, then in questions
     after: dict[str, tuple[Template, ...]]  # its questions right after another attribute was answered
-
-    @property
-    def named_says(self) -> tuple[Template, ...]:
-        return tuple(template for template in self.says if template.names_subject)
-
-    @property
-    def named_asks(self) -> tuple[Template, ...]:
-        return tuple(template for template in self.asks if template.names_subject)
 
 
 @dataclass(frozen=True)
@@ -103,13 +95,18 @@ def _kinds() -> tuple[Kind, ...]:
 
 def _kind(block: Block, has: tuple[Attribute, ...]) -> Kind:
     low, high = map(int, block.settings["base"].split("-"))
-    what = Attribute(
-        "what", frozenset({"used-for"}), frozenset(), _templates(block.lines["="]), _templates(block.lines["?"]), (), (), (), {}
-    )  # fmt: skip
     return Kind(
-        block.name, block.wordings("name"), block.wordings("noun"), block.settings["pronoun"], (low, high), block.wordings("title"),
-        "pairs" in block.settings, what, has, tuple(block.lines["-"]),
-    )  # fmt: skip
+        name=block.name,
+        names=block.wordings("name"),
+        nouns=block.wordings("noun"),
+        pronoun=block.settings["pronoun"],
+        first_years=(low, high),
+        titles=block.wordings("title"),
+        pairs="pairs" in block.settings,
+        what=replace(_attribute(block), name="what"),
+        has=has,
+        fillers=tuple(block.lines["-"]),
+    )
 
 
 ATTRIBUTES = _attributes()

@@ -6,11 +6,12 @@ from random import Random
 
 from training.everyday.catalogue import KINDS, Attribute, Kind
 from training.everyday.templates import Template
-from training.everyday.values import Manner, Values
+from training.everyday.values import WORDS, Manner, Values
 
 MOST_FACTS = 12  # two more sentences say what two subjects are
+Key = tuple[str, str, str]  # of a fact: the subject's name, the attribute's, and of what it is stated
 SPEAKS = re.compile(r"\b(we|us|our)\b", re.IGNORECASE)
-JOINTS = (", and ", ", and ", "; ", " and ")
+JOINTS = (", and ", ", and ", "; ")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Subject:
     values: Values  # what its name is made of
 
     @property
+    def person(self) -> bool:
+        return self.kind.pronoun == "person"
+
+    @property
     def organisation(self) -> bool:
         return self.kind.pronoun == "we"
 
@@ -63,7 +68,7 @@ class Fact:
     said: str = ""  # the wording of its statement, slots not filled
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         return self.subject.name.it, self.attribute.name, self.facet[0] if self.facet else ""
 
     def word(self, template: Template, form: Form, facet: str = "") -> str:
@@ -93,8 +98,22 @@ class Draft:
     sentences: list[str] = field(default_factory=list)
 
     @property
-    def mentioned(self) -> set[tuple[str, str, str]]:
+    def mentioned(self) -> set[Key]:
         return {fact.key for fact in self.facts}
+
+    @property
+    def pair(self) -> bool:
+        return len(self.subjects) == 2
+
+    def naming(self, templates: tuple[Template, ...]) -> tuple[Template, ...]:
+        """Those that can be used: where there are two subjects, only those that say which is meant."""
+        return tuple(template for template in templates if template.names_subject) if self.pair else templates
+
+    def suits(self, attribute: Attribute) -> bool:
+        """Whether the attribute can be stated and asked for here."""
+        if any("{other}" in template.text for template in attribute.says):
+            return self.pair
+        return len(self.naming(attribute.says)) > 0 and len(self.naming(attribute.asks)) > 1
 
     def fact(self, subject: Subject, attribute: Attribute, facet: tuple[str, ...] = ()) -> Fact:
         values = Values(self.manner, subject.values.year)
@@ -109,7 +128,7 @@ def write(random: Random) -> Draft:
     manner = Manner(random)
     kind = random.choice(KINDS)
     first = _subject(kind, Values(manner, random.randint(*kind.first_years)))
-    subjects = (first,)
+    subjects: tuple[Subject, ...] = (first,)
     if kind.pairs and random.random() < 0.35:
         second = _subject(kind, _relative(first))
         if second.name != first.name:
@@ -140,8 +159,8 @@ def _subject(kind: Kind, values: Values) -> Subject:
         pronoun = random.choice(("she", "he"))
         full = values["woman" if pronoun == "she" else "man"]
         first, last = full.split(" ", 1)
-        others = (Form.named(last), Form.named(random.choice((first, last))))
-        return Subject(kind, Form.named(str(full)), others, PRONOUNS[pronoun], False, values)
+        parts = (Form.named(last), Form.named(random.choice((first, last))))
+        return Subject(kind, Form.named(str(full)), parts, PRONOUNS[pronoun], False, values)
     if "noun" not in values:
         values["noun"] = random.choice(kind.nouns)
     plural = kind.pronoun == "they"
@@ -155,8 +174,8 @@ def _subject(kind: Kind, values: Values) -> Subject:
 def _pick(draft: Draft, length: int) -> list[list[Fact]]:
     """Groups of facts, each the same attribute of several things or subjects, `length` in all or a few more. Attributes
     that are easily confused are drawn together."""
-    random, pair = draft.random, len(draft.subjects) == 2
-    pool = [one for one in draft.kind.has if _fits(one, pair)]
+    random = draft.random
+    pool = [attribute for attribute in draft.kind.has if draft.suits(attribute)]
     random.shuffle(pool)
     groups: list[list[Fact]] = []
     chosen: set[str] = set()
@@ -171,12 +190,6 @@ def _pick(draft: Draft, length: int) -> list[list[Fact]]:
         if random.random() < 0.4:
             pool.sort(key=lambda one: one.name in attribute.near or attribute.name in one.near)
     return groups
-
-
-def _fits(attribute: Attribute, pair: bool) -> bool:
-    if pair:
-        return len(attribute.named_says) > 1 and len(attribute.named_asks) > 2
-    return not any("{other}" in template.text for template in attribute.says)
 
 
 def _group(draft: Draft, attribute: Attribute) -> list[Fact]:
@@ -194,7 +207,7 @@ def _order(draft: Draft, groups: list[list[Fact]]) -> list[Fact]:
         random.shuffle(facts)
     if random.random() < 0.75:
         facts = [draft.fact(subject, draft.kind.what) for subject in draft.subjects] + facts
-    if len(draft.subjects) == 2 and random.random() < 0.5:
+    if draft.pair and random.random() < 0.5:
         facts.sort(key=lambda fact: fact.subject is draft.subjects[1])
     return facts
 
@@ -223,7 +236,7 @@ def _say_all(draft: Draft) -> None:
 
 
 def _template(draft: Draft, fact: Fact) -> Template:
-    says = fact.attribute.named_says if len(draft.subjects) == 2 else fact.attribute.says
+    says = draft.naming(fact.attribute.says)
     if not fact.subject.speaks:
         says = tuple(template for template in says if not SPEAKS.search(template.text)) or says
     return draft.random.choice(says)
@@ -236,33 +249,21 @@ def _short(sentence: str) -> bool:
 def _form(draft: Draft, fact: Fact, named: set[str], same: bool, joined: bool) -> Form:
     """How a statement refers to its subject: by name at first, and wherever another subject came between."""
     subject, random = fact.subject, draft.random
-    if subject.name.it not in named or (len(draft.subjects) == 2 and not same) or fact.attribute.name == "what":
+    if subject.name.it not in named or (draft.pair and not same) or fact.attribute is draft.kind.what:
         return subject.name
     if joined:
         return PRONOUNS["we"] if subject.speaks else subject.pronoun
     if subject.speaks and random.random() < 0.75:
         return PRONOUNS["we"]
-    others = subject.others if len(draft.subjects) == 1 or draft.kind.pronoun == "person" else ()
+    others = subject.others if subject.person or not draft.pair else ()
     return random.choice((subject.name, subject.pronoun, subject.pronoun, *others))
 
 
 def _fill(draft: Draft) -> None:
     """A sentence that answers nothing goes to a place of its own; the facts behind it move on by one."""
-    fillers = [one for one in draft.kind.fillers + GENERAL if one not in draft.sentences]
+    fillers = [one for one in draft.kind.fillers + WORDS["filler"] if one not in draft.sentences]
     place = draft.random.randint(1, len(draft.sentences))
     draft.sentences.insert(place, draft.random.choice(fillers))
     for fact in draft.facts:
         if fact.sentence is not None and fact.sentence >= place:
             fact.sentence += 1
-
-
-GENERAL = (
-    "Not everything can be told here.",
-    "Here is what matters most.",
-    "A few words on the details.",
-    "The rest is a matter of taste.",
-    "Everything else follows from that.",
-    "So much in short.",
-    "Please read on.",
-    "We are asked about this often.",
-)
