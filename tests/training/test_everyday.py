@@ -8,7 +8,7 @@ import pytest
 from training.everyday import Text, sample
 from training.everyday.asking import Asked, ask, kind_of
 from training.everyday.catalogue import ATTRIBUTES, KINDS
-from training.everyday.templates import choices
+from training.everyday.templates import SUBJECT, choices
 from training.everyday.values import Manner, Values
 from training.everyday.writing import Draft, write
 
@@ -102,6 +102,23 @@ def test_every_statement_is_asked_for_and_every_question_has_a_statement_that_an
             assert any(question.answered_by(wording) for wording in wordings), (attribute.name, question)
         for wording in wordings:
             assert any(question.answered_by(wording) for question in attribute.asks), (attribute.name, wording)
+
+
+def test_a_template_names_its_subject_in_all_its_wordings_or_in_none() -> None:
+    """In texts about two, "people work (here|for them)" would sometimes not say for whom."""
+    for attribute in [*ATTRIBUTES.values(), *(kind.what for kind in KINDS)]:
+        for template in (*attribute.says, *attribute.asks, *attribute.clauses):
+            assert len({bool(SUBJECT.search(variant)) for variant in template.variants(False)}) == 1, template
+
+
+def test_in_a_text_about_two_every_question_tells_which_is_meant(drafts: list[tuple[Draft, list[Asked]]]) -> None:
+    pairs = [(draft, asked) for draft, asked in drafts if draft.pair]
+    assert len(pairs) > 20
+    for draft, asked in pairs:
+        for one in asked:
+            subject = next(subject for subject in draft.subjects if subject.name.it == one.key[0])
+            names = [form.it.lower() for form in (subject.name, *subject.others)]
+            assert one.question.history or any(name in one.question.ask.lower() for name in names), one
 
 
 def test_attributes_name_only_attributes() -> None:

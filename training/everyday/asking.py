@@ -13,7 +13,6 @@ QUESTION_WORDS = ("when", "who", "whom", "whose", "where", "which", "why", "what
 HOW = {"much": "how-much", "many": "how-many", "long": "how-long", "do": "how-to", "can": "how-to", "to": "how-to"}
 FIRST_WORDS = frozenset(WORDS["first_word"])  # those that have a capital only for their place
 VERBS = frozenset(WORDS["verb"])
-TURNS = tuple(WORDS["turn"])
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def ask(draft: Draft) -> list[Asked]:
 def _stated(draft: Draft, count: int) -> list[Fact]:
     """`count` facts of the draft, each once before any twice; what the subject is comes up less often than the rest."""
     random = draft.random
-    facts = [fact for fact in draft.facts if fact.attribute is not draft.kind.what or random.random() < 0.4]
+    facts = [fact for fact in draft.facts if fact.attribute is not draft.what or random.random() < 0.4]
     rounds = -(-count // len(facts))
     return [fact for _ in range(rounds) for fact in random.sample(facts, len(facts))][:count]
 
@@ -63,10 +62,10 @@ def _missing(draft: Draft, count: int) -> list[Fact]:
         subject = random.choice(draft.subjects)
         stated = {fact.attribute.name: fact.attribute for fact in draft.facts if fact.subject is subject}
         faceted = [attribute for attribute in stated.values() if attribute.facets]
-        attribute = random.choice(faceted if faceted and random.random() < 0.5 else draft.kind.has)
+        attribute = random.choice(faceted if faceted and random.random() < 0.5 else draft.attributes)
         facet = random.choice(attribute.facets) if attribute.facets else ()
         fact = draft.fact(subject, attribute, facet)
-        if fact.key not in draft.mentioned and draft.suits(attribute) and not _near(attribute, stated):
+        if fact.key not in draft.mentioned and not _near(attribute, stated):
             found.append(fact)
     return found
 
@@ -102,7 +101,7 @@ def _wording(draft: Draft, fact: Fact, form: Form) -> tuple[str, str]:
     """A question, and its kind: a sentence, a clause in a request, or a few key words."""
     random, attribute = draft.random, fact.attribute
     facet = random.choice(fact.facet) if fact.facet else ""
-    clauses = _fitting(fact, draft.naming(attribute.clauses))
+    clauses = _fitting(fact, attribute.clauses)
     chance = random.random()
     if chance < 0.18 and clauses:
         clause = fact.word(random.choice(clauses), form, facet)
@@ -110,7 +109,7 @@ def _wording(draft: Draft, fact: Fact, form: Form) -> tuple[str, str]:
         return random.choice(WORDS["request"]).format(clause), kind_of(clause)
     if chance < 0.32 and attribute.keys:
         return _key(draft, fact, facet), "key"
-    text = fact.word(random.choice(_fitting(fact, draft.naming(attribute.asks)) or attribute.asks), form, facet)
+    text = fact.word(random.choice(_fitting(fact, attribute.asks) or attribute.asks), form, facet)
     return text, kind_of(text)
 
 
@@ -135,7 +134,7 @@ def _typed(draft: Draft, text: str, greeted: bool = False) -> str:
     """As people type it: sometimes with a greeting, sometimes without capitals or question mark."""
     random = draft.random
     chance = random.random()
-    if chance < 0.05 and not greeted:
+    if chance < 0.05 and not greeted and _is_plain(text):
         text = f"{random.choice(WORDS['greeting'])} {_uncapped(text)}"
     if chance > 0.86:
         return text.lower().rstrip("?.")
@@ -144,8 +143,13 @@ def _typed(draft: Draft, text: str, greeted: bool = False) -> str:
     return _uncapped(text) if chance > 0.76 else text
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it begins as a question does, not with "Hello, I'd like to ask"."""
+    return text.split(" ", 1)[0].lower() in FIRST_WORDS
+
+
 def _uncapped(text: str) -> str:
-    return text[0].lower() + text[1:] if text.split(" ", 1)[0].lower() in FIRST_WORDS else text
+    return text[0].lower() + text[1:] if _is_plain(text) else text
 
 
 def kind_of(ask: str) -> str:
@@ -202,7 +206,9 @@ def _continue(draft: Draft, fact: Fact, others: list[Fact]) -> tuple[Fact, str]:
     else:
         last = random.choice(others)
         text, _ = _wording(draft, fact, _form(draft, fact))
-    return last, f"{random.choice(TURNS)} {_uncapped(text)}" if random.random() < 0.5 else text
+    if _is_plain(text) and random.random() < 0.5:
+        text = f"{random.choice(WORDS['turn'])} {_uncapped(text)}"
+    return last, text
 
 
 def _change(draft: Draft, last: Fact, fact: Fact) -> str:

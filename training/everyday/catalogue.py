@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from training.everyday.templates import Block, Template, blocks, split
 
@@ -24,6 +25,20 @@ class Attribute:
     ]  # where it is stated of several things: each one's name in statements, then in questions
     after: dict[str, tuple[Template, ...]]  # its questions right after another attribute was answered
 
+    @cached_property
+    def naming(self) -> "Attribute":
+        """It with only the wordings that say of which subject they speak, for texts that have two."""
+        says, asks, clauses = (
+            tuple(template for template in templates if template.names_subject)
+            for templates in (self.says, self.asks, self.clauses)
+        )
+        return replace(self, says=says, asks=asks, clauses=clauses)
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether it is stated of a subject beside another."""
+        return any("{other}" in template.text for template in self.says)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -39,6 +54,17 @@ class Kind:
     what: Attribute  # what it is
     has: tuple[Attribute, ...]
     fillers: tuple[str, ...]
+
+    @cached_property
+    def alone(self) -> tuple[Attribute, ...]:
+        """What can be said of one subject."""
+        return tuple(attribute for attribute in self.has if not attribute.compares)
+
+    @cached_property
+    def paired(self) -> tuple[Attribute, ...]:
+        """What can be said of two, so that every sentence and every question tells which is meant."""
+        naming = tuple(attribute.naming for attribute in self.has)
+        return tuple(attribute for attribute in naming if attribute.says and len(attribute.asks) > 1)
 
 
 def _templates(lines: Iterable[str]) -> tuple[Template, ...]:

@@ -11,14 +11,15 @@
     & price | Is that with the cable?         a question that asks this right after `price` was answered
     - We look forward to your visit.          a sentence that answers nothing
 
-`{slot}` is a value (see `values`), `(a|b)` a free choice, `[is|are]` the verb's form for one and for many. The subject is
-`{it}`, `{its}` or `{them}`: one of its forms at first, a pronoun where the same template has it again. `{name}` is its name.
+`{slot}` is a value (see `values`), `(a|b)` a free choice, `[is|are]` the verb's form for one and for many. `{it}`,
+`{its}` and `{them}` are the subject: in one of its forms at first, as a pronoun where the same template has it again;
+`{name}` is its name.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -60,15 +61,15 @@ class Template:
     def answered_by(self, wording: str) -> bool:
         return not self.needs or any(need in wording for need in self.needs)
 
-    @property
+    @cached_property
     def names_subject(self) -> bool:
         return SUBJECT.search(self.text) is not None
 
-    @property
+    @cached_property
     def takes_pronoun(self) -> bool:
         return self.names_subject and "{name}" not in self.text
 
-    @property
+    @cached_property
     def starts_with_subject(self) -> bool:
         return self.text.startswith(("{it}", "{its}"))
 

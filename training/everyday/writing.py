@@ -51,6 +51,11 @@ class Subject:
     def person(self) -> bool:
         return self.kind.pronoun == "person"
 
+    def tells_apart(self, other: "Subject") -> bool:
+        """Whether each has a name that does not mean the other as well."""
+        shared = {self.name, *self.others} & {other.name, *other.others}
+        return not shared if self.person else self.name not in shared
+
     @property
     def organisation(self) -> bool:
         return self.kind.pronoun == "we"
@@ -105,19 +110,18 @@ class Draft:
     def pair(self) -> bool:
         return len(self.subjects) == 2
 
-    def naming(self, templates: tuple[Template, ...]) -> tuple[Template, ...]:
-        """Those that can be used: where there are two subjects, only those that say which is meant."""
-        return tuple(template for template in templates if template.names_subject) if self.pair else templates
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """What can be stated and asked for here."""
+        return self.kind.paired if self.pair else self.kind.alone
 
-    def suits(self, attribute: Attribute) -> bool:
-        """Whether the attribute can be stated and asked for here."""
-        if any("{other}" in template.text for template in attribute.says):
-            return self.pair
-        return len(self.naming(attribute.says)) > 0 and len(self.naming(attribute.asks)) > 1
+    @property
+    def what(self) -> Attribute:
+        return self.kind.what.naming if self.pair else self.kind.what
 
     def fact(self, subject: Subject, attribute: Attribute, facet: tuple[str, ...] = ()) -> Fact:
         values = Values(self.manner, subject.values.year)
-        if attribute is self.kind.what:
+        if attribute is self.what:
             values.update(subject.values)
         values["other"] = next((other.name.it for other in self.subjects if other is not subject), "")
         return Fact(subject, attribute, values, facet)
@@ -131,7 +135,7 @@ def write(random: Random) -> Draft:
     subjects: tuple[Subject, ...] = (first,)
     if kind.pairs and random.random() < 0.35:
         second = _subject(kind, _relative(first))
-        if second.name != first.name:
+        if first.tells_apart(second):
             subjects += (second,)
     draft = Draft(random, manner, kind, subjects)
     length = random.randint(4, 12)
@@ -175,7 +179,7 @@ def _pick(draft: Draft, length: int) -> list[list[Fact]]:
     """Groups of facts, each the same attribute of several things or subjects, `length` in all or a few more. Attributes
     that are easily confused are drawn together."""
     random = draft.random
-    pool = [attribute for attribute in draft.kind.has if draft.suits(attribute)]
+    pool = list(draft.attributes)
     random.shuffle(pool)
     groups: list[list[Fact]] = []
     chosen: set[str] = set()
@@ -206,7 +210,7 @@ def _order(draft: Draft, groups: list[list[Fact]]) -> list[Fact]:
     if random.random() < 0.3:
         random.shuffle(facts)
     if random.random() < 0.75:
-        facts = [draft.fact(subject, draft.kind.what) for subject in draft.subjects] + facts
+        facts = [draft.fact(subject, draft.what) for subject in draft.subjects] + facts
     if draft.pair and random.random() < 0.5:
         facts.sort(key=lambda fact: fact.subject is draft.subjects[1])
     return facts
@@ -236,7 +240,7 @@ def _say_all(draft: Draft) -> None:
 
 
 def _template(draft: Draft, fact: Fact) -> Template:
-    says = draft.naming(fact.attribute.says)
+    says = fact.attribute.says
     if not fact.subject.speaks:
         says = tuple(template for template in says if not SPEAKS.search(template.text)) or says
     return draft.random.choice(says)
@@ -249,7 +253,7 @@ def _short(sentence: str) -> bool:
 def _form(draft: Draft, fact: Fact, named: set[str], same: bool, joined: bool) -> Form:
     """How a statement refers to its subject: by name at first, and wherever another subject came between."""
     subject, random = fact.subject, draft.random
-    if subject.name.it not in named or (draft.pair and not same) or fact.attribute is draft.kind.what:
+    if subject.name.it not in named or (draft.pair and not same) or fact.attribute is draft.what:
         return subject.name
     if joined:
         return PRONOUNS["we"] if subject.speaks else subject.pronoun
