@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from training.everyday.templates import Block, Template, blocks, split
+from training.everyday.templates import DATA, Block, Template, blocks, split
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,27 @@ def _attribute(block: Block) -> Attribute:
     )
 
 
+def _near() -> dict[str, frozenset[str]]:
+    """data/near.txt: for each attribute, those of its lines."""
+    near: dict[str, frozenset[str]] = {}
+    for line in (DATA / "near.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            group = frozenset(line.split())
+            near |= {name: near.get(name, frozenset()) | group for name in group}
+    return near
+
+
 def _attributes() -> dict[str, Attribute]:
     """All attributes by name. Raises ValueError for one that is there twice or has no statement or question."""
     found: dict[str, Attribute] = {}
+    near = _near()
     for block in blocks("attributes-*.txt"):
         attribute = _attribute(block)
         if block.name in found or not (attribute.says and attribute.asks and attribute.keys):
             raise ValueError(
                 f"attribute {block.name!r} must occur once, with statements (=), questions (?) and keys (:)"
             )
-        found[block.name] = attribute
+        found[block.name] = replace(attribute, near=attribute.near | near.get(block.name, frozenset()))
     return found
 
 
