@@ -61,6 +61,23 @@ def test_what_the_text_does_not_mention_has_no_answer_and_the_rest_has_one(
             assert one.question.sentence == sentence_of.get(one.key), one
 
 
+def test_the_sentence_of_a_fact_tells_its_values(drafts: list[tuple[Draft, list[Asked]]]) -> None:
+    for draft, _ in drafts:
+        for fact in draft.facts:
+            slots = set(re.findall(r"\{([^{}:]+)", fact.said)) - {
+                "it",
+                "its",
+                "them",
+                "again_it",
+                "again_its",
+                "again_them",
+                "f",
+            }
+            assert fact.sentence is not None
+            for slot in slots:
+                assert fact.values[slot].lower().rstrip(".") in draft.sentences[fact.sentence].lower(), fact.said
+
+
 def test_no_question_without_an_answer_is_near_to_what_the_text_states(drafts: list[tuple[Draft, list[Asked]]]) -> None:
     for draft, asked in drafts:
         for subject, name, _ in {one.key for one in asked if one.question.sentence is None}:
