@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff format --check .
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend tools tests bench
+	@$(BIN)/python -m mypy serve_app frontend tools tests bench training
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
@@ -77,6 +77,9 @@ test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memor
 
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini
+
+vectors: $(VENV)/.run ## distil models/vectors again
+	@$(BIN)/python -m training.vectors
 
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \

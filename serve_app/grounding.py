@@ -1,125 +1,103 @@
-"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first."""
+"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
-import bm25s
 import numpy as np
-import Stemmer
 
+from serve_app.evidence import FEATURES, SentenceIndex
 from serve_app.messages import Passage
+from serve_app.passages import join_passages, split_paragraphs
+from serve_app.words import word_vectors
 
-# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
-_SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
-# Paragraphs end at a blank line, and at a line break after a finished sentence; other line breaks only wrap text.
-_PARAGRAPH_END = re.compile(r"\n\s*\n|(?<=[.!?])[ \t]*\n")
-
-# How much an earlier turn counts against the one after it: enough to resolve "who made it?", not enough to drown a
-# change of subject.
-_DECAY = 0.5
-_TURNS_CONSIDERED = 4
-
-# Two words name what a sentence is about ("A pod", "Ray Serve"); with b below the usual 0.75 a passage of three short
-# sentences is not put behind a single one. Chosen on the questions of tests/test_grounding.py.
-_OPENING_WORDS = 2
-_LENGTH_WEIGHT = 0.4
-
-_stem = Stemmer.Stemmer("english")
-
-
-def split_sentences(text: str) -> list[str]:
-    """The sentences of `text` in order, with single spaces between words. A heading that a blank line sets apart is
-    one, too."""
-    return [
-        " ".join(words)
-        for paragraph in _PARAGRAPH_END.split(text)
-        for sentence in _SENTENCE_END.split(paragraph)
-        if (words := sentence.split())
-    ]
+# Learnt by `python -m training.ranking_study` on the development questions: log-odds of a sentence being the answer,
+# against none being it.
+WEIGHTS: Mapping[str, float] = {
+    "meaning": 7.14,
+    "clause": 1.94,
+    "words": 3.29,
+    "gap": -2.96,
+    "opening": 2.74,
+    "defines": 1.86,
+    "wanted": 3.37,
+    "perhaps": 1.18,
+    "heading": -3.33,
+    "said": -3.81,
+    "length": 0.17,
+    "clear": -1.21,
+}
+THRESHOLD = 3.63
+SCALE = 10.0  # scores are log-odds divided by this, so that nearly all lie between -1 and 1
 
 
-def split_passages(text: str, max_words: int) -> list[str]:
-    """Cut `text` into passages of whole sentences, each of at most `max_words` words.
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage, and how well it fits the dialogue's last turns.
 
-    A passage never crosses a paragraph. A sentence longer than `max_words` is cut between words.
+    At a score of 0 and below the text is taken not to answer; scores lie between -1 and 1, and mean the same for short
+    and long texts.
     """
-    return [
-        passage
-        for paragraph in _PARAGRAPH_END.split(text)
-        for passage in _pack(_sentences(paragraph, max_words), max_words)
-    ]
+
+    text: str
+    score: float
 
 
-def _sentences(paragraph: str, max_words: int) -> Iterator[list[str]]:
-    for sentence in _SENTENCE_END.split(paragraph):
-        words = sentence.split()
-        for start in range(0, len(words), max_words):
-            yield words[start : start + max_words]
+@dataclass(frozen=True)
+class Ranking:
+    """What a dialogue brings from a knowledge base."""
 
-
-def _pack(sentences: Iterator[list[str]], max_words: int) -> Iterator[str]:
-    passage: list[str] = []
-    for sentence in sentences:
-        if passage and len(passage) + len(sentence) > max_words:
-            yield " ".join(passage)
-            passage = []
-        passage += sentence
-    if passage:
-        yield " ".join(passage)
+    passages: list[Passage]  # best first, then filling
+    sentences: Mapping[str, tuple[Sentence, ...]]  # by passage id; a passage's text is their texts, joined by spaces
 
 
 class KnowledgeBase:
-    """A knowledge text, cut into passages and indexed for BM25 (Robertson and Zaragoza 2009, Lucene's variant)."""
+    """A knowledge text, cut into passages, and indexed by sentence."""
 
     def __init__(self, text: str, passage_words: int) -> None:
-        self.passages = split_passages(text, passage_words)
-        bodies, openings = _tokenize(self.passages), _tokenize([_openings(passage) for passage in self.passages])
-        tokens = [body + opening for body, opening in zip(bodies, openings, strict=True)]
-        self._vocabulary = {token for passage in tokens for token in passage}
-        self._index = bm25s.BM25(method="lucene", b=_LENGTH_WEIGHT)
-        if self._vocabulary:
-            self._index.index(tokens, show_progress=False)
+        paragraphs = split_paragraphs(text, passage_words)
+        self._passages = join_passages(paragraphs, passage_words)
+        self.passages = [" ".join(sentences) for sentences in self._passages]
+        self._starts = np.cumsum([0, *map(len, self._passages)])
+        self._index = SentenceIndex(paragraphs, word_vectors())
 
-    def rank(self, dialog: Sequence[str], limit: int) -> list[Passage]:
-        """The passages that share words with the dialogue's last turns, best first, at most `limit`.
+    def rank(self, dialog: Sequence[str], limit: int) -> Ranking:
+        """At most `limit` passages: those that fit the dialogue's last turns, best first; as filling their neighbours,
+        and then the others, best first, too.
 
-        The last turn counts most; each turn before it half as much as the one after it.
+        A passage is as good as its best sentence. Raises ValueError for an empty dialogue.
         """
-        if not self._vocabulary or limit == 0:
-            return []
-        scores = self._weighed(dialog[: -_TURNS_CONSIDERED - 1 : -1])
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return [
-            Passage(id=f"p{i}", text=self.passages[i], score=round(float(scores[i]), 4)) for i in best if scores[i] > 0
-        ]
+        if not self.passages:
+            return Ranking([], {})
+        scores = self._scores(dialog)
+        best = np.maximum.reduceat(scores, self._starts[:-1])
+        chosen = self._order(best)[:limit]
+        return Ranking(
+            passages=[self._passage(i, best[i]) for i in chosen],
+            sentences={_id(i): tuple(self._scored(i, scores)) for i in chosen},
+        )
 
-    def _weighed(self, turns: Sequence[str]) -> np.ndarray:
-        """The scores of `turns`, newest first. A reply that repeats its passage scores ten times what a short question
-        does, so no turn may score higher than the newest one that has a match."""
-        weighed, highest = np.zeros(len(self.passages)), 0.0
-        for age, turn in enumerate(turns):
-            scores = self._scores(turn)
-            if scores.any():
-                highest = highest or scores.max()
-                weighed += _DECAY**age * scores * min(1, highest / scores.max())
-        return weighed
+    def _scores(self, dialog: Sequence[str]) -> np.ndarray:
+        odds = self._index.evidence(dialog) @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
+        return np.clip(odds / SCALE, -1, 1).round(4)
 
-    def _scores(self, turn: str) -> np.ndarray:
-        known = [token for token in _tokenize([turn])[0] if token in self._vocabulary]
-        return self._index.get_scores(known) if known else np.zeros(len(self.passages))
+    def _order(self, best: np.ndarray) -> list[int]:
+        by_score = [int(i) for i in np.argsort(-best, kind="stable")]
+        fitting = [i for i in by_score if best[i] > 0]
+        neighbours = (i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best))
+        return list(dict.fromkeys(chain(fitting, neighbours, by_score)))
 
+    def _passage(self, i: int, score: float) -> Passage:
+        return Passage(id=_id(i), text=self.passages[i], score=float(score), filling=bool(score <= 0))
 
-def _openings(passage: str) -> str:
-    """What the passage's sentences are about: their first words, which so count twice (BM25F's weighted fields)."""
-    return " ".join(" ".join(sentence.split()[:_OPENING_WORDS]) for sentence in _SENTENCE_END.split(passage))
+    def _scored(self, i: int, scores: np.ndarray) -> Iterator[Sentence]:
+        for place, text in enumerate(self._passages[i], start=self._starts[i]):
+            yield Sentence(text, float(scores[place]))
 
 
-def _tokenize(texts: list[str]) -> list[list[str]]:
-    tokens: list[list[str]] = bm25s.tokenize(
-        texts, stopwords="en_plus", stemmer=_stem, return_ids=False, show_progress=False
-    )
-    return tokens
+def _id(i: int) -> str:
+    return f"p{i}"
 
 
 @lru_cache(maxsize=8)

@@ -84,13 +84,14 @@ class ChatRequest(BaseModel):
 
 
 class Passage(BaseModel):
-    """A piece of the knowledge text, and how well it fits the question (BM25)."""
+    """A piece of the knowledge text, and how well its best sentence fits the question; see `grounding.Sentence`."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     text: str
     score: float
+    filling: bool = False  # given because there was room, not for its score
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Prompt:
     token_ids: list[int]  # with the closing </s>
     passages: list[Passage]
     dropped_turns: int
-    dropped_passages: int
+    dropped_passages: int  # of those that fit the question, not of the filling
     truncated_tokens: int  # cut off an instruction or last turn that was itself too long
 
 
