@@ -161,6 +161,19 @@ class Grounding(BaseModel):
     truncated_tokens: int
 
 
+class Citation(BaseModel):
+    """A span of the reply and the span of a passage that it repeats; in characters (Unicode code points), end excluded.
+
+    The passage's text is the one in `grounding.passages`, in which `passage` is its id.
+    """
+
+    start: int
+    end: int
+    passage: str
+    passage_start: int
+    passage_end: int
+
+
 class Timing(BaseModel):
     """Milliseconds, seen from the ingress."""
 
@@ -181,5 +194,7 @@ class ChatReply(BaseModel):
     finish_reason: FinishReason
     usage: Usage
     grounding: Grounding
+    citations: list[Citation]
+    grounded: float  # the share of the reply's words that stand in citations
     timing_ms: Timing
     request_id: str

@@ -1,1 +1,1 @@
-"""How `models/mini` is made and scored: the text it learns from, its lessons, and the questions it is asked."""
+"""How models/mini and the word vectors are made and scored. Nothing that serves imports it."""
