@@ -36,7 +36,8 @@ _ASKED: tuple[tuple[Want, re.Pattern[str]], ...] = (
     (
         "instruction",
         re.compile(
-            r"\bhow (do|can|should|would|to|could|did|must)\b|\bwhat (should|do|must|can) (i|we|you) do\b|\bwhat (now|if)\b"
+            r"\bhow (do|can|should|would|to|could|did|must)\b|\bwhat (should|do|must|can) (i|we|you) do\b"
+            r"|\bwhat (now|if)\b"
         ),
     ),
     (
