@@ -28,6 +28,17 @@ _LENGTH_WEIGHT = 0.4
 _stem = Stemmer.Stemmer("english")
 
 
+def split_sentences(text: str) -> list[str]:
+    """The sentences of `text` in order, with single spaces between words. A heading that a blank line sets apart is
+    one, too."""
+    return [
+        " ".join(words)
+        for paragraph in _PARAGRAPH_END.split(text)
+        for sentence in _SENTENCE_END.split(paragraph)
+        if (words := sentence.split())
+    ]
+
+
 def split_passages(text: str, max_words: int) -> list[str]:
     """Cut `text` into passages of whole sentences, each of at most `max_words` words.
 
