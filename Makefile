@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff format --check .
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend tools tests bench
+	@$(BIN)/python -m mypy serve_app frontend tools tests bench training
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .

@@ -51,6 +51,17 @@ def split_passages(text: str, max_words: int) -> list[str]:
     ]
 
 
+def split_sentences(text: str) -> list[str]:
+    """The sentences of `text` in order, as passages are made of them: single spaces between words. A heading that a
+    blank line sets apart is one, too."""
+    return [
+        " ".join(sentence.split())
+        for paragraph in _PARAGRAPH_END.split(text)
+        for sentence in _SENTENCE_END.split(paragraph)
+        if sentence.strip()
+    ]
+
+
 def _sentences(paragraph: str, max_words: int) -> Iterator[list[str]]:
     for sentence in _SENTENCE_END.split(paragraph):
         words = sentence.split()

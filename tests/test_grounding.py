@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.chat_config import load
-from serve_app.grounding import KnowledgeBase, knowledge_base, split_passages
+from serve_app.grounding import KnowledgeBase, knowledge_base, split_passages, split_sentences
 
 # --- cutting --------------------------------------------------------------------------------------------------------
 
@@ -190,6 +190,13 @@ def test_a_question_about_any_part_of_a_long_line_brings_its_passage_first_or_se
 
 def test_passages_of_a_long_line_keep_every_word_once() -> None:
     assert " ".join(split_passages(HARBOUR, 40)) == HARBOUR
+
+
+def test_sentences_are_those_that_passages_are_made_of() -> None:
+    text = "Opening hours\n\nOpen from 9\nto 5. Ask Dr. Aho!  Closed\non Mondays"
+    assert split_sentences(text) == ["Opening hours", "Open from 9 to 5.", "Ask Dr. Aho!", "Closed on Mondays"]
+    assert " ".join(split_sentences(text)) == " ".join(split_passages(text, 40))
+    assert split_sentences(" \n\n ") == []
 
 
 # --- ranking --------------------------------------------------------------------------------------------------------
