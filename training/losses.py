@@ -1,0 +1,50 @@
+"""What training makes small: the wrong turns at the trie's branches, the reply's loss, and attention to other sentences."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import T5ForConditionalGeneration as T5
+
+from training.batches import Batch
+from training.reader import RELEVANCE
+
+
+@dataclass(frozen=True)
+class Losses:
+    choice: Tensor  # at the branches, among the allowed tokens, summed over each reply
+    reply: Tensor  # of each token among all
+    relevance: Tensor  # of the channel RELEVANCE, as a distribution over the prompt
+    right: float  # share of the replies that win at every one of their branches
+
+    @property
+    def total(self) -> Tensor:
+        return self.choice + 0.5 * self.reply + 0.5 * self.relevance
+
+
+def losses(model: T5, batch: Batch) -> Losses:
+    encoded = model.encoder(batch.prompts, attention_mask=batch.mask)
+    out = model(encoder_outputs=encoded, attention_mask=batch.mask, labels=batch.replies)
+    logits = out.logits.float()
+    rows = len(batch.prompts)
+    at_branches = logits[batch.branch_rows, batch.branch_places]  # [branches, vocabulary]
+    scores = at_branches.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
+    of_branches = -scores.log_softmax(dim=1)[:, 0]
+    wrong = torch.zeros(rows).index_add(0, batch.branch_rows, (scores.argmax(dim=1) != 0).float())
+    return Losses(
+        choice=of_branches.sum() / rows,
+        reply=F.cross_entropy(logits.flatten(0, 1), batch.replies.flatten(), ignore_index=-100),
+        relevance=_relevance(encoded.last_hidden_state[..., RELEVANCE].float(), batch),
+        right=float((wrong == 0).float().mean()),
+    )
+
+
+def _relevance(channel: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy between the right sentence's tokens and softmax over the prompt; mean over prompts that have one."""
+    has_one = batch.right.sum(dim=1) > 0
+    if not has_one.any():
+        return channel.sum() * 0
+    log_shares = channel.masked_fill(~batch.mask, -torch.inf).log_softmax(dim=1)[has_one]
+    right = batch.right[has_one]
+    return -(right * log_shares.masked_fill(right == 0, 0)).sum(dim=1).mean()
