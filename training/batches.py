@@ -1,4 +1,4 @@
-"""Lessons -> tensors: packed by length, with the branches of each lesson's trie and the tokens of its right sentence."""
+"""Lessons -> tensors: packed by length, with the branches of each lesson's trie and its right sentence's place."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

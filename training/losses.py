@@ -1,4 +1,4 @@
-"""What training makes small: the wrong turns at the trie's branches, the reply's loss, and attention to other sentences."""
+"""What training makes small: wrong turns at the trie's branches, the reply's loss, attention to other sentences."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def losses(model: T5, batch: Batch) -> Losses:
 
 
 def _relevance(channel: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy between the right sentence's tokens and softmax over the prompt; mean over prompts that have one."""
+    """Cross-entropy of the softmax over a prompt with its right sentence's tokens; mean over prompts that have one."""
     has_one = batch.right.sum(dim=1) > 0
     if not has_one.any():
         return channel.sum() * 0

@@ -1,30 +1,31 @@
 """A T5 that already reads: its encoder is all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019), rewritten.
 
-BERT normalizes what its residual stream carries, T5 only what a sub-layer reads. With u_l for BERT's sums before each of its
-norms, x_l = gamma_l * u_l / sigma_l + beta_l after it, T5's stream can carry h_l = u_l / D_l (by channel), with
+BERT normalizes what its residual stream carries, T5 only what a sub-layer reads. With u_l for BERT's sums before each
+of its norms, x_l = gamma_l * u_l / sigma_l + beta_l after it, T5's stream can carry h_l = u_l / D_l (by channel), with
 
     D_l+1 = gamma_l+1 * D_l / sigma_l+1          h_l+1 = h_l + (sub-layer(x_l) + beta_l) / D_l
 
-where only the tokens' own sigma is replaced by its mean over a sample of text. What remains goes into the weights: norms'
-gammas and biases' columns at a channel that is always one, the attention's scale into q, and the mean of the position
-embeddings into every token's embedding; T5's position bias starts from none.
+where only the tokens' own sigma is replaced by its median over a sample of text, and D is kept within a factor of 2 of
+its median. What remains goes into the weights: gammas into the norms', biases into columns at a channel that is always
+one, the attention's scale into q, and the mean of the position embeddings into every token's embedding.
 
 Beside MiniLM's 384 channels there are 64 of our own ("wires"), and beside its 12 heads 4, from which copying starts:
 
     IDENTITY   a random code of the token                      PREVIOUS   in the encoder: of the token before
-    ONE        always one                                      RELEVANCE  "I stand in the sentence that answers": learned
+    ONE        always one                                      RELEVANCE  "the sentence I stand in answers": learned
     START      the decoder's start token
 
-The decoder's first cross-attention looks for the token whose previous one is the last that was written, likes RELEVANCE, and
-writes the code found there to IDENTITY, which the head reads.
+The decoder's first cross-attention looks for the token whose previous one is the last that was written, likes
+RELEVANCE, and writes the code found there to IDENTITY, which the head reads.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import BertModel, BertTokenizerFast, GenerationConfig, PreTrainedTokenizerFast, T5Config
+from transformers import GenerationConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Config
 from transformers import T5ForConditionalGeneration as T5
 
 from training.pieces import CAPITAL, CONTEXT, END, KNOWLEDGE, PAD, TURN_END
@@ -39,8 +40,8 @@ BEFORE, AFTER, NEAR, CONSTANT = 12, 13, 14, 15  # our own heads in the encoder
 
 
 def build_reader(
-    bert: BertModel,
-    bert_tokenizer: BertTokenizerFast,
+    bert: Any,
+    bert_tokenizer: PreTrainedTokenizerBase,
     tokenizer: PreTrainedTokenizerFast,
     sample: Sequence[str],
     *,
@@ -62,7 +63,7 @@ def build_reader(
     return model
 
 
-def _config(vocabulary: int, bert: BertModel, decoder_layers: int) -> T5Config:
+def _config(vocabulary: int, bert: Any, decoder_layers: int) -> T5Config:
     return T5Config(  # type: ignore[call-arg]  # extra settings are kept as attributes
         vocab_size=vocabulary,
         d_model=WIDTH,
@@ -80,12 +81,16 @@ def _config(vocabulary: int, bert: BertModel, decoder_layers: int) -> T5Config:
     )
 
 
+def stream_divisors(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]) -> list[Tensor]:
+    """After each layer but the last: times what by channel the reader's stream is MiniLM's sum there, normalized."""
+    scales = _scales(bert, tokenizer, sample)
+    return [scale.divisor / scale.sigma for scale in scales[2:-1:2]]
+
+
 # ---- Embeddings
 
 
-def _embed(
-    model: T5, bert: BertModel, bert_tokenizer: BertTokenizerFast, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def _embed(model: Any, bert: Any, bert_tokenizer: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerFast) -> None:
     """Each piece starts as MiniLM's embedding of what it spells, normalized as MiniLM does but for gamma and beta."""
     embeddings = bert.embeddings
     words = embeddings.word_embeddings.weight
@@ -107,7 +112,7 @@ def _embed(
     table[:, ONE] = 1
 
 
-def _spelled(piece: str, known: dict[str, int], bert_tokenizer: BertTokenizerFast) -> list[int]:
+def _spelled(piece: str, known: dict[str, int], bert_tokenizer: PreTrainedTokenizerBase) -> list[int]:
     marks = {"</s>": "[SEP]", TURN_END: "[SEP]", CONTEXT: "[CLS]", KNOWLEDGE: "[SEP]", CAPITAL: "[MASK]"}
     if piece in marks:
         return [known[marks[piece]]]
@@ -131,7 +136,7 @@ class _Scale:
     rms: float  # of the stream h_l, its wires included
 
 
-def _scales(bert: BertModel, tokenizer: BertTokenizerFast, sample: Sequence[str]) -> list[_Scale]:
+def _scales(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]) -> list[_Scale]:
     """For the embeddings' norm and each layer's two."""
     norms = [bert.embeddings.LayerNorm]
     for layer in bert.encoder.layer:
@@ -165,7 +170,7 @@ def _scales(bert: BertModel, tokenizer: BertTokenizerFast, sample: Sequence[str]
     return scales
 
 
-def _rewrite_encoder(model: T5, bert: BertModel, scales: list[_Scale]) -> None:
+def _rewrite_encoder(model: Any, bert: Any, scales: list[_Scale]) -> None:
     norms = [bert.embeddings.LayerNorm]
     for layer in bert.encoder.layer:
         norms += [layer.attention.output.LayerNorm, layer.output.LayerNorm]
@@ -177,7 +182,7 @@ def _rewrite_encoder(model: T5, bert: BertModel, scales: list[_Scale]) -> None:
     _set_norm(model.encoder.final_layer_norm, norms[-1], scales[-2])
 
 
-def _set_norm(norm: torch.nn.Module, source: torch.nn.LayerNorm, scale: _Scale) -> None:
+def _set_norm(norm: Any, source: Any, scale: _Scale) -> None:
     """So that MiniLM's channels read gamma * u / sigma, and the wires what the stream has."""
     norm.weight[:CONTENT] = source.weight * scale.divisor * scale.rms / scale.sigma
     norm.weight[CONTENT:] = scale.rms
@@ -195,13 +200,13 @@ def _written(weight: Tensor, divisor: Tensor) -> Tensor:
     return (weight - weight.mean(dim=0, keepdim=True)) / divisor.reshape(-1, *[1] * (weight.dim() - 1))
 
 
-def _rewrite_attention(
-    target: torch.nn.Module, source: torch.nn.Module, norm: torch.nn.LayerNorm, after: _Scale
-) -> None:
+def _rewrite_attention(target: Any, source: Any, norm: Any, after: _Scale) -> None:
     inner = BERT_HEADS * SIZE
     for weight in (target.q.weight, target.k.weight, target.v.weight):
         weight[inner:] *= 0.3
-    _read(target.q.weight[:inner], source.self.query.weight * SIZE**-0.5, source.self.query.bias * SIZE**-0.5, norm.bias)
+    _read(
+        target.q.weight[:inner], source.self.query.weight * SIZE**-0.5, source.self.query.bias * SIZE**-0.5, norm.bias
+    )
     _read(target.k.weight[:inner], source.self.key.weight, source.self.key.bias, norm.bias)
     _read(target.v.weight[:inner], source.self.value.weight, source.self.value.bias, norm.bias)
     out = target.o.weight
@@ -217,9 +222,7 @@ def _rewrite_attention(
     out[:CONTENT, first] = _written(source.output.dense.bias + norm.bias, after.divisor)
 
 
-def _rewrite_feed_forward(
-    target: torch.nn.Module, source: torch.nn.Module, norm: torch.nn.LayerNorm, after: _Scale
-) -> None:
+def _rewrite_feed_forward(target: Any, source: Any, norm: Any, after: _Scale) -> None:
     _read(target.wi.weight, source.intermediate.dense.weight, source.intermediate.dense.bias, norm.bias)
     out = target.wo.weight
     out.zero_()
@@ -232,7 +235,7 @@ def _rewrite_feed_forward(
     out[:CONTENT, least] = _written(source.output.dense.bias + norm.bias, after.divisor) / 4
 
 
-def _look_around(model: T5) -> None:
+def _look_around(model: Any) -> None:
     """The encoder's own heads: the token before (in the first layer its code, to PREVIOUS), after, and near ones."""
     attention = model.encoder.block[0].layer[0].SelfAttention
     bias = attention.relative_attention_bias.weight  # [buckets, heads]; one table for all layers
@@ -262,7 +265,7 @@ def _look_around(model: T5) -> None:
 # ---- Decoder
 
 
-def _copy(model: T5) -> None:
+def _copy(model: Any) -> None:
     for block in model.decoder.block:
         for attention in (block.layer[0].SelfAttention, block.layer[1].EncDecAttention):
             attention.o.weight *= 0.3

@@ -50,12 +50,73 @@ ALSO = (
     "and {}",
 )
 FIRST_WORDS = frozenset(
-    "what when who whom whose how which where why is are was were do does did can could may must will would should has have had"
-    " at in on from until since under for by to after as tell there my".split()
+    [
+        "what",
+        "when",
+        "who",
+        "whom",
+        "whose",
+        "how",
+        "which",
+        "where",
+        "why",
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "may",
+        "must",
+        "will",
+        "would",
+        "should",
+        "has",
+        "have",
+        "had",
+        "at",
+        "in",
+        "on",
+        "from",
+        "until",
+        "since",
+        "under",
+        "for",
+        "by",
+        "to",
+        "after",
+        "as",
+        "tell",
+        "there",
+        "my",
+    ]
 )
 WORD = re.compile(r"[a-z]+")
 KINDS = ("when", "who", "whom", "whose", "where", "which", "why", "what")
-VERBS = frozenset("is are was were do does did can could may must will would should has have am".split())
+VERBS = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "may",
+        "must",
+        "will",
+        "would",
+        "should",
+        "has",
+        "have",
+        "am",
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from training.everyday.templates import DATA
 
 NEWEST_YEAR = 2025
 RANGE = re.compile(r"(?:(year)\+)?(\d+)-(\d+)[a-z]?")
-SMALL = "zero one two three four five six seven eight nine ten eleven twelve".split()
+SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 VOWEL_SOUND = re.compile(
     r"(?!uni|use|usu|eu|one\b|once|ukul|util)[aeiou]|8|11\b|18\b|hour|honest|heir|honou?r|[FLMNRSX]-?\d", re.I
 )
@@ -151,9 +151,144 @@ def _measure(*spec: tuple[float, float, str, str, float]) -> Callable[[Manner], 
     return lambda manner: manner.measure(*manner.random.choice(spec))
 
 
-SYLLABLES = "ba be bo bra bri ca ce co cla da de do dra el en fa fe fi flo ga ge gra ha he hu ja jo ka ke ki kor la le li lo lu ma me mi mo mu na ne ni no nor o pa pe pi po pra qui ra re ri ro ru sa se si so sta ta te ti to tra tu u va ve vi vo wa wi xa ya yo za ze zi zo".split()  # noqa: E501
-ENDINGS = "n r s l m x t ra na lo vo ta nix dex tor ris mar lin von sen ka ro del".split()
-TOWN_ENDINGS = "ford ton ham bury field bridge burg stad dorf ville mouth wick by haven port dale minster berg holm vik grad ovo ino ara eda essa".split()  # noqa: E501
+SYLLABLES = [
+    "ba",
+    "be",
+    "bo",
+    "bra",
+    "bri",
+    "ca",
+    "ce",
+    "co",
+    "cla",
+    "da",
+    "de",
+    "do",
+    "dra",
+    "el",
+    "en",
+    "fa",
+    "fe",
+    "fi",
+    "flo",
+    "ga",
+    "ge",
+    "gra",
+    "ha",
+    "he",
+    "hu",
+    "ja",
+    "jo",
+    "ka",
+    "ke",
+    "ki",
+    "kor",
+    "la",
+    "le",
+    "li",
+    "lo",
+    "lu",
+    "ma",
+    "me",
+    "mi",
+    "mo",
+    "mu",
+    "na",
+    "ne",
+    "ni",
+    "no",
+    "nor",
+    "o",
+    "pa",
+    "pe",
+    "pi",
+    "po",
+    "pra",
+    "qui",
+    "ra",
+    "re",
+    "ri",
+    "ro",
+    "ru",
+    "sa",
+    "se",
+    "si",
+    "so",
+    "sta",
+    "ta",
+    "te",
+    "ti",
+    "to",
+    "tra",
+    "tu",
+    "u",
+    "va",
+    "ve",
+    "vi",
+    "vo",
+    "wa",
+    "wi",
+    "xa",
+    "ya",
+    "yo",
+    "za",
+    "ze",
+    "zi",
+    "zo",
+]  # noqa: E501
+ENDINGS = [
+    "n",
+    "r",
+    "s",
+    "l",
+    "m",
+    "x",
+    "t",
+    "ra",
+    "na",
+    "lo",
+    "vo",
+    "ta",
+    "nix",
+    "dex",
+    "tor",
+    "ris",
+    "mar",
+    "lin",
+    "von",
+    "sen",
+    "ka",
+    "ro",
+    "del",
+]
+TOWN_ENDINGS = [
+    "ford",
+    "ton",
+    "ham",
+    "bury",
+    "field",
+    "bridge",
+    "burg",
+    "stad",
+    "dorf",
+    "ville",
+    "mouth",
+    "wick",
+    "by",
+    "haven",
+    "port",
+    "dale",
+    "minster",
+    "berg",
+    "holm",
+    "vik",
+    "grad",
+    "ovo",
+    "ino",
+    "ara",
+    "eda",
+    "essa",
+]  # noqa: E501
 
 
 def _coined(manner: Manner, syllables: int = 1) -> str:
@@ -206,7 +341,9 @@ def _phone(manner: Manner) -> str:
 
 
 def _email(manner: Manner) -> str:
-    user = manner.random.choice("info hello office contact desk service team mail post bookings support".split())
+    user = manner.random.choice(
+        ["info", "hello", "office", "contact", "desk", "service", "team", "mail", "post", "bookings", "support"]
+    )
     return f"{user}@{_coined(manner, 2)}.{manner.random.choice(('example', 'com', 'org', 'net', 'co', 'de'))}"
 
 
@@ -312,7 +449,7 @@ MAKERS: dict[str, Callable[[Manner], str]] = {
     "millions": lambda manner: f"{manner.random.choice((manner.between(2, 80), round(manner.random.uniform(1.1, 9.9), 1)))} million",
     "days_range": lambda manner: manner.random.choice(("{0} to {1} {2} days", "{0}-{1} {2} days", "between {0} and {1} {2} days")).format(
         low := manner.between(1, 5), low + manner.between(1, 4), manner.random.choice(("working", "business", "working"))),
-    "minutes_range": lambda manner: "{}-{} minutes".format(low := manner.between(10, 40, 5), low + manner.between(5, 20, 5)),
+    "minutes_range": lambda manner: f"{(low := manner.between(10, 40, 5))}-{low + manner.between(5, 20, 5)} minutes",
     "model_year": lambda manner: str(manner.between(2012, 2025)),
     "soon_year": lambda manner: str(manner.between(2026, 2034)),
     "room_number": lambda manner: str(manner.between(1, 420)),
