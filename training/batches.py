@@ -16,7 +16,10 @@ from training.pieces import END, PAD
 class Example:
     prompt: list[int]  # with the closing </s>
     reply: list[int]  # likewise
-    right: tuple[int, int] | None  # where the right sentence stands in the prompt
+    places: list[
+        tuple[int, int]
+    ]  # where "nothing answers" stands in the prompt, its mark of knowledge, and each sentence
+    right: int  # which of the places; 0: none of the sentences
     branches: list[tuple[int, list[int]]]  # places in the reply where more than one token is allowed, and those tokens
 
 
@@ -24,7 +27,10 @@ class Example:
 class Batch:
     prompts: Tensor  # [n, tokens]
     replies: Tensor  # [n, tokens], padded with -100
-    right: Tensor  # [n, prompt tokens]: the share of the attention that each token is to get; rows of zeros: none
+    members: (
+        Tensor  # [n, most places, prompt tokens]: takes the mean over each place; rows of zeros where there is none
+    )
+    right: Tensor  # [n]: the right place
     branch_rows: Tensor  # [branches]
     branch_places: Tensor  # [branches]
     allowed: Tensor  # [branches, most allowed], the right token first, padded with -1
@@ -43,17 +49,16 @@ class Encoder:
 
     def __call__(self, lesson: Lesson) -> Example:
         prompt = list(self._ids(f"{lesson.instruction} [CONTEXT] {' EOS '.join(lesson.turns)}"))
-        if lesson.passages:
-            prompt += self._ids("[KNOWLEDGE]")
-        right = None
+        places = [(len(prompt), len(prompt) + 1)]
+        prompt += self._ids("[KNOWLEDGE]")
         for sentence in lesson.sentences:
             ids = self._ids(sentence)
-            if sentence == lesson.reply and right is None:
-                right = (len(prompt), len(prompt) + len(ids))
+            places.append((len(prompt), len(prompt) + len(ids)))
             prompt += ids
+        right = 1 + lesson.sentences.index(lesson.reply) if lesson.reply in lesson.sentences else 0
         candidates = [[*self._ids(text), END] for text in dict.fromkeys((*lesson.sentences, *lesson.phrases))]
         reply = [*self._ids(lesson.reply), END]
-        return Example([*prompt, END], reply, right, list(_branches(reply, candidates)))
+        return Example([*prompt, END], reply, places, right, list(_branches(reply, candidates)))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
@@ -83,16 +88,16 @@ def batches(examples: Sequence[Example], tokens: int) -> Iterator[Batch]:
 
 def collate(rows: Sequence[Example]) -> Batch:
     prompts = _padded([row.prompt for row in rows], PAD)
-    right = torch.zeros(prompts.shape)
+    members = torch.zeros(len(rows), max(len(row.places) for row in rows), prompts.shape[1])
     for index, row in enumerate(rows):
-        if row.right:
-            start, end = row.right
-            right[index, start:end] = 1 / (end - start)
+        for place, (start, end) in enumerate(row.places):
+            members[index, place, start:end] = 1 / (end - start)
     branches = [(index, place, allowed) for index, row in enumerate(rows) for place, allowed in row.branches]
     return Batch(
         prompts,
         _padded([row.reply for row in rows], -100),
-        right,
+        members,
+        torch.tensor([row.right for row in rows]),
         torch.tensor([index for index, _, _ in branches], dtype=torch.long),
         torch.tensor([place for _, place, _ in branches], dtype=torch.long),
         _padded([allowed for _, _, allowed in branches], -1),

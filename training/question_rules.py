@@ -5,7 +5,7 @@ answer that it asks for. What people type, in bits and with other words, is in `
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 

@@ -284,7 +284,7 @@ def _copy(model: Any) -> None:
     cross.q.weight[head] = cross.k.weight[head] = cross.v.weight[head] = cross.o.weight[:, head] = 0
     cross.q.weight[code, PREVIOUS] = 0.6 * torch.eye(CODE)
     cross.k.weight[code, PREVIOUS] = torch.eye(CODE)
-    cross.q.weight[CODE, ONE] = cross.k.weight[CODE, RELEVANCE] = 1
+    cross.q.weight[CODE, ONE], cross.k.weight[CODE, RELEVANCE] = 1, 4
     cross.v.weight[code, IDENTITY] = torch.eye(CODE)
     cross.o.weight[IDENTITY, code] = 3 * torch.eye(CODE)
     final = model.decoder.final_layer_norm.weight
