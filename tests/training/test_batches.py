@@ -1,14 +1,16 @@
 """Lessons as tensors: the trie's branches, the right sentence's place, and what the losses make of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+
 from tests.checkpoints import random_t5
 from tests.training.test_pieces import make_tokenizer
-
 from training.batches import Encoder, batches, collate
 from training.lessons import Lesson
 from training.losses import losses
-from training.pieces import END, PAD
+from training.pieces import END, KNOWLEDGE, PAD
 
 LESSON = Lesson(
     turns=("when does it open?",),
@@ -25,15 +27,20 @@ def encode() -> Encoder:
 
 
 def test_the_prompt_is_what_the_server_would_send(encode: Encoder) -> None:
-    text = "Answer. [CONTEXT] when does it open? [KNOWLEDGE] The bakery opens at seven. The bakery is small. A pod is small."
+    knowledge = " ".join(LESSON.sentences)
+    text = f"Answer. [CONTEXT] when does it open? [KNOWLEDGE] {knowledge}"
     assert encode(LESSON).prompt == make_tokenizer().encode(text)
 
 
 def test_the_right_sentence_is_where_it_stands(encode: Encoder) -> None:
     example = encode(LESSON)
-    assert example.right is not None
-    start, end = example.right
+    start, end = example.places[example.right]
     assert [*example.prompt[start:end], END] == example.reply
+    assert make_tokenizer().convert_ids_to_tokens(example.prompt[slice(*example.places[0])]) == [KNOWLEDGE]
+
+
+def test_where_no_sentence_answers_the_mark_of_knowledge_is_right(encode: Encoder) -> None:
+    assert encode(replace(LESSON, reply="I don't know.")).right == 0
 
 
 def test_branches_are_where_candidates_part(encode: Encoder) -> None:

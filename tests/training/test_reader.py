@@ -2,14 +2,30 @@
 
 import pytest
 import torch
-from tests.training.test_pieces import make_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tests.training.test_pieces import make_tokenizer
 from training.pieces import CONTEXT, KNOWLEDGE
 from training.reader import CODE, CONTENT, IDENTITY, ONE, PREVIOUS, WIDTH, build_reader
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the bakery opens at seven a pod is small weighs of . ?".split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "bakery",
+    "opens",
+    "at",
+    "seven",
+    "a",
+    "pod",
+    "is",
+    "small",
+]
+WORDS += ["weighs", "of", ".", "?"]
 
 
 def bert_tokenizer() -> PreTrainedTokenizerFast:
@@ -37,14 +53,13 @@ def bert() -> BertModel:
 def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
     ours, theirs = make_tokenizer(), bert_tokenizer()
     model = build_reader(bert, theirs, ours, ["the bakery opens at seven.", "a pod is small."]).eval()
-    known = {index: theirs.convert_ids_to_tokens(index) for index in range(len(theirs))}
-    text = "the bakery opens at seven ."
+    text = "the bakery opens at seven"
     ids = torch.tensor([ours.encode(text, add_special_tokens=False)])
-    if ids.shape[1] != len(text.split()):
-        pytest.fail(f"the words are not one piece each: {ours.tokenize(text)}")
-    wanted = bert(torch.tensor([theirs.encode(text)])).last_hidden_state[0] - bert.encoder.layer[-1].output.LayerNorm.bias
+    assert ids.shape[1] == len(text.split())
+    wanted = (
+        bert(torch.tensor([theirs.encode(text)])).last_hidden_state[0] - bert.encoder.layer[-1].output.LayerNorm.bias
+    )
     got = model.encoder(ids).last_hidden_state[0, :, :CONTENT]
-    assert known
     assert torch.cosine_similarity(wanted, got, dim=1).min() > 0.95
 
 
@@ -52,7 +67,9 @@ def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
 def test_wires_carry_each_tokens_code_and_the_one_before(bert: BertModel) -> None:
     ours = make_tokenizer()
     model = build_reader(bert, bert_tokenizer(), ours, ["the bakery opens."]).eval()
-    ids = torch.tensor([ours.encode(f"the bakery opens at seven {KNOWLEDGE.removeprefix('▁')}", add_special_tokens=False)])
+    ids = torch.tensor(
+        [ours.encode(f"the bakery opens at seven {KNOWLEDGE.removeprefix('▁')}", add_special_tokens=False)]
+    )
     stream = model.encoder(ids).last_hidden_state[0]
     codes = model.shared.weight[ids[0]][:, IDENTITY]
     assert stream.shape[1] == WIDTH
