@@ -16,9 +16,7 @@ from training.pieces import END, PAD
 class Example:
     prompt: list[int]  # with the closing </s>
     reply: list[int]  # likewise
-    places: list[
-        tuple[int, int]
-    ]  # where "nothing answers" stands in the prompt, its mark of knowledge, and each sentence
+    places: list[tuple[int, int]]  # in the prompt: of the mark of knowledge, then of each sentence
     right: int  # which of the places; 0: none of the sentences
     branches: list[tuple[int, list[int]]]  # places in the reply where more than one token is allowed, and those tokens
 
@@ -27,9 +25,7 @@ class Example:
 class Batch:
     prompts: Tensor  # [n, tokens]
     replies: Tensor  # [n, tokens], padded with -100
-    members: (
-        Tensor  # [n, most places, prompt tokens]: takes the mean over each place; rows of zeros where there is none
-    )
+    places: Tensor  # [n, most places]: the first token of each, padded with -1
     right: Tensor  # [n]: the right place
     branch_rows: Tensor  # [branches]
     branch_places: Tensor  # [branches]
@@ -88,15 +84,11 @@ def batches(examples: Sequence[Example], tokens: int) -> Iterator[Batch]:
 
 def collate(rows: Sequence[Example]) -> Batch:
     prompts = _padded([row.prompt for row in rows], PAD)
-    members = torch.zeros(len(rows), max(len(row.places) for row in rows), prompts.shape[1])
-    for index, row in enumerate(rows):
-        for place, (start, end) in enumerate(row.places):
-            members[index, place, start:end] = 1 / (end - start)
     branches = [(index, place, allowed) for index, row in enumerate(rows) for place, allowed in row.branches]
     return Batch(
         prompts,
         _padded([row.reply for row in rows], -100),
-        members,
+        _padded([[start for start, _ in row.places] for row in rows], -1),
         torch.tensor([row.right for row in rows]),
         torch.tensor([index for index, _, _ in branches], dtype=torch.long),
         torch.tensor([place for _, place, _ in branches], dtype=torch.long),

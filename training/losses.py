@@ -10,8 +10,6 @@ from transformers import T5ForConditionalGeneration as T5
 from training.batches import Batch
 from training.reader import RELEVANCE
 
-_SHARPNESS = 6.0  # small weights soon make large differences
-
 
 @dataclass(frozen=True)
 class Losses:
@@ -43,9 +41,9 @@ def losses(model: T5, batch: Batch) -> Losses:
 
 
 def relevance_loss(encoded: Tensor, batch: Batch) -> tuple[Tensor, float]:
-    """encoded: [n, tokens, d_model]. The sentences' means of the channel RELEVANCE, and that of the mark for "nothing
+    """encoded: [n, tokens, d_model]. The channel RELEVANCE of each sentence's first token, and of the mark for "nothing
     answers", as a choice among them -> its cross-entropy, and the share of right choices."""
-    means = torch.einsum("npt,nt->np", batch.members, encoded[..., RELEVANCE].float())
-    scores = (_SHARPNESS * means).masked_fill(batch.members.sum(dim=2) == 0, -torch.inf)
+    scores = encoded[..., RELEVANCE].float().gather(1, batch.places.clamp(min=0))
+    scores = scores.masked_fill(batch.places < 0, -torch.inf)
     right = (scores.argmax(dim=1) == batch.right).float().mean()
     return F.cross_entropy(scores, batch.right), float(right)

@@ -30,7 +30,7 @@ from training import corpus, sources, wordnet
 from training.batches import Batch, Encoder, batches
 from training.distil import align, distil_loss
 from training.lessons import Lessons, RuleQuestions
-from training.losses import Losses, losses
+from training.losses import losses, relevance_loss
 from training.pieces import build_tokenizer
 from training.reader import build_reader, stream_divisors
 
@@ -51,6 +51,7 @@ class Plan:
     distil_texts: int = 48
     distil_rate: float = 6e-4
     steps: int = 4_000
+    reading: float = 0.3  # share of the steps in which the encoder alone is taught, to find the sentence
     tokens: int = 2_600  # of prompts, in one process's batch
     rate: float = 8e-5  # of the encoder, which knows much already
     other_rates: float = 4  # times that: of the decoder, which knows little
@@ -135,7 +136,7 @@ def distil(material: Material, tokenizer: PreTrainedTokenizerFast, plan: Plan, t
     random = Random(plan.seed)
     texts = [text for text in material.sentences() if 5 < len(text.split()) < 30]
     sample = random.sample(texts, _SAMPLE)
-    model = build_reader(bert, bert_tokenizer, tokenizer, sample, seed=plan.seed)
+    model = build_reader(bert, bert_tokenizer, tokenizer, sample, texts, seed=plan.seed)
     divisors = stream_divisors(bert, bert_tokenizer, sample)
     weights = list(model.encoder.parameters())
     optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0)
@@ -178,18 +179,24 @@ class Trainer:
         """The share of the steps that is made."""
         return self.step / self._plan.steps
 
-    def teach(self, batch: Batch) -> Losses:
+    def teach(self, batch: Batch) -> tuple[float, float]:
+        """-> the loss, and the share of right choices."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._plan.rate * group["share"] * self._pace()
         with torch.autocast("cpu", torch.bfloat16):
-            result = losses(self._model, batch)
-        result.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            if self.done < self._plan.reading:
+                encoded = self._model.encoder(batch.prompts, attention_mask=batch.mask).last_hidden_state
+                loss, right = relevance_loss(encoded, batch)
+            else:
+                result = losses(self._model, batch)
+                loss, right = result.total, result.right
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.step += 1
-        return result
+        return float(loss.detach()), right
 
     def save(self) -> None:
         if _is_first():
@@ -224,16 +231,15 @@ def teach(material: Material, work: Work, plan: Plan, written: dict[str, list[st
     began, first = time.monotonic(), trainer.step
     for batch in _endless_batches(lessons, Encoder(work.tokenizer()), plan, Random(rank)):
         lessons.longest = max(longest for share, longest in _LENGTHS if share <= trainer.done)
-        result = trainer.teach(batch)
+        loss, right = trainer.teach(batch)
         if trainer.step % 25 == 0 and _is_first():
             left = (plan.steps - trainer.step) * (time.monotonic() - began) / (trainer.step - first)
             logger.info(
-                "teaching: step %d of %d, choice %.3f, reply %.3f, right %.2f, %.0f minutes left",
+                "teaching: step %d of %d, loss %.3f, right %.2f, %.0f minutes left",
                 trainer.step,
                 plan.steps,
-                float(result.choice.detach()),
-                float(result.reply.detach()),
-                result.right,
+                loss,
+                right,
                 left / 60,
             )
         if trainer.step % 200 == 0:

@@ -5,9 +5,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from tests.training.test_pieces import make_tokenizer
+from tests.training.test_pieces import TEXTS, make_tokenizer
 from training.pieces import CONTEXT, KNOWLEDGE
-from training.reader import CODE, CONTENT, IDENTITY, ONE, PREVIOUS, WIDTH, build_reader
+from training.reader import CODE, CONTENT, IDENTITY, ONE, PREVIOUS, RELEVANCE, WIDTH, build_reader
 
 WORDS = [
     "[PAD]",
@@ -25,6 +25,7 @@ WORDS = [
     "is",
     "small",
 ]
+SAMPLE = ["the bakery opens at seven.", "a pod is small."]
 WORDS += ["weighs", "of", ".", "?"]
 
 
@@ -36,9 +37,9 @@ def bert_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def bert() -> BertModel:
-    """Two layers with norms and biases unlike 1 and 0, and no positions, which the rewriting does not keep."""
+    """Three layers with norms and biases unlike 1 and 0, and no positions, which the rewriting does not keep."""
     torch.manual_seed(0)
-    model = BertModel(BertConfig(vocab_size=len(WORDS), hidden_size=CONTENT, intermediate_size=64, num_hidden_layers=2))
+    model = BertModel(BertConfig(vocab_size=len(WORDS), hidden_size=CONTENT, intermediate_size=64, num_hidden_layers=3))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("LayerNorm.weight"):
@@ -52,7 +53,7 @@ def bert() -> BertModel:
 @torch.no_grad()
 def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
     ours, theirs = make_tokenizer(), bert_tokenizer()
-    model = build_reader(bert, theirs, ours, ["the bakery opens at seven.", "a pod is small."]).eval()
+    model = build_reader(bert, theirs, ours, SAMPLE, TEXTS).eval()
     text = "the bakery opens at seven"
     ids = torch.tensor([ours.encode(text, add_special_tokens=False)])
     assert ids.shape[1] == len(text.split())
@@ -66,7 +67,7 @@ def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
 @torch.no_grad()
 def test_wires_carry_each_tokens_code_and_the_one_before(bert: BertModel) -> None:
     ours = make_tokenizer()
-    model = build_reader(bert, bert_tokenizer(), ours, ["the bakery opens."]).eval()
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS).eval()
     ids = torch.tensor(
         [ours.encode(f"the bakery opens at seven {KNOWLEDGE.removeprefix('▁')}", add_special_tokens=False)]
     )
@@ -84,8 +85,20 @@ def test_wires_carry_each_tokens_code_and_the_one_before(bert: BertModel) -> Non
 def test_the_untaught_decoder_already_copies(bert: BertModel) -> None:
     """After a token that the prompt has once, the likeliest one is what followed it there."""
     ours = make_tokenizer()
-    model = build_reader(bert, bert_tokenizer(), ours, ["the bakery opens."]).eval()
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS).eval()
     prompt = ours.encode("the bakery opens at seven, a pod weighs little.")
     written = prompt[2]
     logits = model(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[0, written]])).logits[0, -1]
     assert int(logits.argmax()) == prompt[3]
+
+
+@torch.no_grad()
+def test_untaught_it_prefers_the_sentence_that_has_the_questions_word(bert: BertModel) -> None:
+    ours = make_tokenizer()
+    texts = ["a pod is small."] * 200 + ["the bakery opens at seven."]
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, texts).eval()
+    asked = ours.encode("Answer. [CONTEXT] seven? [KNOWLEDGE]", add_special_tokens=False)
+    first = ours.encode("a pod is small.", add_special_tokens=False)
+    second = ours.encode("the bakery opens at seven.")
+    relevance = model.encoder(torch.tensor([asked + first + second])).last_hidden_state[0, :, RELEVANCE]
+    assert relevance[len(asked) + len(first)] > relevance[len(asked)] + 0.1
