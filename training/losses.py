@@ -10,6 +10,8 @@ from transformers import T5ForConditionalGeneration as T5
 from training.batches import Batch
 from training.reader import RELEVANCE
 
+_SHARPNESS = 4.0  # what the wired decoder multiplies it by
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -43,7 +45,7 @@ def losses(model: T5, batch: Batch) -> Losses:
 def relevance_loss(encoded: Tensor, batch: Batch) -> tuple[Tensor, float]:
     """encoded: [n, tokens, d_model]. The channel RELEVANCE of each sentence's first token, and of the mark for "nothing
     answers", as a choice among them -> its cross-entropy, and the share of right choices."""
-    scores = encoded[..., RELEVANCE].float().gather(1, batch.places.clamp(min=0))
+    scores = _SHARPNESS * encoded[..., RELEVANCE].float().gather(1, batch.places.clamp(min=0))
     scores = scores.masked_fill(batch.places < 0, -torch.inf)
     right = (scores.argmax(dim=1) == batch.right).float().mean()
     return F.cross_entropy(scores, batch.right), float(right)
