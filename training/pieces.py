@@ -1,8 +1,8 @@
 """The tokenizer of models/mini: a text -> pieces that most often are whole words.
 
-A capital at the start of a word is a mark of its own before the word's lower-case piece, so "Bakery" and "bakery" have one
-vector between them and half the pieces suffice. Digits stand alone, and bytes spell what no piece does: every text survives
-unchanged (a sign of Unicode's private use area apart, which is the mark).
+A capital at the start of a word is a mark of its own before the word's lower-case piece, so "Bakery" and "bakery" have
+one vector between them and half the pieces suffice. Digits stand alone, and bytes spell what no piece does: every text
+survives unchanged (a sign of Unicode's private use area apart, which is the mark).
 """
 
 import json
@@ -79,7 +79,7 @@ def _parts(texts: Iterable[str], size: int) -> list[tuple[str, float]]:
     learned = dict(json.loads(draft.to_str())["model"]["vocab"])
     del learned["<unk>"]
     least = min(learned.values())
-    return list(({letter: least for letter in letters} | learned).items())
+    return list((dict.fromkeys(letters, least) | learned).items())
 
 
 def _whole_words(texts: Iterable[str], common: Sequence[str], size: int) -> dict[str, float]:
