@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff format --check .
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend tools tests bench
+	@$(BIN)/python -m mypy serve_app frontend tools tests bench training
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
@@ -81,7 +81,7 @@ mini: $(VENV)/.run ## train models/mini again
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
-	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench || $(INSTALL_FAILED); \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench --group training || $(INSTALL_FAILED); \
 	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
 	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
 	} > constraints.txt
