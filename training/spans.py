@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.clauses import DETERMINERS, PREPOSITIONS, Lexicon
+from training.clauses import AUXILIARIES, DETERMINERS, PREPOSITIONS, Lexicon
 from training.wordings import LYING
 from training.words import word_set
 
@@ -55,11 +55,12 @@ _TIME = re.compile(
     rf"(?: and {_PERIOD})?|"
     rf"(?:on|every) {_WEEKDAY}(?: and {_WEEKDAY})?(?: (?:morning|afternoon|evening|night)s?)?|"
     rf"from {_WEEKDAY} to {_WEEKDAY}|"
-    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,(?!\d))|"
+    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?"
+    r"(?= (?:on|in|every|and|from)\b|$|[,.;](?!\d))|"
     rf"(?:after|within) (?:about |around |only )?(?:{_COUNT}|\d+) (?:second|minute|hour|day|week|month|year)s|"
     rf"in (?:the )?{_any('spring summer autumn winter morning afternoon evening')}|"
     r"(?:at|during the) (?:night|dawn|dusk|noon|midnight|weekends|day)"
-    r")(?= |,|$)"
+    r")(?=[ ,.;]|$)"
 )
 _OFTEN = re.compile(
     rf"\b(?:every (?:(?:few|other|second|{_COUNT}|\d+) )?(?:second|minute|hour|day|week|month|season|year|decade)s?|"
@@ -104,6 +105,7 @@ _COUNTED = re.compile(
     rf"(?<![\w$€£,.-])(?<!AD )(?P<number>{_AMOUNT}) "
     r"(?P<noun>(?:[a-z]+(?:-[a-z]+)* ){0,2}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
 )
+_NO_THINGS = PREPOSITIONS | DETERMINERS | AUXILIARIES | word_set("and or percent times")
 
 # ---- Places and names.
 
@@ -123,7 +125,7 @@ _PLACE = re.compile(
 _ORDINARY_PLACE = re.compile(
     rf"\b{_any('in at near on beside behind next_to opposite under above below inside outside between beneath')} "
     r"(?P<noun>(?:the|a|an|its|their|your|our) (?:[a-z-]+ ){0,2}?[a-z-]+)"
-    rf"(?= {_any('of and in at near on by for with from to since during until')}\b|,|$)"
+    rf"(?= {_any('of and in at near on by for with from to since during until')}\b|[,.;]|$)"
 )
 _SITES = word_set(
     "kitchen cellar station school church library museum garden river lake sea mountain floor street road market "
@@ -166,8 +168,7 @@ def counted(text: str) -> tuple[Span, str] | None:
     """The first number of things that are no unit, and the things: ("three", "floors")."""
     for found in _COUNTED.finditer(text):
         words = found["noun"].split()
-        is_unit = _UNIT.fullmatch(found["noun"])
-        if not is_unit and not set(words) & (PREPOSITIONS | DETERMINERS | {"and", "or", "percent", "times"}):
+        if not _UNIT.fullmatch(found["noun"]) and not set(words) & _NO_THINGS:
             return Span(found.start("number"), found.end("number"), found["number"]), found["noun"]
     return None
 

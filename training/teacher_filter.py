@@ -108,19 +108,15 @@ def _shape_fault(question: str) -> str | None:
 def _word_fault(record: Record, lexicon: Lexicon) -> str | None:
     """Words that neither sentence nor title has, or so many of the sentence's that nothing is left to answer."""
     title, said, asked = (_stems(text) for text in (record.title, record.sentence, record.question))
-    known = title | said | _ASKING
-    if any(
-        _stem(word) not in known and not _is_said(word, said, lexicon)
-        for word in _content(record.question)
-        if word not in _ASKING
-    ):
+    meant = said | {_stem(base) for word in _content(record.sentence) for base in _bases(word, lexicon)}
+    if any(not _is_known(word, meant | title, lexicon) for word in _content(record.question)):
         return "other words"
-    if not asked & (said | title):
+    if not asked & (meant | title):
         return "nothing in common"
     superlatives = [set(_SUPERLATIVE.findall(text.lower())) for text in (record.question, record.sentence)]
     if not superlatives[0] <= superlatives[1]:
         return "superlative"
-    return "no answer left" if len(said - asked - title) < 2 else None
+    return "no answer left" if len(said - asked - title) < max(1, len(said) / 6) else None
 
 
 # ---- What the question asks for, and whether the sentence has it.
@@ -242,7 +238,7 @@ _KINDS: tuple[tuple["re.Pattern[str]", _Evidence, str], ...] = tuple(
         (r"(?P<word>what|who) (?:is|are|was|were) (?:the |an? )?(?P<thing>.+)", _is_definition, "no definition"),
         (r"(?P<word>what) (?:does|do) (?:the |an? )?(?P<thing>.+) mean$", _is_definition, "no definition"),
         (
-            r"what (?:does|do|did) .+ (?P<verb>[a-z]+)(?: (?:to|on|of|in|for|with|from))?$",
+            r"what (?:does|do|did) .+? (?P<verb>[a-z]+)(?: (?:to|on|of|in|for|with|from))?$",
             _has_object,
             "no such object",
         ),
@@ -253,10 +249,14 @@ _KINDS: tuple[tuple["re.Pattern[str]", _Evidence, str], ...] = tuple(
 # ---- Words.
 
 
-def _is_said(word: str, said: frozenset[str], lexicon: Lexicon) -> bool:
-    """Whether a word of the question stands in the sentence in another form, or as a synonym."""
-    base = lexicon.base(word, lexicon.part_of_speech(word) or "noun") or word
-    return any(_stem(other) in said for other in (base, *lexicon.synonyms(word)))
+def _is_known(word: str, meant: frozenset[str], lexicon: Lexicon) -> bool:
+    """Whether a word of the question stands in the sentence, in some form or as a synonym, or need not stand there."""
+    others = (word, *_bases(word, lexicon), *lexicon.synonyms(word))
+    return word in _ASKING or any(_stem(other) in meant for other in others)
+
+
+def _bases(word: str, lexicon: Lexicon) -> list[str]:
+    return [base for pos in ("verb", "noun") if (base := lexicon.base(word, pos))]
 
 
 def _content(text: str) -> list[str]:
