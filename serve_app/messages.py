@@ -84,13 +84,14 @@ class ChatRequest(BaseModel):
 
 
 class Passage(BaseModel):
-    """A piece of the knowledge text, and how well it fits the question (BM25)."""
+    """A piece of the knowledge text, and how well its best sentence fits the question."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     text: str
     score: float
+    filling: bool = False  # given because there was room, not for its score
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from serve_app.grounding import KnowledgeBase, split_passages
+from serve_app import passages
+from serve_app.grounding import KnowledgeBase
 from serve_app.prompt import render
 
 INSTRUCTION = (
@@ -749,6 +750,10 @@ def asked_name(rng: Random, subject: Subject) -> str:
     return bare(subject.asked) if rng.random() < 0.25 else subject.asked
 
 
+def split_passages(text: str, max_words: int) -> list[str]:
+    return [" ".join(sentences) for sentences in passages.split_passages(text, max_words)]
+
+
 def sentences(text: str) -> list[str]:
     """`text` cut where the server may cut it."""
     return split_passages(re.sub(r"(?<=[.!?])\s+", "\n\n", text.strip()), 10_000)
@@ -1153,7 +1158,7 @@ class Knowledge:
 
     def rank(self, dialog: Sequence[str]) -> tuple[str, ...]:
         """The passages that the server would put into the prompt."""
-        return tuple(passage.text for passage in self.base.rank(dialog, self.limit))
+        return tuple(passage.text for passage in self.base.rank(dialog, self.limit).passages if not passage.filling)
 
     def extra_questions(self, fact: Fact) -> tuple[str, ...]:
         """The table's wordings for a sentence; none for a sentence that the table does not know."""

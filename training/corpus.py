@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from serve_app.grounding import split_sentences
+from serve_app.passages import split_sentences
 from training.sources import FOLDER, unpacked
 
 MIN_WORDS, MAX_WORDS = 4, 40  # of a sentence: shorter ones state nothing, longer ones do not fit a passage

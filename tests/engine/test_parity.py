@@ -135,7 +135,7 @@ async def test_shipped_model_equals_transformers(shipped: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(shipped)
     prompts = [
         build_prompt(
-            tokenizer, config.instruction, dialog, knowledge.rank(dialog, limit=4), window=512, max_turns=10
+            tokenizer, config.instruction, dialog, knowledge.rank(dialog, limit=4).passages, window=512, max_turns=10
         ).token_ids
         for dialog in dialogs
     ]

@@ -135,7 +135,8 @@ def shipped() -> tuple[PreTrainedTokenizerBase, T5ForConditionalGeneration]:
 
 def answer(dialog: list[str], knowledge: str = SETTINGS["knowledge"]) -> str:
     tokenizer, model = shipped()
-    passages = [passage.text for passage in KnowledgeBase(knowledge, 40).rank(dialog, 4)]
+    ranked = KnowledgeBase(knowledge, 40).rank(dialog, 4).passages
+    passages = [passage.text for passage in ranked if not ranked[0].filling]  # as it was trained: a greeting has none
     return reply_to(model, tokenizer, [render(INSTRUCTION, dialog, passages)])[0]
 
 

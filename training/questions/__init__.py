@@ -28,7 +28,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from serve_app.errors import reason
-from serve_app.grounding import split_sentences
+from serve_app.passages import split_sentences
 
 Phrase = Literal["greeting", "thanks", "farewell", "who-are-you", "how-are-you", "help"]
 Kind = Literal[

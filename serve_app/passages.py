@@ -1,0 +1,50 @@
+"""Pure: a text -> its sentences, joined into passages."""
+
+import re
+from collections.abc import Iterator
+
+# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
+_SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
+# Paragraphs end at a blank line, and at a line break after a finished sentence; other line breaks only wrap text.
+_PARAGRAPH_END = re.compile(r"\n\s*\n|(?<=[.!?])[ \t]*\n")
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of `text` in order, with single spaces between words. A heading that a blank line sets apart is
+    one, too."""
+    return [sentence for paragraph in _PARAGRAPH_END.split(text) for sentence in _sentences(paragraph)]
+
+
+def split_passages(text: str, max_words: int) -> list[tuple[str, ...]]:
+    """Cut `text` into passages, each the sentences of at most `max_words` words in all.
+
+    A passage never crosses a paragraph. A sentence longer than `max_words` is cut between words.
+    """
+    return [passage for paragraph in _PARAGRAPH_END.split(text) for passage in _pack(paragraph, max_words)]
+
+
+def _sentences(paragraph: str) -> Iterator[str]:
+    for sentence in _SENTENCE_END.split(paragraph):
+        if words := sentence.split():
+            yield " ".join(words)
+
+
+def _pack(paragraph: str, max_words: int) -> Iterator[tuple[str, ...]]:
+    passage: list[str] = []
+    size = 0
+    for sentence in _sentences(paragraph):
+        for piece in _cut(sentence, max_words):
+            words = piece.count(" ") + 1
+            if passage and size + words > max_words:
+                yield tuple(passage)
+                passage, size = [], 0
+            passage.append(piece)
+            size += words
+    if passage:
+        yield tuple(passage)
+
+
+def _cut(sentence: str, max_words: int) -> Iterator[str]:
+    words = sentence.split(" ")
+    for start in range(0, len(words), max_words):
+        yield " ".join(words[start : start + max_words])
