@@ -2,14 +2,14 @@
 
 Knows no model and no ranking. A folder holds one file a text:
 
-    title: Riverside campsite
+    title: Tent
     text: |                         # or `knowledge_of: configs/chatbot.yaml`; absent where none is needed (small talk)
-      The tent is made in Oulu. It weighs 1.8 kilograms and folds flat. ...
+      The tent is made in Oulu. It weighs 2.4 kilograms and sleeps three. ...
     questions:
       - ask: How heavy is it?       # or a list of turns: user, bot, ..., user; bot turns are sentences of the text
         kind: how-much
-        needs: [["1.8", "1,8"]]     # all of these occur in a right reply; a list holds alternatives
-        sentence: It weighs 1.8 kilograms and folds flat.    # the sentence of the text that answers
+        needs: [["2.4", "2,4"]]     # all of these occur in a right reply; a list holds alternatives
+        sentence: It weighs 2.4 kilograms and sleeps three.  # the sentence of the text that answers
       - ask: Who invented it?
         kind: other-attribute
         declines: true              # the text does not say
