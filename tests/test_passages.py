@@ -45,6 +45,13 @@ def test_a_heading_that_a_blank_line_sets_apart_is_a_sentence() -> None:
     assert split_sentences("What it costs\n\nIt is\nfree. Come in!") == ["What it costs", "It is free.", "Come in!"]
 
 
+def test_sentences_are_those_that_passages_are_made_of() -> None:
+    text = "Opening hours\n\nOpen from 9\nto 5. Ask Dr. Aho!  Closed\non Mondays"
+    assert split_sentences(text) == ["Opening hours", "Open from 9 to 5.", "Ask Dr. Aho!", "Closed on Mondays"]
+    assert " ".join(split_sentences(text)) == " ".join(joined(text, 40))
+    assert split_sentences(" \n\n ") == []
+
+
 def test_wrapped_lines_are_one_sentence() -> None:
     assert joined("A sentence that was\nwrapped by  an\n  editor. Next.", 40) == [
         "A sentence that was wrapped by an editor. Next."
