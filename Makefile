@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini eval-model lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -78,10 +78,13 @@ test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memor
 mini: $(VENV)/.run ## train models/mini again
 	@$(BIN)/python -m tools.train_mini
 
+eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
+	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)
+
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
-	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench || $(INSTALL_FAILED); \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench --group training || $(INSTALL_FAILED); \
 	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
 	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
 	} > constraints.txt
@@ -92,9 +95,9 @@ clean: ## remove .venv, logs and caches; conversations in data/ stay
 
 # A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
 # first, long installation tells how far it is.
-$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
+$(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
 	@echo 'Installing packages (the first time this takes minutes, and up to 6 GB of disk).'
-	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
+	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
 	@touch $@
 
 $(VENV)/.pip: $(BIN)/python

@@ -54,7 +54,9 @@ class InProcessReplicas:
         self._engine = engine
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
-        reply = self._engine.submit(request.prompt_ids, request.sampling, budget_s=request.budget_s)
+        reply = self._engine.submit(
+            request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
+        )
         async for tokens in reply:
             if reply.ending == "deadline":
                 raise DeadlineExceeded(f"no whole reply within {request.budget_s:.0f} s")

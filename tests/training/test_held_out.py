@@ -45,7 +45,7 @@ def test_it_notices_a_leak() -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_made_up_everyday_texts_have_neither_its_questions_nor_its_sentences(seed: int) -> None:
     random = Random(seed)
     for _ in range(1000):
