@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import bm25s
-import numpy as np
 import Stemmer
 
 from serve_app.grounding import knowledge_base
@@ -37,8 +36,7 @@ def reply(best: Best, threshold: float) -> str:
 
 def bm25(text: str, dialog: Sequence[str]) -> Best:
     """Plain BM25 over the text's sentences, stemmed and without stop words. It reads the last question alone."""
-    index = _Bm25.of(text)
-    return index.best(dialog[-1])
+    return _indexed(text).best(dialog[-1])
 
 
 def hybrid(passage_words: int) -> Ranker:
@@ -58,22 +56,19 @@ def chosen_threshold(texts: Iterable[TextQuestions], ranker: Ranker) -> float:
 
     (Their sum, or the number of right replies, would have nearly all declined, or nothing.)
     """
-    answerable: list[tuple[float, bool]] = []
-    unanswerable: list[float] = []
-    for text in texts:
-        for question in text.questions if text.text else ():
-            best = ranker(text.text or "", question.ask)
-            if question.declines:
-                unanswerable.append(best.score)
-            else:
-                answerable.append((best.score, is_right(best.sentence, question)))
-    right = np.array([score for score, is_right in answerable if is_right])
-    silent = np.array(unanswerable)
+    right, silent = [], []
+    asked = [(text.text, question) for text in texts if text.text is not None for question in text.questions]
+    for text, question in asked:
+        best = ranker(text, question.ask)
+        if question.declines:
+            silent.append(best.score)
+        elif is_right(best.sentence, question):
+            right.append(best.score)
 
-    def worth(threshold: float) -> float:
-        return float((right > threshold).sum() / len(answerable) * (silent <= threshold).mean())
+    def worth(threshold: float) -> int:
+        return sum(score > threshold for score in right) * sum(score <= threshold for score in silent)
 
-    return max(sorted({0.0, *silent.tolist()}), key=worth)
+    return max(sorted({0.0, *silent}), key=worth)
 
 
 class _Bm25:
@@ -84,17 +79,17 @@ class _Bm25:
         self._index = bm25s.BM25()
         self._index.index(tokens, show_progress=False)
 
-    @staticmethod
-    @lru_cache(maxsize=64)
-    def of(text: str) -> "_Bm25":
-        return _Bm25(text)
-
     def best(self, question: str) -> Best:
         known = [token for token in _tokenize([question])[0] if token in self._vocabulary]
         if not known:
             return Best(self._sentences[0], 0.0)
         scores = self._index.get_scores(known)
         return Best(self._sentences[int(scores.argmax())], float(scores.max()))
+
+
+@lru_cache(maxsize=64)
+def _indexed(text: str) -> _Bm25:
+    return _Bm25(text)
 
 
 def _tokenize(texts: list[str]) -> list[list[str]]:

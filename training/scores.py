@@ -69,8 +69,7 @@ class Column:
     def right(self) -> dict[str, Share]:
         """By category, those that were asked about; then in all."""
         present = {judged.category for judged in self.judged}
-        shares = {name: self._right(lambda j, name=name: j.category == name) for name in CATEGORIES if name in present}
-        return shares | {
+        return {name: self._right(_is_of(name)) for name in CATEGORIES if name in present} | {
             ANSWERED: self._right(lambda judged: bool(judged.question.needs)),
             DECLINED: self._right(lambda judged: judged.question.declines),
             RIGHT: self._right(lambda judged: True),
@@ -100,6 +99,10 @@ class Column:
 
     def _right(self, belongs: Callable[[Judged], bool]) -> Share:
         return Share.count(judged.verdict.right for judged in self.judged if belongs(judged))
+
+
+def _is_of(category: str) -> Callable[[Judged], bool]:
+    return lambda judged: judged.category == category
 
 
 def table(columns: Sequence[Column]) -> str:
