@@ -3,6 +3,7 @@
 A baseline finds the best sentence for a dialogue and its score; below a threshold it declines.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +36,10 @@ def reply(best: Best, threshold: float) -> str:
 
 
 def bm25(text: str, dialog: Sequence[str]) -> Best:
-    """Plain BM25 over the text's sentences, stemmed and without stop words. It reads the last question alone."""
+    """Plain BM25 over the text's sentences, stemmed and without stop words. It reads the last question alone.
+
+    The score is divided by about that of a word which one sentence has, so that a threshold suits texts of any length.
+    """
     return _indexed(text).best(dialog[-1])
 
 
@@ -83,7 +87,7 @@ class _Bm25:
         known = [token for token in _tokenize([question])[0] if token in self._vocabulary]
         if not known:
             return Best(self._sentences[0], 0.0)
-        scores = self._index.get_scores(known)
+        scores = self._index.get_scores(known) / math.log(1 + len(self._sentences))
         return Best(self._sentences[int(scores.argmax())], float(scores.max()))
 
 

@@ -166,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 where the model cannot be had or the configuration is wrong."""
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it speaks of every index
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own, of weights that load in a moment
     options = _options(arguments)
     if options.plot:

@@ -1,5 +1,6 @@
 """The scores as a plot: a group of bars for each category, a bar for each way of answering."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,13 +28,10 @@ def plot(columns: Sequence[Column], path: Path, title: str) -> None:
             error_kw={"capsize": 2, "elinewidth": 1},
             label=column.name,
         )
-    axes.set_xticks([place + _BARS / 2 for place in range(len(present))], labels=[_wrapped(name) for name in present])
-    axes.set(title=title, ylabel="share that is right", ylim=(0, 1))
+    middles = [place + _BARS / 2 for place in range(len(present))]
+    axes.set_xticks(middles, labels=[textwrap.fill(category, 16) for category in present])
+    axes.set(title=title, ylabel="share that is right", ylim=(0, 1.03))
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(columns))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(columns))
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def _wrapped(name: str) -> str:
-    return name.replace(": ", ":\n").replace("a workshop's", "a workshop's\n")

@@ -7,20 +7,20 @@ from typing import Any
 from training.judging import Share, Verdict
 from training.questions import Question, TextQuestions
 
-SMALL_TALK = "small talk"
+SMALL_TALK, _WORKSHOP = "small talk", "a workshop's ConfigMap"
 CATEGORIES = (
     "first questions",
     "follow-ups",
-    "declined: another subject",
-    "declined: not said of the subject",
+    "unanswerable: another subject",
+    "unanswerable: not said of the subject",
     "shipped knowledge: first questions",
     "shipped knowledge: follow-ups",
-    "shipped knowledge: declined",
-    "a workshop's ConfigMap",
+    "shipped knowledge: unanswerable",
+    _WORKSHOP,
     SMALL_TALK,
 )
-ANSWERED, DECLINED, RIGHT = "all that a text answers", "all that it does not answer", "all"
-WRONG, WRONGLY_DECLINED = "answered, but wrongly", "declined, but wrongly"
+ANSWERED, DECLINED, RIGHT = "all that a text answers", "all that is unanswerable", "all questions"
+WRONG, WRONGLY_DECLINED = "answered wrongly, of what a text answers", "declined wrongly, of what a text answers"
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,19 @@ class Judged:
         if self.question.phrase is not None:
             return SMALL_TALK
         if self.text.name == "workshop":
-            return "a workshop's ConfigMap"
-        kind = (
-            "declined" if self.question.declines else "follow-ups" if len(self.question.ask) > 1 else "first questions"
-        )
+            return _WORKSHOP
         if self.text.knowledge_of is not None:
-            return f"shipped knowledge: {kind}"
+            return f"shipped knowledge: {self._sort}"
         if self.question.declines:
             subject = "another subject" if self.question.kind == "other-subject" else "not said of the subject"
-            return f"declined: {subject}"
-        return kind
+            return f"{self._sort}: {subject}"
+        return self._sort
+
+    @property
+    def _sort(self) -> str:
+        if self.question.declines:
+            return "unanswerable"
+        return "follow-ups" if len(self.question.ask) > 1 else "first questions"
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,13 @@ def _is_of(category: str) -> Callable[[Judged], bool]:
 
 def table(columns: Sequence[Column]) -> str:
     """Markdown. A share has its 95 % interval behind; "-" where a column was not asked all of a row's questions."""
-    lines = [_line("", "questions", *(column.name for column in columns)), "|---" * (len(columns) + 2) + "|"]
-    lines += _rows("right", [column.right for column in columns])
-    lines += _rows("wrong", [column.wrong for column in columns])
-    lines += _rows("found", [column.further for column in columns])
+    lines = [
+        _line("right replies to", "questions", *(column.name for column in columns)),
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    lines += _rows([column.right for column in columns])
+    lines += _rows([column.wrong for column in columns])
+    lines += _rows([column.further for column in columns])
     for name in columns[0].broken:
         of, hits = len(columns[0].judged), [str(column.broken[name].hits) for column in columns]
         lines.append(_line(name, str(of), *hits))
@@ -121,12 +127,12 @@ def table(columns: Sequence[Column]) -> str:
     return "\n".join(lines)
 
 
-def _rows(what: str, shares: Sequence[dict[str, Share]]) -> list[str]:
+def _rows(shares: Sequence[dict[str, Share]]) -> list[str]:
     lines = []
     for name in dict.fromkeys(name for column in shares for name in column):
         of = max(column[name].of for column in shares if name in column)
         cells = [str(column[name]) if name in column and column[name].of == of else "-" for column in shares]
-        lines.append(_line(f"{what}: {name}", str(of), *cells))
+        lines.append(_line(name, str(of), *cells))
     return lines
 
 

@@ -89,13 +89,13 @@ def test_broken_replies_are_counted_once_each() -> None:
 
 def test_the_table_has_a_row_for_each_measure_and_a_column_for_each_way() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table([GOOD, BAD]).splitlines()]
-    assert rows[0] == ["", "questions", "good", "bad"]
+    assert rows[0] == ["right replies to", "questions", "good", "bad"]
     assert {len(row) for row in rows} == {4}
     cells = {row[0]: row[1:] for row in rows[2:]}
-    assert cells["right: first questions"] == ["1", "1.00 (0.21-1.00)", "0.00 (0.00-0.79)"]
-    assert cells["right: small talk"] == ["1", "1.00 (0.21-1.00)", "-"]
-    assert cells[f"right: {RIGHT}"][2] == "-"  # one was not asked for small talk: the two cannot be compared
-    assert cells["found: the right sentence is in the prompt"] == ["5", "0.80 (0.38-0.96)", "-"]
+    assert cells["first questions"] == ["1", "1.00 (0.21-1.00)", "0.00 (0.00-0.79)"]
+    assert cells["small talk"] == ["1", "1.00 (0.21-1.00)", "-"]
+    assert cells[f"{RIGHT}"][2] == "-"  # one was not asked for small talk: the two cannot be compared
+    assert cells["the right sentence is in the prompt"] == ["5", "0.80 (0.38-0.96)", "-"]
     assert cells["replies that loop"] == ["9", "0", "1"]
     assert cells["alone: seconds a reply"] == ["", "0.250", "-"]
     assert cells["alone: tokens a second"] == ["", "400", "-"]
