@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini eval-model lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors eval-model lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -75,8 +75,11 @@ crds: ## fetch KubeRay's CRD, which the RayServices are checked against
 test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memory they held; PODS_MODEL=base for a model of GODEL's size
 	@$(BIN)/python -m pytest -rs --log-cli-level=INFO tests/manifests/test_*as_pods.py
 
-mini: $(VENV)/.run ## train models/mini again
-	@$(BIN)/python -m tools.train_mini
+mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hours on two cores
+	@$(BIN)/python -m training.sources && $(BIN)/torchrun --nproc-per-node 2 -m training.train
+
+vectors: $(VENV)/.run ## distil models/vectors again
+	@$(BIN)/python -m training.vectors
 
 eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
 	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)
@@ -90,7 +93,7 @@ lock: ## write constraints.txt anew, from a fresh environment
 	} > constraints.txt
 
 clean: ## remove .venv, logs and caches; conversations in data/ stay
-	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the

@@ -35,6 +35,7 @@ FROM packages AS app
 WORKDIR /app
 COPY serve_app serve_app
 COPY models/mini models/mini
+COPY models/vectors models/vectors
 RUN chmod -R a+rX /app
 
 FROM rayproject/ray:2.60.0-py311-cpu AS runtime

@@ -205,7 +205,10 @@ def _check_length(received: int, limit: int) -> None:
 
 
 def _cleaned(done: Done) -> Done:
-    return done.model_copy(update={"response": clean(done.response)})
+    update: dict[str, Any] = {"response": clean(done.response)}
+    if len(update["response"]) != len(done.response):
+        update["citations"] = []  # they count the characters of the text as it came
+    return done.model_copy(update=update)
 
 
 class _Problem(BaseModel):

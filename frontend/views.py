@@ -3,12 +3,14 @@
 Both fill one and the same HTML structure, `templates/exchange.html`, from the same values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from frontend import marks
 from frontend.backend import Health
 from frontend.models import Exchange
 from frontend.store import Snapshot
@@ -40,17 +42,34 @@ class Detail(View):
     value: str
 
 
+class ReplyPiece(View):
+    """A part of a reply's text. With `href`, it stands in the passage there."""
+
+    text: str
+    href: str
+    title: str
+
+
+class PassagePiece(View):
+    """A part of a passage's text."""
+
+    text: str
+    cited: bool
+
+
 class Passage(View):
     """A passage of knowledge that the model was given."""
 
+    anchor: str  # its id on the page
     label: str
-    text: str
+    pieces: tuple[PassagePiece, ...]
 
 
 class ReplyView(View):
     """A complete reply and where it came from."""
 
     text: str
+    pieces: tuple[ReplyPiece, ...]  # the text in parts
     at: str  # ISO 8601, for the browser's own clock
     at_label: str
     seconds: str
@@ -60,8 +79,12 @@ class ReplyView(View):
     node_short: str
     model: str
     model_short: str
+    grounded: str
+    grounded_title: str
     details: tuple[Detail, ...]
-    passages: tuple[Passage, ...]
+    passages: tuple[Passage, ...]  # those that match the question, and any that the reply cites
+    filling: tuple[Passage, ...]  # the rest, given because there was room
+    filling_label: str
 
 
 class TroubleView(View):
@@ -145,8 +168,14 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
     origin = exchange.origin or {}
     at = exchange.replied_at or exchange.sent_at
     replica, node, model = (_text(origin.get(key)) for key in ("replica_id", "node_id", "model"))
+    grounded = _percent(origin.get("grounded"))
+    given = list(_given(origin, exchange.position))
+    citations = marks.fitting(origin.get("citations"), exchange.reply, {each.id: each.text for each in given})
+    cited = {citation.passage for citation in citations}
+    filling = [each for each in given if each.filling and each.id not in cited]
     return ReplyView(
         text=exchange.reply,
+        pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
         seconds=_seconds(origin),
@@ -156,8 +185,12 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         node_short=_text(origin.get("nodeName")) or node[:SHORT_ID],
         model=model,
         model_short="/".join(model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
+        grounded=grounded,
+        grounded_title=_of_words(grounded),
         details=tuple(_details(origin, at)),
-        passages=tuple(_passages(origin)),
+        passages=tuple(_passage(each, citations) for each in given if each not in filling),
+        filling=tuple(_passage(each, citations) for each in filling),
+        filling_label=f"Also given: {_count(len(filling), 'passage')} without a match",
     )
 
 
@@ -177,6 +210,7 @@ def _details(origin: dict[str, Any], at: datetime) -> Iterator[Detail]:
         "Ended by": {"stop": "the model", "length": "the length limit"}.get(
             _text(origin.get("finish_reason")), origin.get("finish_reason")
         ),
+        "Grounded": _of_words(_percent(origin.get("grounded"))),
         "Earlier turns left out": _left_out(origin, grounding),
         "Passages left out": grounding.get("dropped_passages") or "",
         "Tokens cut off": grounding.get("truncated_tokens") or "",
@@ -198,14 +232,65 @@ def _left_out(origin: dict[str, Any], grounding: dict[str, Any]) -> str:
     return ", ".join(parts + ([f"{by_backend} by the model's window"] if by_backend else []))
 
 
-def _passages(origin: dict[str, Any]) -> Iterator[Passage]:
+@dataclass(frozen=True)
+class _Given:
+    """A passage as the backend tells of it."""
+
+    id: str
+    text: str
+    score: Any
+    filling: bool  # there was room for it; it does not match the question
+    anchor: str
+
+
+def _given(origin: dict[str, Any], position: int) -> Iterator[_Given]:
     passages = _mapping(origin.get("grounding")).get("passages")
-    for passage in passages if isinstance(passages, list) else []:
+    for number, passage in enumerate(passages if isinstance(passages, list) else [], 1):
         known = _mapping(passage)
-        label = _text(known.get("id"))
-        if known.get("score") is not None:
-            label = f"{label} · score {_number(known['score'])}"
-        yield Passage(label=label, text=_text(known.get("text")))
+        yield _Given(
+            id=_text(known.get("id")),
+            text=_text(known.get("text")),
+            score=known.get("score"),
+            filling=known.get("filling") is True,
+            anchor=f"passage-{position}-{number}",
+        )
+
+
+def _reply_pieces(reply: str, citations: Sequence[marks.Citation], given: Mapping[str, _Given]) -> Iterator[ReplyPiece]:
+    for piece in marks.cut(reply, [(each.start, each.end) for each in citations]):
+        if piece.span is None:
+            yield ReplyPiece(text=piece.text, href="", title="")
+        else:
+            passage = given[citations[piece.span].passage]
+            yield ReplyPiece(text=piece.text, href=f"#{passage.anchor}", title=f"Stands in passage {passage.id}")
+
+
+def _passage(given: _Given, citations: Sequence[marks.Citation]) -> Passage:
+    spans = marks.merged((each.passage_start, each.passage_end) for each in citations if each.passage == given.id)
+    score = "" if given.filling or given.score is None else f"score {_number(given.score)}"
+    room = "given because there was room" if given.filling and spans else ""  # it stands among those that match
+    return Passage(
+        anchor=given.anchor,
+        label=" · ".join(part for part in (given.id, score, room) if part),
+        pieces=tuple(
+            PassagePiece(text=piece.text, cited=piece.span is not None) for piece in marks.cut(given.text, spans)
+        ),
+    )
+
+
+def _percent(share: Any) -> str:
+    """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+        return ""
+    return f"{100 if share == 1 else min(round(share * 100), 99)} %"
+
+
+def _of_words(percent: str) -> str:
+    return f"{percent} of the words stand in the knowledge" if percent else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def backend_view(health: Health | None) -> BackendView:

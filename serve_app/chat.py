@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import Checkpoint
+from serve_app.citations import cite
 from serve_app.errors import InvalidRequest, reason
 from serve_app.grounding import knowledge_base
 from serve_app.messages import (
@@ -165,8 +166,10 @@ class Chat:
             total_s * 1000,
             chunk.origin.replica_id,
         )
+        response = text.whole.strip()
+        cited = cite(response, plan.prompt.passages)
         return ChatReply(
-            response=text.whole.strip(),
+            response=response,
             podName=chunk.origin.pod_name,
             nodeName=chunk.origin.node_name,
             replica_id=chunk.origin.replica_id,
@@ -181,6 +184,8 @@ class Chat:
                 dropped_passages=plan.prompt.dropped_passages,
                 truncated_tokens=plan.prompt.truncated_tokens,
             ),
+            citations=cited.citations,
+            grounded=cited.grounded,
             timing_ms=Timing(first_token=round(first_token_s * 1000, 1), total=round(total_s * 1000, 1)),
             request_id=plan.request_id,
         )

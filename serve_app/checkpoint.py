@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
+from serve_app import int8_weights
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
 
@@ -76,13 +77,19 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
 def load_model(checkpoint: Checkpoint) -> "T5ForConditionalGeneration":
     """The model in fp32, on the CPU. Raises ModelError where weights are missing or damaged."""
     import torch
-    from transformers import T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration
 
     folder = _fetch(checkpoint, checkpoint.files)
     try:
         # A pickled checkpoint (GODEL's own is one) goes through torch's weights-only reader, which runs no code.
+        small = (folder / int8_weights.FILE).is_file()
         loaded: Any = T5ForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            None if small else folder,
+            config=T5Config.from_pretrained(folder, local_files_only=True),
+            state_dict=int8_weights.read(folder) if small else None,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds; each means that this folder cannot be read
         raise ModelError(f"Model {checkpoint.name} cannot be read: {_first_line(error)}.") from error

@@ -1,37 +1,43 @@
 """Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
-import bm25s
 import numpy as np
-import Stemmer
 
+from serve_app.evidence import FEATURES, SentenceIndex
 from serve_app.messages import Passage
-from serve_app.passages import split_passages
+from serve_app.passages import join_passages, split_paragraphs
+from serve_app.words import word_vectors
 
-# How much an earlier turn counts against the one after it: enough to resolve "who made it?", not enough to drown a
-# change of subject.
-_DECAY = 0.5
-_TURNS_CONSIDERED = 4
-
-# Two words name what a sentence is about ("A pod", "Ray Serve"); with b below the usual 0.75 a passage of three short
-# sentences is not put behind a single one. Chosen on the questions of tests/test_grounding.py.
-_OPENING_WORDS = 2
-_LENGTH_WEIGHT = 0.4
-
-_stem = Stemmer.Stemmer("english")
-
-# Chosen on the questions of tests/test_grounding.py.
-_THRESHOLD = 0.15
+# Learnt by `python -m training.ranking_study` on the development questions: log-odds of a sentence being the answer,
+# against none being it.
+WEIGHTS: Mapping[str, float] = {
+    "meaning": 7.14,
+    "clause": 1.94,
+    "words": 3.29,
+    "gap": -2.96,
+    "opening": 2.74,
+    "defines": 1.86,
+    "wanted": 3.37,
+    "perhaps": 1.18,
+    "heading": -3.33,
+    "said": -3.81,
+    "length": 0.17,
+    "clear": -1.21,
+}
+THRESHOLD = 3.63
+SCALE = 10.0  # scores are log-odds divided by this, so that nearly all lie between -1 and 1
 
 
 @dataclass(frozen=True)
 class Sentence:
     """A sentence of a passage, and how well it fits the dialogue's last turns.
 
-    At a score of 0 and below the sentence is taken not to answer; scores lie between -1 and 1.
+    At a score of 0 and below the text is taken not to answer; scores lie between -1 and 1, and mean the same for short
+    and long texts.
     """
 
     text: str
@@ -47,86 +53,52 @@ class Ranking:
 
 
 class KnowledgeBase:
-    """A knowledge text, cut into passages and indexed by sentence for BM25 (Robertson and Zaragoza 2009, Lucene's
-    variant)."""
+    """A knowledge text, cut into passages, and indexed by sentence."""
 
     def __init__(self, text: str, passage_words: int) -> None:
-        self._passages = split_passages(text, passage_words)
+        paragraphs = split_paragraphs(text, passage_words)
+        self._passages = join_passages(paragraphs, passage_words)
         self.passages = [" ".join(sentences) for sentences in self._passages]
-        sentences = [sentence for passage in self._passages for sentence in passage]
-        self._first = np.cumsum([0, *(len(passage) for passage in self._passages)])
-        bodies, openings = _tokenize(sentences), _tokenize([_opening(sentence) for sentence in sentences])
-        tokens = [body + opening for body, opening in zip(bodies, openings, strict=True)]
-        self._vocabulary = {token for sentence in tokens for token in sentence}
-        self._index = bm25s.BM25(method="lucene", b=_LENGTH_WEIGHT)
-        if self._vocabulary:
-            self._index.index(tokens, show_progress=False)
+        self._starts = np.cumsum([0, *map(len, self._passages)])
+        self._index = SentenceIndex(paragraphs, word_vectors())
 
     def rank(self, dialog: Sequence[str], limit: int) -> Ranking:
-        """The passages that fit the dialogue's last turns, best first, then their neighbours and the rest of the text
-        as filling, at most `limit`.
+        """At most `limit` passages: those that fit the dialogue's last turns, best first; as filling their neighbours,
+        and then the others, best first, too.
 
-        The last turn counts most; each turn before it half as much as the one after it.
+        A passage is as good as its best sentence. Raises ValueError for an empty dialogue.
         """
-        scores = self._weighed(dialog[: -_TURNS_CONSIDERED - 1 : -1]) - _THRESHOLD
-        best = np.array([scores[a:b].max() for a, b in zip(self._first, self._first[1:], strict=False)])
-        order = self._order(best)[:limit]
+        if not self.passages:
+            return Ranking([], {})
+        scores = self._scores(dialog)
+        best = np.maximum.reduceat(scores, self._starts[:-1])
+        chosen = _order(best, limit)
         return Ranking(
-            passages=[
-                Passage(
-                    id=f"p{i}",
-                    text=self.passages[i],
-                    score=round(float(best[i]), 4),
-                    filling=not best[i] > 0,
-                )
-                for i in order
-            ],
-            sentences={
-                f"p{i}": tuple(
-                    Sentence(text, round(float(scores[self._first[i] + place]), 4))
-                    for place, text in enumerate(self._passages[i])
-                )
-                for i in order
-            },
+            passages=[self._passage(i, best[i]) for i in chosen],
+            sentences={_id(i): tuple(self._scored(i, scores)) for i in chosen},
         )
 
-    def _order(self, best: np.ndarray) -> list[int]:
-        """Those that share a word with the dialogue, best first; their neighbours; the rest."""
-        fitting = [int(i) for i in np.argsort(-best, kind="stable") if best[i] > -_THRESHOLD]
-        neighbours = [i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best)]
-        return list(dict.fromkeys([*fitting, *neighbours, *range(len(best))]))
+    def _scores(self, dialog: Sequence[str]) -> np.ndarray:
+        odds = self._index.evidence(dialog) @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
+        return np.asarray(np.clip(odds / SCALE, -1, 1).round(4))
 
-    def _weighed(self, turns: Sequence[str]) -> np.ndarray:
-        """The scores of `turns`, newest first. A reply that repeats its passage scores ten times what a short question
-        does, so no turn may score higher than the newest one that has a match."""
-        weighed, highest = np.zeros(self._first[-1]), 0.0
-        for age, turn in enumerate(turns):
-            scores = self._scores(turn)
-            if scores.any():
-                highest = highest or scores.max()
-                weighed += _DECAY**age * scores * min(1, highest / scores.max())
-        return weighed
+    def _passage(self, i: int, score: float) -> Passage:
+        return Passage(id=_id(i), text=self.passages[i], score=float(score), filling=bool(score <= 0))
 
-    def _scores(self, turn: str) -> np.ndarray:
-        words = _tokenize([turn])[0]
-        known = [token for token in words if token in self._vocabulary]
-        if not known:
-            return np.zeros(self._first[-1])
-        rarest = np.log(1 + self._first[-1])
-        scores: np.ndarray = self._index.get_scores(known) / (rarest * len(words))
-        return scores
+    def _scored(self, i: int, scores: np.ndarray) -> Iterator[Sentence]:
+        for place, text in enumerate(self._passages[i], start=self._starts[i]):
+            yield Sentence(text, float(scores[place]))
 
 
-def _opening(sentence: str) -> str:
-    """What a sentence is about: its first words, which so count twice (BM25F's weighted fields)."""
-    return " ".join(sentence.split()[:_OPENING_WORDS])
+def _order(best: np.ndarray, limit: int) -> list[int]:
+    by_score = [int(i) for i in np.argsort(-best, kind="stable")[:limit]]
+    fitting = [i for i in by_score if best[i] > 0]
+    neighbours = (i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best))
+    return list(dict.fromkeys(chain(fitting, neighbours, by_score)))[:limit]
 
 
-def _tokenize(texts: list[str]) -> list[list[str]]:
-    tokens: list[list[str]] = bm25s.tokenize(
-        texts, stopwords="en_plus", stemmer=_stem, return_ids=False, show_progress=False
-    )
-    return tokens
+def _id(i: int) -> str:
+    return f"p{i}"
 
 
 @lru_cache(maxsize=8)

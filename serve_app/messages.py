@@ -114,7 +114,7 @@ class ChatRequest(BaseModel):
 
 
 class Passage(BaseModel):
-    """A piece of the knowledge text, and how well its best sentence fits the question."""
+    """A piece of the knowledge text, and how well its best sentence fits the question; see `grounding.Sentence`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -131,7 +131,7 @@ class Prompt:
     token_ids: list[int]  # with the closing </s>
     passages: list[Passage]
     dropped_turns: int
-    dropped_passages: int
+    dropped_passages: int  # of those that fit the question, not of the filling
     truncated_tokens: int  # cut off an instruction or last turn that was itself too long
 
 
@@ -200,6 +200,19 @@ class Grounding(BaseModel):
     truncated_tokens: int
 
 
+class Citation(BaseModel):
+    """A span of the reply and the span of a passage that it repeats; in characters (Unicode code points), end excluded.
+
+    The passage's text is the one in `grounding.passages`, in which `passage` is its id.
+    """
+
+    start: int
+    end: int
+    passage: str
+    passage_start: int
+    passage_end: int
+
+
 class Timing(BaseModel):
     """Milliseconds, seen from the ingress."""
 
@@ -220,5 +233,7 @@ class ChatReply(BaseModel):
     finish_reason: FinishReason
     usage: Usage
     grounding: Grounding
+    citations: list[Citation]
+    grounded: float  # the share of the reply's words that stand in citations
     timing_ms: Timing
     request_id: str

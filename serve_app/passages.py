@@ -1,7 +1,7 @@
-"""Pure: a text -> its sentences, joined into passages."""
+"""Pure: a text -> its paragraphs of sentences, joined into passages."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
 _SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
@@ -15,12 +15,18 @@ def split_sentences(text: str) -> list[str]:
     return [sentence for paragraph in _PARAGRAPH_END.split(text) for sentence in _sentences(paragraph)]
 
 
-def split_passages(text: str, max_words: int) -> list[tuple[str, ...]]:
-    """Cut `text` into passages, each the sentences of at most `max_words` words in all.
+def split_paragraphs(text: str, max_words: int) -> list[list[str]]:
+    """The sentences of each paragraph; one that is longer than `max_words` is cut between words."""
+    paragraphs = (
+        [piece for sentence in _sentences(paragraph) for piece in _cut(sentence, max_words)]
+        for paragraph in _PARAGRAPH_END.split(text)
+    )
+    return [paragraph for paragraph in paragraphs if paragraph]
 
-    A passage never crosses a paragraph. A sentence longer than `max_words` is cut between words.
-    """
-    return [passage for paragraph in _PARAGRAPH_END.split(text) for passage in _pack(paragraph, max_words)]
+
+def join_passages(paragraphs: Sequence[Sequence[str]], max_words: int) -> list[tuple[str, ...]]:
+    """Passages of whole sentences, of at most `max_words` words each. A passage never crosses a paragraph."""
+    return [passage for paragraph in paragraphs for passage in _pack(paragraph, max_words)]
 
 
 def _sentences(paragraph: str) -> Iterator[str]:
@@ -29,22 +35,21 @@ def _sentences(paragraph: str) -> Iterator[str]:
             yield " ".join(words)
 
 
-def _pack(paragraph: str, max_words: int) -> Iterator[tuple[str, ...]]:
-    passage: list[str] = []
-    size = 0
-    for sentence in _sentences(paragraph):
-        for piece in _cut(sentence, max_words):
-            words = piece.count(" ") + 1
-            if passage and size + words > max_words:
-                yield tuple(passage)
-                passage, size = [], 0
-            passage.append(piece)
-            size += words
-    if passage:
-        yield tuple(passage)
-
-
 def _cut(sentence: str, max_words: int) -> Iterator[str]:
     words = sentence.split(" ")
     for start in range(0, len(words), max_words):
         yield " ".join(words[start : start + max_words])
+
+
+def _pack(sentences: Sequence[str], max_words: int) -> Iterator[tuple[str, ...]]:
+    passage: list[str] = []
+    size = 0
+    for sentence in sentences:
+        words = sentence.count(" ") + 1
+        if passage and size + words > max_words:
+            yield tuple(passage)
+            passage, size = [], 0
+        passage.append(sentence)
+        size += words
+    if passage:
+        yield tuple(passage)

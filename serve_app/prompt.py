@@ -53,7 +53,7 @@ def build_prompt(
         token_ids=token_ids,
         passages=fitting.passages,
         dropped_turns=len(turns) - len(fitting.turns),
-        dropped_passages=len(passages) - len(fitting.passages),
+        dropped_passages=sum(not passage.filling for passage in passages[len(fitting.passages) :]),
         truncated_tokens=fitting.truncated_tokens,
     )
 

@@ -78,7 +78,7 @@ class History(BaseModel):
 class GroundingLimits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_passages: Annotated[int, Field(ge=0, le=50, description="most passages in a prompt; 0: no grounding")] = 4
+    max_passages: Annotated[int, Field(ge=0, le=50, description="most passages in a prompt; 0: no grounding")] = 12
     passage_words: Annotated[int, Field(ge=5, le=400, description="most words of a passage")] = 40
 
 

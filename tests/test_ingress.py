@@ -1,5 +1,6 @@
 """The HTTP side without Ray: contracts, status codes, streaming, bad input, the configuration in use."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,26 @@ def test_the_reply_has_the_contracts_fields(application: Application) -> None:
         "finish_reason",
         "usage",
         "grounding",
+        "citations",
+        "grounded",
         "timing_ms",
         "request_id",
     }
     assert set(reply["grounding"]) == {"passages", "dropped_turns", "dropped_passages", "truncated_tokens"}
+
+
+def test_the_reply_says_which_of_its_words_stand_in_a_passage_and_a_stream_says_it_too(
+    application: Application,
+) -> None:
+    reply = application.post(dialog=["What is a pod?"]).json()
+    (citation,) = reply["citations"]
+    (passage,) = (p for p in reply["grounding"]["passages"] if p["id"] == citation["passage"])
+    assert reply["response"][citation["start"] : citation["end"]] == "pod is small."
+    assert passage["text"][citation["passage_start"] : citation["passage_end"]] == "pod is small."
+    assert reply["grounded"] == 0.75
+    streamed = application.post(dialog=["What is a pod?"], stream=True).text
+    done = json.loads(streamed.split("event: done")[1].split("data: ")[1])
+    assert (done["citations"], done["grounded"]) == (reply["citations"], reply["grounded"])
 
 
 def test_the_model_reads_instruction_dialogue_and_passages(application: Application) -> None:

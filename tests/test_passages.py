@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.passages import split_passages, split_sentences
+from serve_app.passages import join_passages, split_paragraphs, split_sentences
+
+
+def split_passages(text: str, max_words: int) -> list[tuple[str, ...]]:
+    return join_passages(split_paragraphs(text, max_words), max_words)
 
 
 def joined(text: str, max_words: int) -> list[str]:

@@ -1,1 +1,1 @@
-"""How models/mini and the word vectors are made and scored. Needs the `training` group; nothing that serves imports it."""
+"""How models/mini and the word vectors are made and scored. Nothing that serves imports it."""

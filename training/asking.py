@@ -172,7 +172,7 @@ def third_person(base: str) -> str:
 
 def is_person(phrase: str, lexicon: Lexicon) -> bool:
     """Whether a noun phrase speaks of a person: "an English poet and critic"."""
-    head = re.split(r",| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
+    head = re.split(r"[,.;]| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
     return bool(head) and lexicon.kind(head[-1]) == "person"
 
 

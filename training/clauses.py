@@ -30,8 +30,8 @@ _ADVERBS = word_set(
     "eventually previously initially subsequently traditionally normally frequently both ever"
 )
 _NO_ADVERBS = word_set(
-    "family supply reply apply multiply assembly monopoly anomaly butterfly fly italy sicily july early daily "
-    "friendly likely lively lovely lonely only elderly costly deadly holy ugly silly july jelly belly rally ally "
+    "family supply reply apply multiply assembly monopoly anomaly butterfly fly early daily "
+    "friendly likely lively lovely lonely only elderly costly deadly holy ugly silly jelly belly rally ally "
     "bully folly lily weekly monthly yearly orderly scholarly worldly homily"
 )
 # What ends a clause, so that nothing behind it belongs to the verb.
@@ -129,7 +129,7 @@ def is_finite(word: str, before: str, lexicon: Lexicon) -> bool:
 
 def is_adverb(word: str) -> bool:
     """Whether a word can be left out of a question, as "usually" can."""
-    return word in _ADVERBS or (word.endswith("ly") and word not in _NO_ADVERBS)
+    return word in _ADVERBS or (word.endswith("ly") and word.islower() and word not in _NO_ADVERBS)
 
 
 def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] | None:

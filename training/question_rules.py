@@ -190,7 +190,7 @@ def _subject_asked(about: About) -> Iterator[Question]:
     rest = short(_without_time(clause.rest).split(",")[0])
     if clause.auxiliary or not rest or " and " in rest or about.base in NO_OBJECT:
         return
-    if not _A_NOUN.match(rest) and not rest[0].isupper():
+    if not _is_noun(rest, about.lexicon) and not rest[0].isupper():
         return
     verb = clause.verb if about.is_past else third_person(about.base)
     if about.is_title and about.subject.is_person or _is_name(clause.subject, about.lexicon):
@@ -263,7 +263,7 @@ def _object(about: About) -> Iterator[Question]:
         yield Question(
             about.stem(about.rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest
         )
-    elif not clause.auxiliary and about.base not in NO_OBJECT and _A_NOUN.match(clause.rest) and not is_vague:
+    elif not clause.auxiliary and about.base not in NO_OBJECT and _is_noun(clause.rest, about.lexicon) and not is_vague:
         if first not in PREPOSITIONS | {"always"} and not spans.quantity(clause.rest):
             yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
 
@@ -407,6 +407,12 @@ def _agent(text: str) -> str:
         if word.endswith(","):
             break
     return " ".join(words) if len(words) <= 7 else ""
+
+
+def _is_noun(phrase: str, lexicon: Lexicon) -> bool:
+    """Whether a phrase begins as a noun phrase does."""
+    first, *_ = phrase.split() or [""]
+    return bool(_A_NOUN.match(phrase)) or (first.islower() and lexicon.part_of_speech(first) == "noun")
 
 
 def _is_name(said: str, lexicon: Lexicon) -> bool:

@@ -170,11 +170,11 @@ async function refresh() {
 }
 
 function render(data) {
-  const open = new Set([...log.querySelectorAll("details[open]")].map((d) => d.closest(".exchange").dataset.position));
+  const open = new Set([...log.querySelectorAll("details[open]")].map(nameOfDetails));
   following(() => {
     setConversation(data.id);
     log.replaceChildren(...data.exchanges.map((each) => view.fill(view.make(each.message), each, data.id)));
-    for (const position of open) find(position)?.querySelector("details").setAttribute("open", "");
+    for (const details of log.querySelectorAll("details")) details.open = open.has(nameOfDetails(details));
     byId("welcome").hidden = data.exchanges.length > 0;
     byId("removed").hidden = data.removed === 0;
     byId("removed").querySelector("[data-field=removed]").textContent = data.removed;
@@ -182,7 +182,7 @@ function render(data) {
   pollWhile(data.writing);
 }
 
-const find = (position) => log.querySelector(`[data-position="${position}"]`);
+const nameOfDetails = (details) => `${details.closest(".exchange").dataset.position} ${details.dataset.part}`;
 
 function pollWhile(writing) {
   clearTimeout(poll);
@@ -274,6 +274,10 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.target.dataset.action === "copy") copy(event.target);
+  if (event.target.matches("a.cited") && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    view.reveal(event.target);
+  }
 });
 
 box.addEventListener("keydown", (event) => {

@@ -66,8 +66,18 @@ export function localizeTimes(root) {
   }
 }
 
+/** Open what hides the passage that cited words stand in, and lead the eye and the keyboard there. */
+export function reveal(cited) {
+  const passage = document.getElementById(cited.hash.slice(1));
+  for (let part = passage.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+  for (const other of document.querySelectorAll(".passages .shown")) other.classList.remove("shown");
+  passage.classList.add("shown");
+  passage.scrollIntoView({ block: "nearest" });
+  passage.focus({ preventScroll: true });
+}
+
 function showReply(node, reply) {
-  setText(node, "text", reply?.text);
+  find(node, "field", "text").replaceChildren(...(reply?.pieces ?? []).map(replyPiece));
   find(node, "field", "text").hidden = !reply?.text;
   find(node, "part", "blank").hidden = !reply || reply.text.trim() !== "";
   find(node, "part", "origin").hidden = !reply;
@@ -76,11 +86,17 @@ function showReply(node, reply) {
     setText(node, name, reply[`${name}_short`]);
     find(node, "fact", name).title = reply[name];
   }
+  setText(node, "grounded", reply.grounded);
+  find(node, "fact", "grounded").title = reply.grounded_title;
+  find(node, "fact", "grounded").hidden = !reply.grounded;
   setText(node, "seconds", reply.seconds);
   find(node, "field", "at").dateTime = reply.at;
   find(node, "list", "details").replaceChildren(...reply.details.map(detailLine));
   find(node, "list", "passages").replaceChildren(...reply.passages.map(passageItem));
-  find(node, "part", "passages").hidden = reply.passages.length === 0;
+  find(node, "part", "passages").hidden = reply.passages.length + reply.filling.length === 0;
+  find(node, "list", "filling").replaceChildren(...reply.filling.map(passageItem));
+  find(node, "part", "filling").hidden = reply.filling.length === 0;
+  setText(node, "filling-label", reply.filling_label);
   localizeTimes(node);
   find(node, "action", "copy").hidden = !navigator.clipboard;
 }
@@ -89,8 +105,15 @@ function detailLine({ label, value }) {
   return element("div", {}, element("dt", {}, label), element("dd", {}, value));
 }
 
-function passageItem({ label, text }) {
-  return element("li", {}, element("p", { className: "muted" }, label), element("p", { dir: "auto" }, text));
+/** Some words of a reply; a link where they stand in a passage. */
+function replyPiece({ text, href, title }) {
+  return href ? element("a", { className: "cited", href, title }, text) : text;
+}
+
+function passageItem({ anchor, label, pieces }) {
+  const marked = pieces.map(({ text, cited }) => (cited ? element("mark", {}, text) : text));
+  const texts = [element("p", { className: "muted" }, label), element("p", { dir: "auto" }, ...marked)];
+  return element("li", { id: anchor, tabIndex: -1 }, ...texts);
 }
 
 function element(tag, properties, ...children) {

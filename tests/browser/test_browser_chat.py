@@ -80,6 +80,55 @@ def test_details_tell_the_rest(page: Page) -> None:
         expect(details).to_contain_text(told)
 
 
+SOURCES = {
+    "grounding": {
+        "passages": [
+            {"id": "p4", "text": "A node runs pods.", "score": 0.5, "filling": False},
+            {"id": "p9", "text": "Indeed A POD IS the smallest unit.", "score": 0.2, "filling": False},
+            {"id": "p1", "text": "Far away.", "score": -0.3, "filling": True},
+        ]
+    },
+    "citations": [{"start": 0, "end": 26, "passage": "p9", "passage_start": 7, "passage_end": 33}],
+    "grounded": 0.6667,
+}
+
+
+def test_cited_words_lead_to_their_passage(page: Page, backend: StubBackend) -> None:
+    """As the script has just shown it, and as the server renders it after a reload; by mouse, and by keyboard."""
+    backend.plan(Answer(extra=SOURCES))
+    say(page, "What is a pod?")
+    uses: list[Callable[[Locator], None]] = [Locator.click, lambda link: link.press("Enter")]
+    for use in uses:
+        expect(tag(page)).to_contain_text("grounded 67 %")
+        cited = reply(page).get_by_role("link")
+        expect(cited).to_have_text("A pod is the smallest unit")
+        assert "underline" in str(cited.evaluate("(e) => getComputedStyle(e).textDecorationLine"))
+        passages = exchange(page).locator("[data-list=passages] li")
+        expect(passages.nth(1)).to_be_hidden()
+        use(cited)
+        expect(passages.nth(1)).to_be_focused()
+        expect(passages.nth(1)).to_have_class("shown")
+        expect(passages.nth(1)).to_be_in_viewport()
+        expect(passages.locator("mark")).to_have_text("A POD IS the smallest unit")
+        assert "#" not in page.url
+        page.reload()
+        page.locator("html[data-ready=true]").wait_for()
+
+
+def test_passages_that_only_filled_the_window_are_folded_away(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(extra=SOURCES))
+    say(page, "What is a pod?")
+    exchange(page).get_by_text("Details").click()
+    expect(exchange(page).get_by_text("A node runs pods.")).to_be_visible()
+    expect(exchange(page).get_by_text("Far away.")).to_be_hidden()
+    exchange(page).get_by_text("Also given: 1 passage without a match").click()
+    expect(exchange(page).get_by_text("Far away.")).to_be_visible()
+    page.evaluate("document.querySelector('#log .exchange').classList.add('old')")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#log .old")).to_have_count(0)
+    expect(exchange(page).get_by_text("Far away.")).to_be_visible()  # what was open stays open when it is shown anew
+
+
 def test_a_later_question_is_sent_with_what_was_said(page: Page, backend: StubBackend) -> None:
     say(page, "What is a pod?")
     expect(tag(page)).to_be_visible()
@@ -97,9 +146,9 @@ def test_a_suggestion_is_sent_by_a_click(page: Page) -> None:
 
 def test_the_script_shows_what_the_server_renders(page: Page, backend: StubBackend) -> None:
     """One structure, filled twice: the log that the script built equals the log of a page without the script."""
-    passages = [{"id": f"p{n}", "text": HARD_TEXT, "score": n / 3} for n in range(3)]
+    passages = [{"id": f"p{n}", "text": HARD_TEXT, "score": n / 3, "filling": n == 2} for n in range(3)]
     backend.plan(
-        Answer(extra={"grounding": {"passages": passages, "dropped_turns": 2}}),
+        Answer(response=f"so: {HARD_TEXT}!", extra={"grounding": {"passages": passages}, "citations": [QUOTE]}),
         Answer(response=" "),
         Answer(status=503, message="no replica"),
     )
@@ -126,11 +175,16 @@ def test_the_script_shows_what_the_server_renders(page: Page, backend: StubBacke
     assert page.evaluate(f"({LOOK})(document)") == rendered
 
 
+# Of HARD_TEXT, after "so: ".
+QUOTE = {"start": 4, "end": 24, "passage": "p1", "passage_start": 0, "passage_end": 20}
+
 # Left out: times, which are in the reader's zone, and what only the script can do.
 LOOK = """(page) => [...page.querySelectorAll('#log *')]
   .filter((e) => !e.matches('time, .copy, .typing, .typing *'))
-  .map((e) => [e.tagName, e.className, e.hidden, e.title, e.getAttribute('action'), e.value,
-               e.children.length ? '' : e.textContent.trim()].join('|'))"""
+  .map((e) => [e.tagName, e.className, e.id, e.hidden, e.title, e.value,
+               ...['action', 'href', 'tabindex'].map((name) => e.getAttribute(name)),
+               ...[...e.childNodes].map((n) => n.nodeName === '#text' ? n.data.trim() : '').filter(Boolean)
+              ].join('|'))"""
 
 
 # ---- it lasts
@@ -299,7 +353,8 @@ def test_the_fallback_model_is_noticed_on_the_page(page: Page, backend: StubBack
 def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend) -> None:
     names = dict.fromkeys(("replica_id", "nodeName", "podName", "model", "config_version", "request_id"), HARD_TEXT)
     passage = {"id": HARD_TEXT, "text": HARD_TEXT, "score": 1}
-    extra = names | {"grounding": {"passages": [passage], "dropped_turns": 0}}
+    citation = QUOTE | {"passage": HARD_TEXT}
+    extra = names | {"grounding": {"passages": [passage], "dropped_turns": 0}, "citations": [citation]}
     backend.plan(Answer(tokens=[HARD_TEXT], extra=extra), Answer(status=422, message=HARD_TEXT))
     backend.health["config_error"] = HARD_TEXT
     say(page, HARD_TEXT)
@@ -506,6 +561,18 @@ def test_without_the_script_a_message_is_answered(plain: Page, backend: StubBack
     expect(plain.locator("#log .exchange")).to_have_count(0)
     plain.get_by_role("button", name="Who made GODEL?").click()
     expect(reply(plain)).to_have_text(REPLY)
+
+
+def test_without_the_script_cited_words_lead_to_their_passage_too(plain: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(extra=SOURCES))
+    box(plain).fill("What is a pod?")
+    plain.get_by_role("button", name="Send").click()
+    cited = reply(plain).get_by_role("link", name="A pod is the smallest unit")
+    passage = exchange(plain).locator("[data-list=passages] li").nth(1)
+    expect(passage).to_be_hidden()
+    cited.click()
+    expect(passage).to_be_in_viewport()
+    expect(passage.locator("mark")).to_have_text("A POD IS the smallest unit")
 
 
 def test_without_the_script_errors_are_shown_and_retried(plain: Page, backend: StubBackend) -> None:

@@ -9,11 +9,13 @@ import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from serve_app.chat_config import load
+from serve_app.checkpoint import choose, load_model
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.grounding import knowledge_base
 from serve_app.messages import Sampling
 from serve_app.prompt import build_prompt
+from serve_app.settings import AppArgs
 from tests.checkpoints import EOS, random_t5, save_checkpoint
 from tests.engine.support import answer, random_prompts
 
@@ -117,12 +119,12 @@ async def test_half_precision_checkpoint_is_computed_in_fp32() -> None:
 def shipped(request: pytest.FixtureRequest) -> Path:
     folder = Path(request.param)
     if not (folder / "config.json").exists():
-        pytest.fail(f"{folder} holds no model; it is part of the repository (tools/train_mini.py makes it)")
+        pytest.fail(f"{folder} holds no model; it is part of the repository (`make mini` makes it)")
     return folder
 
 
 async def test_shipped_model_equals_transformers(shipped: Path) -> None:
-    model = T5ForConditionalGeneration.from_pretrained(shipped)
+    model = load_model(choose(AppArgs(model=str(shipped))))
     config = load(Path("configs/chatbot.yaml"), environment={}).config
     knowledge = knowledge_base(config.knowledge, config.grounding.passage_words)
     dialogs = [

@@ -33,6 +33,16 @@ def test_tokens_then_the_reply(backend: Backend, stub: StubBackend, chunked: boo
     assert stub.dialogs == [DIALOG]
 
 
+@pytest.mark.parametrize(
+    ("response", "kept"), [("A pod is the smallest unit \0", 1), ("A pod is the smallest unit \r\n", 0)]
+)
+def test_citations_of_a_text_whose_length_changes_are_dropped(
+    backend: Backend, stub: StubBackend, response: str, kept: int
+) -> None:
+    stub.plan(Answer(response=response))
+    assert len(read(backend)[-1].model_dump()["citations"]) == kept
+
+
 def test_dialogues_are_sent_as_utf8(backend: Backend, stub: StubBackend) -> None:
     """An emoji escaped as JSON can is three times as long, and long dialogues met the backend's limit."""
     list(backend.chat(["🙂" * 1000], Line()))

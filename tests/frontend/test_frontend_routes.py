@@ -111,7 +111,7 @@ def test_a_form_post_leads_to_the_page_with_the_reply(client: TestClient, stub: 
     response = client.post("/messages", data={"text": "What is a pod?"}, headers=PAGE, follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (303, "/#latest")
     page = client.get("/").text
-    assert "A pod is the smallest unit that Kubernetes schedules." in page
+    assert ">A pod is the smallest unit</a> that Kubernetes schedules.</p>" in page
     for told in (
         REPLICA,
         "7f3c9a1e",
@@ -120,9 +120,16 @@ def test_a_form_post_leads_to_the_page_with_the_reply(client: TestClient, stub: 
         "1.2 s",
         "req-1",
         "c0ffee12",
-        "A pod is the smallest unit.",
+        "<mark>A pod is the smallest unit</mark>.",
+        "67 %",
     ):
         assert told in page
+
+
+def test_the_share_of_grounded_words_is_hidden_where_it_is_not_known(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(extra={"grounded": None}))
+    assert re.search(r'data-fact="grounded"[^>]* hidden', post(client, "q").text.split("<template")[0])
+    assert not re.search(r'data-fact="grounded"[^>]* hidden', post(client, "q").text.split("</article>")[1])
 
 
 @pytest.mark.parametrize(("text", "reason"), [("  \r\n ", "is empty"), ("x" * 4_001, "too long: 4,001 characters")])
@@ -265,14 +272,17 @@ def test_no_room_for_another_reply_stores_nothing(
 def test_everything_written_is_escaped_in_the_page(client: TestClient, stub: StubBackend) -> None:
     passage = {"id": HARD_TEXT, "text": HARD_TEXT, "score": 1.5}
     names = dict.fromkeys(("replica_id", "nodeName", "model", "request_id", "config_version"), HARD_TEXT)
-    extra: dict[str, Any] = names | {"grounding": {"passages": [passage], "dropped_turns": 0}}
+    filling = passage | {"id": HARD_TEXT * 2, "filling": True}
+    end = len(HARD_TEXT)
+    citation = {"start": 0, "end": end, "passage": HARD_TEXT, "passage_start": 0, "passage_end": end}
+    extra: dict[str, Any] = names | {"grounding": {"passages": [passage, filling]}, "citations": [citation]}
     stub.plan(Answer(response=HARD_TEXT, extra=extra), Answer(status=422, message=HARD_TEXT))
     stub.health["config_error"] = HARD_TEXT
     post(client, HARD_TEXT)
     post(client, "refused")
     page = post(client, HARD_TEXT + "x" * 4_000).text
     assert "<script>alert" not in page
-    assert Texts(page).count(HARD_TEXT) >= 8
+    assert Texts(page).count(HARD_TEXT) >= 11
 
 
 class Texts(HTMLParser):

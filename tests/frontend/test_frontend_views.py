@@ -8,7 +8,7 @@ import pytest
 from frontend.backend import Health, Model
 from frontend.models import Exchange
 from frontend.store import Snapshot
-from frontend.views import backend_view, conversation_view
+from frontend.views import Passage, backend_view, conversation_view
 from tests.frontend.stub_backend import Answer
 
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -24,6 +24,10 @@ def shown(*exchanges: Exchange, writing: bool = False) -> Any:
     return conversation_view(Snapshot("c", exchanges, removed=0, writing=writing)).exchanges
 
 
+def whole(passage: Passage) -> str:
+    return "".join(piece.text for piece in passage.pieces)
+
+
 def test_a_reply_says_where_it_came_from() -> None:
     (view,) = shown(exchange(1, "text", origin=Answer().reply()))
     reply = view.reply
@@ -35,7 +39,69 @@ def test_a_reply_says_where_it_came_from() -> None:
     assert details["Configuration"] == "c0ffee12"
     assert details["Tokens"] == "120 in the prompt, 11 in the reply"
     assert details["Timing"] == "total 1234 ms, queue 1.5 ms"
-    assert [(p.label, p.text) for p in reply.passages] == [("p17 · score 4.25", "A pod is the smallest unit.")]
+    assert [(p.label, whole(p)) for p in reply.passages] == [("p17 · score 4.25", "A pod is the smallest unit.")]
+
+
+def test_cited_words_lead_to_the_passage_where_they_are_marked() -> None:
+    (view,) = shown(exchange(7, Answer().text, origin=Answer().reply()))
+    quoted, rest = view.reply.pieces
+    assert (quoted.text, quoted.title) == ("A pod is the smallest unit", "Stands in passage p17")
+    assert (rest.text, rest.href) == (" that Kubernetes schedules.", "")
+    (passage,) = view.reply.passages
+    assert quoted.href == f"#{passage.anchor}"
+    assert [(p.text, p.cited) for p in passage.pieces] == [("A pod is the smallest unit", True), (".", False)]
+    assert (view.reply.grounded, view.reply.grounded_title) == ("67 %", "67 % of the words stand in the knowledge")
+    assert {"Grounded": view.reply.grounded_title}.items() <= {d.label: d.value for d in view.reply.details}.items()
+
+
+def test_anchors_are_the_exchanges_own() -> None:
+    first, second = shown(*(exchange(n, Answer().text, origin=Answer().reply()) for n in (1, 2)))
+    assert first.reply.passages[0].anchor != second.reply.passages[0].anchor
+
+
+def test_a_reply_stored_before_there_were_citations_is_shown_as_it_was() -> None:
+    origin = {name: value for name, value in Answer().reply().items() if name not in ("citations", "grounded")}
+    (view,) = shown(exchange(1, Answer().text, origin=origin))
+    assert [(p.text, p.href) for p in view.reply.pieces] == [(Answer().text, "")]
+    assert (view.reply.grounded, view.reply.grounded_title, view.reply.filling) == ("", "", ())
+    assert "Grounded" not in [detail.label for detail in view.reply.details]
+
+
+def test_passages_that_filled_the_window_are_apart_unless_they_are_cited() -> None:
+    passages = [
+        {"id": "p1", "text": "A match.", "score": 0.5, "filling": False},
+        {"id": "p2", "text": "It is cited here.", "score": -0.1, "filling": True},
+        {"id": "p3", "text": "Not at all.", "score": -0.2, "filling": True},
+    ]
+    citation = {"start": 0, "end": 11, "passage": "p2", "passage_start": 0, "passage_end": 11}
+    origin = {"grounding": {"passages": passages}, "citations": [citation]}
+    (view,) = shown(exchange(1, "It is cited", origin=origin))
+    assert [p.label for p in view.reply.passages] == ["p1 · score 0.5", "p2 · given because there was room"]
+    assert [(p.label, whole(p)) for p in view.reply.filling] == [("p3", "Not at all.")]
+    assert view.reply.filling_label == "Also given: 1 passage without a match"
+    (view,) = shown(exchange(1, "x", origin={"grounding": {"passages": passages}}))
+    assert view.reply.filling_label == "Also given: 2 passages without a match"
+
+
+@pytest.mark.parametrize(
+    ("grounded", "text"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (1.0, "100 %"),
+        (0.9996, "99 %"),
+        (0.29, "29 %"),
+        (1.1, ""),
+        (-0.1, ""),
+        (True, ""),
+        ("1", ""),
+        (None, ""),
+        (float("nan"), ""),
+    ],
+)
+def test_the_share_that_is_grounded(grounded: Any, text: str) -> None:
+    (view,) = shown(exchange(1, "text", origin={"grounded": grounded}))
+    assert view.reply.grounded == text
 
 
 def test_what_was_left_out_is_said() -> None:
@@ -48,7 +114,13 @@ def test_what_was_left_out_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", [None, {}, {"usage": None, "grounding": {"passages": None}}, {"grounding": [], "timing_ms": "soon"}]
+    "origin",
+    [
+        None,
+        {},
+        {"usage": None, "grounding": {"passages": None}, "citations": None},
+        {"grounding": [], "timing_ms": "soon", "citations": "none", "grounded": "all"},
+    ],
 )
 def test_an_origin_with_nothing_known_is_no_error(origin: Any) -> None:
     (view,) = shown(exchange(1, "text", origin=origin))

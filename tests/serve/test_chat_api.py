@@ -27,6 +27,11 @@ def test_a_reply_says_what_it_says_and_where_it_came_from(backend: Backend) -> N
     assert reply["finish_reason"] == "stop"
     assert reply["usage"]["prompt_tokens"] > reply["usage"]["completion_tokens"] > 0
     assert any("A pod is the smallest unit" in passage["text"] for passage in reply["grounding"]["passages"])
+    texts = {passage["id"]: passage["text"] for passage in reply["grounding"]["passages"]}
+    for at in reply["citations"]:
+        there = texts[at["passage"]][at["passage_start"] : at["passage_end"]]
+        assert reply["response"][at["start"] : at["end"]].casefold() == there.casefold() != ""
+    assert 0 < reply["grounded"] <= 1
     assert reply["timing_ms"]["total"] >= reply["timing_ms"]["first_token"] > 0
 
 

@@ -1,4 +1,4 @@
-"""Made-up everyday texts (a hotel's page, a manual, a life, a recipe) with questions that one sentence answers, or none.
+"""Made-up everyday texts (a hotel's page, a manual, a life) with questions that one sentence answers, or none.
 
 A reader that learns from them meets many attributes in many wordings, seldom the same words in question and answer.
 What can be said and asked is data (`data/*.txt`, its form in `templates`); drawing it is code:

@@ -1,9 +1,10 @@
 """The attributes and the kinds of subject, as read from `data/`: what can be said and asked of what."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from training.everyday.templates import Block, Template, blocks, split
+from training.everyday.templates import DATA, Block, Template, blocks, split
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,19 @@ class Attribute:
     ]  # where it is stated of several things: each one's name in statements, then in questions
     after: dict[str, tuple[Template, ...]]  # its questions right after another attribute was answered
 
-    @property
-    def named_says(self) -> tuple[Template, ...]:
-        return tuple(template for template in self.says if template.names_subject)
+    @cached_property
+    def naming(self) -> "Attribute":
+        """It with only the wordings that say of which subject they speak, for texts that have two."""
+        says, asks, clauses = (
+            tuple(template for template in templates if template.names_subject)
+            for templates in (self.says, self.asks, self.clauses)
+        )
+        return replace(self, says=says, asks=asks, clauses=clauses)
 
-    @property
-    def named_asks(self) -> tuple[Template, ...]:
-        return tuple(template for template in self.asks if template.names_subject)
+    @cached_property
+    def compares(self) -> bool:
+        """Whether it is stated of a subject beside another."""
+        return any("{other}" in template.text for template in self.says)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,17 @@ class Kind:
     what: Attribute  # what it is
     has: tuple[Attribute, ...]
     fillers: tuple[str, ...]
+
+    @cached_property
+    def alone(self) -> tuple[Attribute, ...]:
+        """What can be said of one subject."""
+        return tuple(attribute for attribute in self.has if not attribute.compares)
+
+    @cached_property
+    def paired(self) -> tuple[Attribute, ...]:
+        """What can be said of two, so that every sentence and every question tells which is meant."""
+        naming = tuple(attribute.naming for attribute in self.has)
+        return tuple(attribute for attribute in naming if attribute.says and len(attribute.asks) > 1)
 
 
 def _templates(lines: Iterable[str]) -> tuple[Template, ...]:
@@ -71,16 +89,27 @@ def _attribute(block: Block) -> Attribute:
     )
 
 
+def _near() -> dict[str, frozenset[str]]:
+    """data/near.txt: for each attribute, those of its lines."""
+    near: dict[str, frozenset[str]] = {}
+    for line in (DATA / "near.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            group = frozenset(line.split())
+            near |= {name: near.get(name, frozenset()) | group for name in group}
+    return near
+
+
 def _attributes() -> dict[str, Attribute]:
     """All attributes by name. Raises ValueError for one that is there twice or has no statement or question."""
     found: dict[str, Attribute] = {}
+    near = _near()
     for block in blocks("attributes-*.txt"):
         attribute = _attribute(block)
         if block.name in found or not (attribute.says and attribute.asks and attribute.keys):
             raise ValueError(
                 f"attribute {block.name!r} must occur once, with statements (=), questions (?) and keys (:)"
             )
-        found[block.name] = attribute
+        found[block.name] = replace(attribute, near=attribute.near | near.get(block.name, frozenset()))
     return found
 
 
@@ -103,13 +132,18 @@ def _kinds() -> tuple[Kind, ...]:
 
 def _kind(block: Block, has: tuple[Attribute, ...]) -> Kind:
     low, high = map(int, block.settings["base"].split("-"))
-    what = Attribute(
-        "what", frozenset({"used-for"}), frozenset(), _templates(block.lines["="]), _templates(block.lines["?"]), (), (), (), {}
-    )  # fmt: skip
     return Kind(
-        block.name, block.wordings("name"), block.wordings("noun"), block.settings["pronoun"], (low, high), block.wordings("title"),
-        "pairs" in block.settings, what, has, tuple(block.lines["-"]),
-    )  # fmt: skip
+        name=block.name,
+        names=block.wordings("name"),
+        nouns=block.wordings("noun"),
+        pronoun=block.settings["pronoun"],
+        first_years=(low, high),
+        titles=block.wordings("title"),
+        pairs="pairs" in block.settings,
+        what=replace(_attribute(block), name="what"),
+        has=has,
+        fillers=tuple(block.lines["-"]),
+    )
 
 
 ATTRIBUTES = _attributes()

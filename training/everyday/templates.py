@@ -4,26 +4,28 @@
     near: size load                           a setting: words, or wordings parted by ';'
     = {it} [weighs|weigh] {kilos}.            a statement
     ? How (heavy|massive) [is|are] {it}?      a question
-    ? @town Where did {it} weigh in?          a question that only a statement with {town} (or @town|street) answers
+    ? @(town|near) Where is {it} made?        a question for statements that have one of these (a slot or words)
     ~ how heavy {it} [is|are]                 a question as a clause, for "Could you tell me ..."
     : weight; how heavy                       what someone types who types no sentence
-    / for children; kids; my son              one of several that the attribute is stated of: in statements; in questions
+    / for children; kids; my son              one of several that it is stated of: in statements; in questions
     & price | Is that with the cable?         a question that asks this right after `price` was answered
     - We look forward to your visit.          a sentence that answers nothing
 
-`{slot}` is a value (see `values`), `(a|b)` a free choice, `[is|are]` the verb's form for one and for many. The subject is
-`{it}`, `{its}` and `{them}`, in one of its forms where a template first has it and as a pronoun after that, or `{name}`.
+`{slot}` is a value (see `values`), `(a|b)` a free choice, `[is|are]` the verb's form for one and for many. `{it}`,
+`{its}` and `{them}` are the subject: in one of its forms at first, as a pronoun where the same template has it again;
+`{name}` is its name.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 MARKS = "=?~:/&-"
+VOWEL_SOUND = r"(?i:(?!uni|use|usu|eu|one\b|once|util)[aeiou]|8|11\b|18\b|hour|honest|heir|honou?r|[flmnrsx]-?\d)"
 CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 SUBJECT = re.compile(r"\{(it|its|them|name)\}")
 AGREEMENT = re.compile(r"\[([^|\]]*)\|([^|\]]*)\]")
@@ -47,23 +49,27 @@ class Template:
     """A wording, its choices not yet made."""
 
     text: str
-    needs: tuple[str, ...] = ()  # slots of which a statement must have one to answer it
+    needs: tuple[str, ...] = ()  # slots or words of which a statement must have one to answer it
 
     @classmethod
     def read(cls, line: str) -> "Template":
-        if not line.startswith("@"):
+        if not line.startswith("@("):
             return cls(line)
-        needs, _, text = line[1:].partition(" ")
-        return cls(text, tuple("{" + slot for slot in needs.split("|")))
+        needs, _, text = line[2:].partition(") ")
+        return cls(text, tuple(needs.split("|")))
 
     def answered_by(self, wording: str) -> bool:
-        return not self.needs or any(slot in wording for slot in self.needs)
+        return not self.needs or any(need in wording for need in self.needs)
 
-    @property
+    @cached_property
     def names_subject(self) -> bool:
         return SUBJECT.search(self.text) is not None
 
-    @property
+    @cached_property
+    def takes_pronoun(self) -> bool:
+        return self.names_subject and "{name}" not in self.text
+
+    @cached_property
     def starts_with_subject(self) -> bool:
         return self.text.startswith(("{it}", "{its}"))
 
@@ -133,5 +139,11 @@ def split(lines: list[str], by: str = ";") -> tuple[str, ...]:
 
 
 def _tidy(wording: str) -> str:
-    """Without the spaces that an empty choice leaves."""
-    return re.sub(r" +(?=[ ,.;?!])", "", wording).strip()
+    """Without the spaces that an empty choice leaves, and with "an" where it belongs."""
+    wording = re.sub(r" +(?=[ ,.;?!])", "", wording).strip()
+    wording = re.sub(r"\b[Aa] \{(\w+)\}", r"{\1:a}", wording)
+    return re.sub(rf"\b([Aa]) (?={VOWEL_SOUND})", r"\1n ", wording)
+
+
+def article(noun: str) -> str:
+    return f"{'an' if re.match(VOWEL_SOUND, noun) else 'a'} {noun}"

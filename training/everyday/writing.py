@@ -6,11 +6,12 @@ from random import Random
 
 from training.everyday.catalogue import KINDS, Attribute, Kind
 from training.everyday.templates import Template
-from training.everyday.values import Manner, Values
+from training.everyday.values import WORDS, Manner, Values
 
 MOST_FACTS = 12  # two more sentences say what two subjects are
+Key = tuple[str, str, str]  # of a fact: the subject's name, the attribute's, and of what it is stated
 SPEAKS = re.compile(r"\b(we|us|our)\b", re.IGNORECASE)
-JOINTS = (", and ", ", and ", "; ", " and ")
+JOINTS = (", and ", ", and ", "; ")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Subject:
     values: Values  # what its name is made of
 
     @property
+    def person(self) -> bool:
+        return self.kind.pronoun == "person"
+
+    def tells_apart(self, other: "Subject") -> bool:
+        """Whether each has a name that does not mean the other as well."""
+        shared = {self.name, *self.others} & {other.name, *other.others}
+        return not shared if self.person else self.name not in shared
+
+    @property
     def organisation(self) -> bool:
         return self.kind.pronoun == "we"
 
@@ -63,7 +73,7 @@ class Fact:
     said: str = ""  # the wording of its statement, slots not filled
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         return self.subject.name.it, self.attribute.name, self.facet[0] if self.facet else ""
 
     def word(self, template: Template, form: Form, facet: str = "") -> str:
@@ -93,12 +103,25 @@ class Draft:
     sentences: list[str] = field(default_factory=list)
 
     @property
-    def mentioned(self) -> set[tuple[str, str, str]]:
+    def mentioned(self) -> set[Key]:
         return {fact.key for fact in self.facts}
+
+    @property
+    def pair(self) -> bool:
+        return len(self.subjects) == 2
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """What can be stated and asked for here."""
+        return self.kind.paired if self.pair else self.kind.alone
+
+    @property
+    def what(self) -> Attribute:
+        return self.kind.what.naming if self.pair else self.kind.what
 
     def fact(self, subject: Subject, attribute: Attribute, facet: tuple[str, ...] = ()) -> Fact:
         values = Values(self.manner, subject.values.year)
-        if attribute is self.kind.what:
+        if attribute is self.what:
             values.update(subject.values)
         values["other"] = next((other.name.it for other in self.subjects if other is not subject), "")
         return Fact(subject, attribute, values, facet)
@@ -109,10 +132,10 @@ def write(random: Random) -> Draft:
     manner = Manner(random)
     kind = random.choice(KINDS)
     first = _subject(kind, Values(manner, random.randint(*kind.first_years)))
-    subjects = (first,)
+    subjects: tuple[Subject, ...] = (first,)
     if kind.pairs and random.random() < 0.35:
         second = _subject(kind, _relative(first))
-        if second.name != first.name:
+        if first.tells_apart(second):
             subjects += (second,)
     draft = Draft(random, manner, kind, subjects)
     length = random.randint(4, 12)
@@ -140,8 +163,8 @@ def _subject(kind: Kind, values: Values) -> Subject:
         pronoun = random.choice(("she", "he"))
         full = values["woman" if pronoun == "she" else "man"]
         first, last = full.split(" ", 1)
-        others = (Form.named(last), Form.named(random.choice((first, last))))
-        return Subject(kind, Form.named(str(full)), others, PRONOUNS[pronoun], False, values)
+        parts = (Form.named(last), Form.named(random.choice((first, last))))
+        return Subject(kind, Form.named(str(full)), parts, PRONOUNS[pronoun], False, values)
     if "noun" not in values:
         values["noun"] = random.choice(kind.nouns)
     plural = kind.pronoun == "they"
@@ -155,8 +178,8 @@ def _subject(kind: Kind, values: Values) -> Subject:
 def _pick(draft: Draft, length: int) -> list[list[Fact]]:
     """Groups of facts, each the same attribute of several things or subjects, `length` in all or a few more. Attributes
     that are easily confused are drawn together."""
-    random, pair = draft.random, len(draft.subjects) == 2
-    pool = [one for one in draft.kind.has if _fits(one, pair)]
+    random = draft.random
+    pool = list(draft.attributes)
     random.shuffle(pool)
     groups: list[list[Fact]] = []
     chosen: set[str] = set()
@@ -173,12 +196,6 @@ def _pick(draft: Draft, length: int) -> list[list[Fact]]:
     return groups
 
 
-def _fits(attribute: Attribute, pair: bool) -> bool:
-    if pair:
-        return len(attribute.named_says) > 1 and len(attribute.named_asks) > 2
-    return not any("{other}" in template.text for template in attribute.says)
-
-
 def _group(draft: Draft, attribute: Attribute) -> list[Fact]:
     random = draft.random
     subjects = draft.subjects if random.random() < 0.7 else (random.choice(draft.subjects),)
@@ -193,8 +210,8 @@ def _order(draft: Draft, groups: list[list[Fact]]) -> list[Fact]:
     if random.random() < 0.3:
         random.shuffle(facts)
     if random.random() < 0.75:
-        facts = [draft.fact(subject, draft.kind.what) for subject in draft.subjects] + facts
-    if len(draft.subjects) == 2 and random.random() < 0.5:
+        facts = [draft.fact(subject, draft.what) for subject in draft.subjects] + facts
+    if draft.pair and random.random() < 0.5:
         facts.sort(key=lambda fact: fact.subject is draft.subjects[1])
     return facts
 
@@ -223,7 +240,7 @@ def _say_all(draft: Draft) -> None:
 
 
 def _template(draft: Draft, fact: Fact) -> Template:
-    says = fact.attribute.named_says if len(draft.subjects) == 2 else fact.attribute.says
+    says = fact.attribute.says
     if not fact.subject.speaks:
         says = tuple(template for template in says if not SPEAKS.search(template.text)) or says
     return draft.random.choice(says)
@@ -236,33 +253,21 @@ def _short(sentence: str) -> bool:
 def _form(draft: Draft, fact: Fact, named: set[str], same: bool, joined: bool) -> Form:
     """How a statement refers to its subject: by name at first, and wherever another subject came between."""
     subject, random = fact.subject, draft.random
-    if subject.name.it not in named or (len(draft.subjects) == 2 and not same) or fact.attribute.name == "what":
+    if subject.name.it not in named or (draft.pair and not same) or fact.attribute is draft.what:
         return subject.name
     if joined:
         return PRONOUNS["we"] if subject.speaks else subject.pronoun
     if subject.speaks and random.random() < 0.75:
         return PRONOUNS["we"]
-    others = subject.others if len(draft.subjects) == 1 or draft.kind.pronoun == "person" else ()
+    others = subject.others if subject.person or not draft.pair else ()
     return random.choice((subject.name, subject.pronoun, subject.pronoun, *others))
 
 
 def _fill(draft: Draft) -> None:
     """A sentence that answers nothing goes to a place of its own; the facts behind it move on by one."""
-    fillers = [one for one in draft.kind.fillers + GENERAL if one not in draft.sentences]
+    fillers = [one for one in draft.kind.fillers + WORDS["filler"] if one not in draft.sentences]
     place = draft.random.randint(1, len(draft.sentences))
     draft.sentences.insert(place, draft.random.choice(fillers))
     for fact in draft.facts:
         if fact.sentence is not None and fact.sentence >= place:
             fact.sentence += 1
-
-
-GENERAL = (
-    "Not everything can be told here.",
-    "Here is what matters most.",
-    "A few words on the details.",
-    "The rest is a matter of taste.",
-    "Everything else follows from that.",
-    "So much in short.",
-    "Please read on.",
-    "We are asked about this often.",
-)

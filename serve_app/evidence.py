@@ -1,0 +1,224 @@
+"""Pure: how each sentence of a text bears on a dialogue, as one number a feature.
+
+The text is read once, into arrays over its sentences; a dialogue then takes a few products of matrices. Which features
+count how much is for `grounding` to say.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
+
+from serve_app.passages import split_sentences
+from serve_app.question_words import WANTS, held, wanted
+from serve_app.words import WordVectors, content_words, stems, unit
+
+FEATURES = (
+    "meaning",  # cosine of the question and the sentence in its context
+    "clause",  # cosine of the question and the clause of the sentence that is nearest to it
+    "words",  # share of the question's words that the sentence, or by half its context, has: the same or similar ones
+    "gap",  # the question's weightiest word that sentence and context lack
+    "opening",  # share of the question's words that the sentence opens with
+    "defines",  # the same, where a definition is wanted
+    "wanted",  # the sentence has the time, number, name ... that is wanted: where that is telling (see _TELLING)
+    "perhaps",  # the same, of things that many sentences have
+    "heading",  # it is a heading, which tells where the answer is and not what it is
+    "said",  # an earlier turn said it
+    "length",  # how much the question holds: the sum of its words' weights; the same for all sentences
+    "clear",  # whether it is known what is wanted; the same for all sentences
+)
+
+# Cosines below this say nothing: two words drawn at random reach it once in a hundred times.
+_UNRELATED = 0.3
+# How much a sentence takes on of the one before it in its paragraph, and of its heading.
+_CONTEXT = 0.4
+_OPENING_WORDS = 3
+_TELLING = frozenset({"duration", "place", "reason", "instruction"})
+
+# An earlier turn counts where the last one leans on it, each turn by this much of the one after it.
+_DECAY = 0.5
+_TURNS_CONSIDERED = 4
+_LEANS = re.compile(
+    r"^(and|or|but|also|what about|how about)\b"
+    r"|\b(it|its|he|she|they|them|him|her|his|their|this|these|that|those)\b",
+    re.I,
+)
+
+_CLAUSE_END = re.compile(
+    r"[,;:()–—]\s+|\s+(?:and|but|or|because|so that|which|who|if|when|while|where|until|after|before)\s+", re.I
+)
+_CLOSED = re.compile(r"[.!?:;][)\"'”’»]*$")
+_HEADING_WORDS = 12
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Its words, one row each."""
+
+    stems: list[str]
+    vectors: np.ndarray  # [words, dimensions]
+    weights: np.ndarray  # [words]: rarity, times how long ago it was said
+
+
+class SentenceIndex:
+    """The sentences of a text's paragraphs, ready to be weighed against dialogues.
+
+    `sentences` are all of them in order. Memory: two vectors a sentence, one a distinct word, some numbers a word.
+    """
+
+    def __init__(self, paragraphs: Sequence[Sequence[str]], vectors: WordVectors) -> None:
+        self.sentences = [sentence for paragraph in paragraphs for sentence in paragraph]
+        self._vectors = vectors
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, sentence in enumerate(self.sentences):
+            self._places[sentence].append(place)
+        self._before, self._headings = _contexts(paragraphs)
+        self._is_heading = np.zeros(len(self.sentences))
+        self._is_heading[self._headings[self._headings >= 0]] = 1
+        wants = [[want in has for want in WANTS] for has in map(held, self.sentences)]
+        self._held = np.array(wants, dtype=bool).reshape(-1, len(WANTS))
+        self._index_words()
+
+    def _index_words(self) -> None:
+        # Word 0 is none at all. Every clause has it, so that no clause is without words.
+        clauses = [[content_words(clause) for clause in _CLAUSE_END.split(sentence)] for sentence in self.sentences]
+        ids = {"": 0}
+        flat = [[ids.setdefault(word, len(ids)) for word in ("", *clause)] for parts in clauses for clause in parts]
+        self._words = np.array([word for clause in flat for word in clause], dtype=np.int32)
+        self._clause_starts = _starts(map(len, flat))
+        self._clauses_of = _starts(map(len, clauses))
+        self._sentence_starts = self._clause_starts[self._clauses_of] if flat else self._clauses_of
+
+        vocabulary = stems(list(ids))
+        self._by_stem: dict[str, list[int]] = defaultdict(list)
+        for word, stem in enumerate(vocabulary):
+            if word:
+                self._by_stem[stem].append(word)
+        sentences = [
+            {vocabulary[word] for word in self._words[start:end]}
+            for start, end in pairwise([*self._sentence_starts, len(self._words)])
+        ]
+        self._frequency = Counter(chain.from_iterable(sentences))
+        self._word_vectors, counts = self._vectors(list(ids))
+        weights = counts * self._rarity(vocabulary)
+        weighted = (self._word_vectors * weights[:, None])[self._words]
+        if flat:
+            self._clauses = unit(np.add.reduceat(weighted, self._clause_starts))
+            meanings = unit(np.add.reduceat(weighted, self._sentence_starts))
+            padded = np.vstack([meanings, np.zeros_like(meanings[:1])])  # the context of those that have none: -1
+            self._meanings = unit(meanings + _CONTEXT * padded[self._before] + _CONTEXT * padded[self._headings])
+        self._openings = np.zeros((_OPENING_WORDS, len(self.sentences)), dtype=np.int32)
+        for place, (start, end) in enumerate(pairwise([*self._sentence_starts, len(self._words)])):
+            opening = [word for word in self._words[start:end] if word][:_OPENING_WORDS]
+            self._openings[: len(opening), place] = opening
+
+    def _rarity(self, stems: Sequence[str]) -> np.ndarray:
+        """BM25's inverse document frequencies over sentences, 1 for a word that the text does not have."""
+        size, frequencies = len(self.sentences), np.array([self._frequency[stem] for stem in stems], dtype=np.float32)
+        return np.log1p((size - frequencies + 0.5) / (frequencies + 0.5)) / np.float32(np.log1p((size + 0.5) / 0.5))
+
+    def evidence(self, dialog: Sequence[str]) -> np.ndarray:
+        """[sentences, FEATURES]. Raises ValueError for an empty dialogue."""
+        if not dialog:
+            raise ValueError("dialog: has no turn; the last one is the question")
+        columns = dict.fromkeys(FEATURES, np.zeros(len(self.sentences)))
+        if not self.sentences:
+            return np.zeros((0, len(FEATURES)))
+        want = wanted(dialog)
+        columns["heading"] = self._is_heading
+        columns["said"] = self._said(dialog)
+        if want is not None:
+            columns["wanted" if want in _TELLING else "perhaps"] = self._held[:, WANTS.index(want)]
+            columns["clear"] = np.ones(len(self.sentences))
+        question = self._question(dialog)
+        if question.stems:
+            columns |= self._matches(question)
+            columns["defines"] = columns["opening"] * (want == "definition")
+        return np.column_stack([columns[feature] for feature in FEATURES])
+
+    def _matches(self, question: _Question) -> Mapping[str, np.ndarray]:
+        shares = question.weights / question.weights.sum()
+        similar = self._similarities(question)  # [words of the question, words of the text]
+        by_sentence = np.maximum.reduceat(similar.take(self._words, axis=1), self._sentence_starts, axis=1)
+        padded = np.pad(by_sentence, ((0, 0), (0, 1)))
+        context = np.maximum(padded.take(self._before, axis=1), padded.take(self._headings, axis=1))
+        found = np.maximum(by_sentence, 0.5 * context)
+        opening = np.maximum.reduce([similar.take(words, axis=1) for words in self._openings])
+        asked = unit(question.weights @ question.vectors)
+        return {
+            "meaning": self._meanings @ asked,
+            "clause": np.maximum.reduceat(self._clauses @ asked, self._clauses_of),
+            "words": shares @ found,
+            "gap": ((1 - found) * (question.weights / question.weights.max())[:, None]).max(axis=0),
+            "opening": shares @ opening,
+            "length": np.full(len(self.sentences), question.weights.sum()),
+        }
+
+    def _similarities(self, question: _Question) -> np.ndarray:
+        """1 for words of the same stem; else the cosine, as far as it is above what unrelated words have."""
+        cosines = question.vectors @ self._word_vectors.T
+        similar = np.clip((cosines - _UNRELATED) / (1 - _UNRELATED), 0, 1)
+        for row, stem in enumerate(question.stems):
+            similar[row, self._by_stem.get(stem, [])] = 1
+        return np.asarray(similar)
+
+    def _question(self, dialog: Sequence[str]) -> _Question:
+        said: dict[str, float] = {}
+        for age, turn in enumerate(_considered(dialog)):
+            for word in content_words(turn):
+                said.setdefault(word, _DECAY**age)
+        vectors, counts = self._vectors(list(said))
+        stemmed = stems(list(said))
+        recency = np.array(list(said.values()), dtype=np.float32)
+        return _Question(stemmed, vectors, counts * self._rarity(stemmed) * recency)
+
+    def _said(self, dialog: Sequence[str]) -> np.ndarray:
+        said = np.zeros(len(self.sentences))
+        for reply in dialog[-2::-2][:_TURNS_CONSIDERED]:
+            for sentence in split_sentences(reply):
+                said[self._places.get(sentence, [])] = 1
+        return said
+
+
+def _considered(dialog: Sequence[str]) -> Sequence[str]:
+    """The turns that say what is asked for, newest first: the last alone, unless it leans on those before it."""
+    leans = _LEANS.search(dialog[-1]) or not content_words(dialog[-1])
+    return dialog[: -_TURNS_CONSIDERED - 1 : -1] if leans else dialog[-1:]
+
+
+def _starts(lengths: Iterator[int]) -> np.ndarray:
+    """Where each of consecutive runs of these lengths starts."""
+    return np.cumsum([0, *lengths])[:-1]
+
+
+def _contexts(paragraphs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """For each sentence the place of the one before it in its paragraph, and that of its heading; -1: it has none."""
+    before, headings = [], []
+    place, heading = 0, -1
+    for paragraph, is_heading in zip(paragraphs, _are_headings(paragraphs), strict=True):
+        if is_heading:
+            heading = place
+        for step in range(len(paragraph)):
+            before.append(place - 1 if step else -1)
+            headings.append(heading)
+            place += 1
+    return np.array(before, dtype=np.int32), np.array(headings, dtype=np.int32)
+
+
+def _are_headings(paragraphs: Sequence[Sequence[str]]) -> list[bool]:
+    """Headings are short lines without a closing mark, one or two together (a title, a section) before closed text: a
+    longer run of them is a list."""
+    headings = [False] * len(paragraphs)
+    run: list[int] = []
+    for place, paragraph in enumerate(paragraphs):
+        if len(paragraph) == 1 and not _CLOSED.search(paragraph[0]) and paragraph[0].count(" ") < _HEADING_WORDS:
+            run.append(place)
+            continue
+        if len(run) <= 2:
+            for heading in run:
+                headings[heading] = True
+        run = []
+    return headings
