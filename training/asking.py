@@ -171,9 +171,9 @@ def third_person(base: str) -> str:
 
 
 def is_person(phrase: str, lexicon: Lexicon) -> bool:
-    """Whether a noun phrase speaks of a person: "an English poet and critic"."""
-    head = re.split(r"[,.;]| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
-    return bool(head) and lexicon.kind(head[-1]) == "person"
+    """Whether a noun phrase speaks of a person: "an English poet", "a film and theatre director"."""
+    heads = re.split(r"[,.;]| (?:of|in|who|that|from|for|at|to|on|by|with)\b", phrase)[0]
+    return any(lexicon.kind(head.split()[-1]) == "person" for head in heads.split(" and ") if head.strip())
 
 
 def _is_common(title: str, sentences: Sequence[str], lexicon: Lexicon) -> bool:

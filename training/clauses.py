@@ -52,7 +52,8 @@ _OPENERS = re.compile(
 )
 # Words that no subject holds: another clause begins there.
 _NOT_IN_SUBJECT = word_set(
-    "that which who whom whose where when while if because although though as than there what how why not never and or but to"
+    "that which who whom whose where when while if because although though as than there what how why not never and or "
+    "but to"
 )
 _MAX_SUBJECT = 7  # words
 _MAX_APPOSITION = 12  # words

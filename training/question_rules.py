@@ -5,7 +5,7 @@ answer that it asks for. What people type, in bits and with other words, is in `
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -85,8 +85,8 @@ _A_NOUN = re.compile(r"(?:an?|the|its|their|his|her|all|many|some|both|[a-z]+s)\
 _DEFINITION = re.compile(r"(?:an?|the|any|one of the) \S")
 _COLOURED = re.compile(rf"(?:{COLOURS})(?:(?:,|,? and|,? or) (?:{COLOURS}))*(?: in colou?r)?")
 _SUPERLATIVE = re.compile(
-    r"(?P<what>the (?:[a-z-]+est|most [a-z]+|only|first|second|third|last|capital|main|official)\b.*? (?:of|in|to|on) .*?)"
-    r"(?:,| that | which | and (?:largest|most|capital) |$)"
+    r"(?P<what>the (?:[a-z-]+est|most [a-z]+|only|first|second|third|last|capital|main|official)\b.*? "
+    r"(?:of|in|to|on) .*?)(?:,| that | which | and (?:largest|most|capital) |$)"
 )
 _BEST = re.compile(r"\b(?:most|only|[a-z]{2,}est)\b")
 # Behind these a number does not say how many things there are: "the two sisters", "his last ten films".
@@ -248,24 +248,31 @@ def _how_old(about: About) -> Iterator[Question]:
 
 
 def _object(about: About) -> Iterator[Question]:
-    """ "Owls eat mice", "... is made of wood", "... is called a painter" """
+    """ "Owls eat mice", "She married Tom Varga" """
     clause = about.clause
-    first, _, others = clause.rest.partition(" ")
+    if clause.auxiliary:
+        return
+    first, _, _ = clause.rest.partition(" ")
+    if about.base in PERSON_OBJECTS and first[:1].isupper():
+        yield Question(about.stem("Who", ""), "who", spans.noun_phrase(clause.rest))
     is_vague = about.name in PRONOUNS and about.base in {"include", "use", "contain", "have"}
+    if about.base in NO_OBJECT or is_vague or first in PREPOSITIONS | {"always"} or spans.quantity(clause.rest):
+        return
+    if _is_noun(clause.rest, about.lexicon):
+        yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
+
+
+def _complement(about: About) -> Iterator[Question]:
+    """ "... is made of wood", "... is called a painter", "... is yellow" """
+    clause, rng = about.clause, about.rng
+    first, _, others = clause.rest.partition(" ")
     verb = clause.verb if clause.is_passive else about.base
     if not clause.is_copula and (verb, first) in WITH_PREPOSITION:
         yield Question(about.stem("What", first), "what", others)
-    elif clause.auxiliary in BE and clause.verb in {"called", "named", "termed"} and first not in PREPOSITIONS:
+    elif clause.is_passive and verb in {"called", "named", "termed"} and first not in PREPOSITIONS:
         yield Question(about.stem("What", ""), "what", clause.rest)
-    elif about.base in PERSON_OBJECTS and not clause.auxiliary and first[:1].isupper():
-        yield Question(about.stem("Who", ""), "who", spans.noun_phrase(clause.rest))
     elif clause.is_copula and _COLOURED.fullmatch(clause.rest):
-        yield Question(
-            about.stem(about.rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest
-        )
-    elif not clause.auxiliary and about.base not in NO_OBJECT and _is_noun(clause.rest, about.lexicon) and not is_vague:
-        if first not in PREPOSITIONS | {"always"} and not spans.quantity(clause.rest):
-            yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
+        yield Question(about.stem(rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest)
 
 
 def _superlative(about: About) -> Iterator[Question]:
@@ -292,9 +299,11 @@ def _yes_no(about: About) -> Iterator[Question]:
             do = "do" if about.is_plural or about.name in {"I", "you"} else "does"
             wordings.append(as_question(do, about.name, "have to", clause.verb, rest))
         yield Question(about.rng.choice(wordings), "yes-no", "")
-    elif clause.auxiliary in BE and not re.match(r"(?:an?|the) |[A-Z]", rest):
-        if clause.verb in {"allowed", "permitted", "required", "included"} or (rest and about.rng.random() < 0.4):
-            yield Question(about.stem("", rest), "yes-no", "")
+        return
+    is_rule = clause.verb in {"allowed", "permitted", "required", "included"}
+    is_plain = clause.auxiliary in BE and not re.match(r"(?:an?|the) |[A-Z]", rest)
+    if is_plain and (is_rule or (rest and about.rng.random() < 0.4)):
+        yield Question(about.stem("", rest), "yes-no", "")
 
 
 _RULES = (
@@ -308,6 +317,7 @@ _RULES = (
     _how_often,
     _how_old,
     _object,
+    _complement,
     _superlative,
     _yes_no,
 )
