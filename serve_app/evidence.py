@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -97,28 +97,28 @@ class SentenceIndex:
         for word, stem in enumerate(vocabulary):
             if word:
                 self._by_stem[stem].append(word)
-        self._frequency = Counter(
-            stem
+        sentences = [
+            {vocabulary[word] for word in self._words[start:end]}
             for start, end in pairwise([*self._sentence_starts, len(self._words)])
-            for stem in {vocabulary[word] for word in self._words[start:end]}
-        )
+        ]
+        self._frequency = Counter(chain.from_iterable(sentences))
         self._word_vectors, counts = self._vectors(list(ids))
-        weights = counts * np.array([self._rarity(stem) for stem in vocabulary], dtype=np.float32)
+        weights = counts * self._rarity(vocabulary)
         weighted = (self._word_vectors * weights[:, None])[self._words]
         if flat:
             self._clauses = unit(np.add.reduceat(weighted, self._clause_starts))
             meanings = unit(np.add.reduceat(weighted, self._sentence_starts))
             padded = np.vstack([meanings, np.zeros_like(meanings[:1])])  # the context of those that have none: -1
             self._meanings = unit(meanings + _CONTEXT * padded[self._before] + _CONTEXT * padded[self._headings])
-        self._openings = np.zeros((len(self.sentences), _OPENING_WORDS), dtype=np.int32)
+        self._openings = np.zeros((_OPENING_WORDS, len(self.sentences)), dtype=np.int32)
         for place, (start, end) in enumerate(pairwise([*self._sentence_starts, len(self._words)])):
             opening = [word for word in self._words[start:end] if word][:_OPENING_WORDS]
-            self._openings[place, : len(opening)] = opening
+            self._openings[: len(opening), place] = opening
 
-    def _rarity(self, stem: str) -> float:
-        """BM25's inverse document frequency over sentences, 1 for a word that the text does not have."""
-        size, frequency = len(self.sentences), self._frequency[stem]
-        return float(np.log1p((size - frequency + 0.5) / (frequency + 0.5)) / np.log1p((size + 0.5) / 0.5))
+    def _rarity(self, stems: Sequence[str]) -> np.ndarray:
+        """BM25's inverse document frequencies over sentences, 1 for a word that the text does not have."""
+        size, frequencies = len(self.sentences), np.array([self._frequency[stem] for stem in stems], dtype=np.float32)
+        return np.log1p((size - frequencies + 0.5) / (frequencies + 0.5)) / np.float32(np.log1p((size + 0.5) / 0.5))
 
     def evidence(self, dialog: Sequence[str]) -> np.ndarray:
         """[sentences, FEATURES]. Raises ValueError for an empty dialogue."""
@@ -141,28 +141,29 @@ class SentenceIndex:
 
     def _matches(self, question: _Question) -> Mapping[str, np.ndarray]:
         shares = question.weights / question.weights.sum()
-        similar = self._similarities(question)  # [words of the text, words of the question]
-        by_sentence = np.maximum.reduceat(similar[self._words], self._sentence_starts)
-        padded = np.vstack([by_sentence, np.zeros_like(by_sentence[:1])])
-        context = np.maximum(padded[self._before], padded[self._headings])
+        similar = self._similarities(question)  # [words of the question, words of the text]
+        by_sentence = np.maximum.reduceat(similar.take(self._words, axis=1), self._sentence_starts, axis=1)
+        padded = np.pad(by_sentence, ((0, 0), (0, 1)))
+        context = np.maximum(padded.take(self._before, axis=1), padded.take(self._headings, axis=1))
         found = np.maximum(by_sentence, 0.5 * context)
+        opening = np.maximum.reduce([similar.take(words, axis=1) for words in self._openings])
         asked = unit(question.weights @ question.vectors)
         return {
             "meaning": self._meanings @ asked,
             "clause": np.maximum.reduceat(self._clauses @ asked, self._clauses_of),
-            "words": found @ shares,
-            "gap": ((1 - found) * (question.weights / question.weights.max())).max(axis=1),
-            "opening": similar[self._openings].max(axis=1) @ shares,
+            "words": shares @ found,
+            "gap": ((1 - found) * (question.weights / question.weights.max())[:, None]).max(axis=0),
+            "opening": shares @ opening,
             "length": np.full(len(self.sentences), question.weights.sum()),
         }
 
     def _similarities(self, question: _Question) -> np.ndarray:
         """1 for words of the same stem; else the cosine, as far as it is above what unrelated words have."""
-        cosines = self._word_vectors @ question.vectors.T
+        cosines = question.vectors @ self._word_vectors.T
         similar = np.clip((cosines - _UNRELATED) / (1 - _UNRELATED), 0, 1)
-        for column, stem in enumerate(question.stems):
-            similar[self._by_stem.get(stem, []), column] = 1
-        return similar
+        for row, stem in enumerate(question.stems):
+            similar[row, self._by_stem.get(stem, [])] = 1
+        return np.asarray(similar)
 
     def _question(self, dialog: Sequence[str]) -> _Question:
         said: dict[str, float] = {}
@@ -171,8 +172,8 @@ class SentenceIndex:
                 said.setdefault(word, _DECAY**age)
         vectors, counts = self._vectors(list(said))
         stemmed = stems(list(said))
-        rarity = np.array([self._rarity(stem) for stem in stemmed])
-        return _Question(stemmed, vectors, counts * rarity * np.array(list(said.values())))
+        recency = np.array(list(said.values()), dtype=np.float32)
+        return _Question(stemmed, vectors, counts * self._rarity(stemmed) * recency)
 
     def _said(self, dialog: Sequence[str]) -> np.ndarray:
         said = np.zeros(len(self.sentences))

@@ -72,7 +72,7 @@ class KnowledgeBase:
             return Ranking([], {})
         scores = self._scores(dialog)
         best = np.maximum.reduceat(scores, self._starts[:-1])
-        chosen = self._order(best)[:limit]
+        chosen = _order(best, limit)
         return Ranking(
             passages=[self._passage(i, best[i]) for i in chosen],
             sentences={_id(i): tuple(self._scored(i, scores)) for i in chosen},
@@ -80,13 +80,7 @@ class KnowledgeBase:
 
     def _scores(self, dialog: Sequence[str]) -> np.ndarray:
         odds = self._index.evidence(dialog) @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
-        return np.clip(odds / SCALE, -1, 1).round(4)
-
-    def _order(self, best: np.ndarray) -> list[int]:
-        by_score = [int(i) for i in np.argsort(-best, kind="stable")]
-        fitting = [i for i in by_score if best[i] > 0]
-        neighbours = (i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best))
-        return list(dict.fromkeys(chain(fitting, neighbours, by_score)))
+        return np.asarray(np.clip(odds / SCALE, -1, 1).round(4))
 
     def _passage(self, i: int, score: float) -> Passage:
         return Passage(id=_id(i), text=self.passages[i], score=float(score), filling=bool(score <= 0))
@@ -94,6 +88,13 @@ class KnowledgeBase:
     def _scored(self, i: int, scores: np.ndarray) -> Iterator[Sentence]:
         for place, text in enumerate(self._passages[i], start=self._starts[i]):
             yield Sentence(text, float(scores[place]))
+
+
+def _order(best: np.ndarray, limit: int) -> list[int]:
+    by_score = [int(i) for i in np.argsort(-best, kind="stable")[:limit]]
+    fitting = [i for i in by_score if best[i] > 0]
+    neighbours = (i + step for i in fitting for step in (1, -1) if 0 <= i + step < len(best))
+    return list(dict.fromkeys(chain(fitting, neighbours, by_score)))[:limit]
 
 
 def _id(i: int) -> str:

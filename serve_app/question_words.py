@@ -2,10 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import Literal, get_args
+
+from serve_app.words import all_words
 
 Want = Literal["duration", "number", "time", "name", "place", "reason", "instruction", "definition", "permission"]
 WANTS: tuple[Want, ...] = get_args(Want)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 # What the question says, the first that fits.
 _ASKED: tuple[tuple[Want, re.Pattern[str]], ...] = (
@@ -28,7 +36,8 @@ _ASKED: tuple[tuple[Want, re.Pattern[str]], ...] = (
     (
         "instruction",
         re.compile(
-            r"\bhow (do|can|should|would|to|could|did|must)\b|\bwhat (should|do|must|can) (i|we|you) do\b|\bwhat (now|if)\b"
+            r"\bhow (do|can|should|would|to|could|did|must)\b|\bwhat (should|do|must|can) (i|we|you) do\b"
+            r"|\bwhat (now|if)\b"
         ),
     ),
     (
@@ -47,40 +56,39 @@ _ASKED: tuple[tuple[Want, re.Pattern[str]], ...] = (
 )
 _CONTINUES = re.compile(r"(and|or|but|also|what about|how about)\b")
 
-_DIGIT = r"\d"
-_NUMBER = (
-    r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
-    r"|eighty|ninety|hundred|thousand|million|half|dozen|several)\b"
+_NUMBERS = _words(
+    """
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half dozen
+    several
+    """
 )
-_SPAN = r"\b(years?|months?|weeks?|days?|hours?|minutes?|seconds?|nights?|centur(y|ies)|long)\b"
-_MOMENT = (
-    r"\b(january|february|march|april|may|june|july|august|september|october|november|december|(mon|tues|wednes|thurs|fri"
-    r"|satur|sun)days?|mornings?|afternoons?|evenings?|noon|midnight|spring|summer|autumn|winter|weekends?|weekdays?"
-    r"|today|tomorrow|daily|until|before|after|since|1\d{3}|20\d\d|am|pm)\b|\d:\d\d"
+_SPANS = _words(
+    """
+    year years month months week weeks day days hour hours minute minutes second seconds night nights century
+    centuries long
+    """
 )
-
-_HOLDS: dict[Want, re.Pattern[str]] = {
-    "number": re.compile(rf"{_DIGIT}|{_NUMBER}", re.I),
-    "time": re.compile(rf"{_MOMENT}|{_SPAN}", re.I),
-    "name": re.compile(r"(?<!^)(?<![.!?:] )\b[A-Z][a-z]"),  # a capital that does not open the sentence
-    "place": re.compile(
-        r"\b(in|at|on|near|from|behind|beside|into|under|below|above|through|to|between|along|opposite) \w", re.I
-    ),
-    "reason": re.compile(
-        r"\b(because|since|so that|as|therefore|so|to avoid|in order|reason|partly|or|otherwise|caused?|due)\b", re.I
-    ),
-    # An imperative is known by what follows its first word: "Push both ...", "Turn it ...".
-    "instruction": re.compile(
-        r"^(\d+\W+)?(\w+ (a|an|the|your|it|them|both|all|any|out|up|off|in|on|down|this|these|into|to|away)"
-        r"|if|to|when|for|in case|in|do not|never|please|always|whenever)\b"
-        r"|\byou (can|may|should|must|need|have)\b|\bcan be\b",
-        re.I,
-    ),
-    "definition": re.compile(r"^\W*(\w+\W+){1,5}?(is|are|was|were) (a|an|the|one)\b", re.I),
-    "permission": re.compile(
-        r"\b(not|never|no|cannot|only|must|may|can|forbidden|allowed|free|welcome|please|do)\b|n't", re.I
-    ),
-}
+_MOMENTS = _SPANS | _words(
+    """
+    january february march april may june july august september october november december monday mondays tuesday
+    tuesdays wednesday wednesdays thursday thursdays friday fridays saturday saturdays sunday sundays morning
+    mornings afternoon afternoons evening evenings noon midnight spring summer autumn winter weekend weekends
+    weekday weekdays today tomorrow daily until before after since am pm
+    """
+)
+_PLACES = _words(
+    "in at on near from behind beside into under below above through to between along opposite inside outside beyond"
+)
+_REASONS = _words("because since so as therefore avoid order reason partly or otherwise cause caused due")
+_PERMISSIONS = _words("not never no cannot only must may can forbidden allowed free welcome please do t")
+_OPENS_INSTRUCTION = _words("if to when for in do never please always whenever")
+# An imperative is known by what follows its first word: "Push both ...", "Turn it ...".
+_FOLLOWS_IMPERATIVE = _words("a an the your it them both all any out up off in on down this these into to away")
+_ALLOWS = re.compile(r"\byou (can|may|should|must|need|have)\b|\bcan be\b", re.I)
+_IS_A = re.compile(r"^\W*(\w+\W+){1,5}?(is|are|was|were) (a|an|the|one)\b", re.I)
+_NAME = re.compile(r"(?<!^)(?<![.!?:] )\b[A-Z][a-z]")  # a capital that does not open the sentence
+_CLOCK_OR_YEAR = re.compile(r"\d:\d\d|\b(1\d|20)\d\d\b")
 
 
 def wanted(dialog: Sequence[str]) -> Want | None:
@@ -93,7 +101,23 @@ def wanted(dialog: Sequence[str]) -> Want | None:
 
 def held(sentence: str) -> frozenset[Want]:
     """What `sentence` could answer."""
-    found = {want for want, pattern in _HOLDS.items() if pattern.search(sentence)}
-    if "number" in found and re.search(_SPAN, sentence, re.I):
-        found.add("duration")
-    return frozenset(found)
+    in_order = all_words(sentence)
+    words = frozenset(in_order)
+    number = not words.isdisjoint(_NUMBERS) or any(character.isdigit() for character in sentence)
+    found: dict[Want, bool] = {
+        "duration": number and not words.isdisjoint(_SPANS),
+        "number": number,
+        "time": not words.isdisjoint(_MOMENTS) or (number and bool(_CLOCK_OR_YEAR.search(sentence))),
+        "name": bool(_NAME.search(sentence)),
+        "place": not words.isdisjoint(_PLACES),
+        "reason": not words.isdisjoint(_REASONS),
+        "instruction": _is_instruction(in_order) or bool(_ALLOWS.search(sentence)),
+        "definition": bool(_IS_A.search(sentence)),
+        "permission": not words.isdisjoint(_PERMISSIONS),
+    }
+    return frozenset(want for want, has in found.items() if has)
+
+
+def _is_instruction(words: Sequence[str]) -> bool:
+    steps = list(dropwhile(str.isdigit, words[:3]))  # "3) Point the camera ..."
+    return bool(steps) and (steps[0] in _OPENS_INSTRUCTION or not _FOLLOWS_IMPERATIVE.isdisjoint(steps[1:2]))

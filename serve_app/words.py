@@ -32,9 +32,14 @@ _IS_GRAMMAR = frozenset(_GRAMMAR.split())
 _stemmer = Stemmer.Stemmer("english")
 
 
+def all_words(text: str) -> list[str]:
+    """In order, in lower case."""
+    return _WORD.findall(text.lower())
+
+
 def content_words(text: str) -> list[str]:
     """In order, in lower case, without the words of grammar."""
-    return [word for word in _WORD.findall(text.lower()) if word not in _IS_GRAMMAR]
+    return [word for word in all_words(text) if word not in _IS_GRAMMAR]
 
 
 def stems(words: Sequence[str]) -> list[str]:
@@ -53,32 +58,37 @@ class WordVectors:
         model = StaticModel.from_pretrained(folder)
         if model.weights is None:
             raise ValueError(f"{folder}: has no weights of its pieces; make it again with `python -m training.vectors`")
-        self._model = model
+        self._tokenizer = model.tokenizer
+        self._whole = {word: (piece,) for word, piece in model.tokenizer.get_vocab().items()}
         self._pieces: np.ndarray = model.embedding
         self._weights: np.ndarray = model.weights
         self._own = unit(np.random.default_rng(0).standard_normal((_OWN_DIRECTIONS, model.dim)).astype(np.float32))
 
     def __call__(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of length 1 [words, dimensions] (an empty word's is 0), and how much each word counts [words]: near 0
-        for the commonest, near 1 for rare ones."""
-        pieces = self._model.tokenize(words)
-        spelt = [len(word) < _LETTERS_A_PIECE * len(ids) for word, ids in zip(words, pieces, strict=True)]
+        for the commonest, near 1 for rare ones. Both float32."""
         vectors = np.zeros((len(words), self._own.shape[1]), dtype=np.float32)
         counts = np.ones(len(words), dtype=np.float32)
+        pieces = [self._whole.get(word) or self._split(word) for word in words]
         if known := [i for i, ids in enumerate(pieces) if ids]:
             starts = np.cumsum([0, *(len(pieces[i]) for i in known[:-1])])
-            flat = np.concatenate([pieces[i] for i in known])
-            vectors[known] = unit(np.add.reduceat(self._pieces[flat].astype(np.float32), starts, axis=0))
+            flat = np.array([piece for ids in pieces for piece in ids])
+            vectors[known] = unit(np.add.reduceat(self._pieces[flat], starts, axis=0, dtype=np.float32))
             counts[known] = np.maximum.reduceat(self._weights[flat], starts)
-        for i in np.flatnonzero(spelt):
-            vectors[i] = self._own[crc32(words[i].encode()) % _OWN_DIRECTIONS]
+        for i, (word, ids) in enumerate(zip(words, pieces, strict=True)):
+            if len(word) < _LETTERS_A_PIECE * len(ids):
+                vectors[i] = self._own[crc32(word.encode()) % _OWN_DIRECTIONS]
         return vectors, counts
+
+    def _split(self, word: str) -> Sequence[int]:
+        # One by one: a batch would wake the tokenizer's threads, for a handful of words.
+        return self._tokenizer.encode(word, add_special_tokens=False).ids
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Each row made as long as 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
 
 
 @cache

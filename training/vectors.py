@@ -42,13 +42,14 @@ def teacher(folder: Path) -> Path:
 @torch.inference_mode()
 def outputs(model: Path, batch: int = 1024) -> np.ndarray:
     """What the model makes of each piece of its vocabulary alone: [pieces, 384], float32."""
-    encoder = BertModel.from_pretrained(model, add_pooling_layer=False, dtype=torch.float32).eval()
-    config = encoder.config
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    opening, closing = (tokenizer.token_to_id(mark) for mark in ("[CLS]", "[SEP]"))
-    pieces = torch.arange(config.vocab_size)
-    framed = torch.stack([torch.full_like(pieces, opening), pieces, torch.full_like(pieces, closing)], dim=1)
-    return torch.cat([encoder(input_ids=part).last_hidden_state[:, 1] for part in framed.split(batch)]).numpy()
+    encoder = BertModel.from_pretrained(model, add_pooling_layer=False, dtype=torch.float32)
+    encoder.train(False)
+    vocabulary = Tokenizer.from_file(str(model / "tokenizer.json")).get_vocab()
+    pieces = torch.arange(len(vocabulary))
+    opening, closing = (torch.full_like(pieces, vocabulary[mark]) for mark in ("[CLS]", "[SEP]"))
+    framed = torch.stack([opening, pieces, closing], dim=1)
+    parts = (framed[start : start + batch] for start in range(0, len(framed), batch))
+    return torch.cat([encoder(input_ids=part).last_hidden_state[:, 1] for part in parts]).numpy()
 
 
 def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
@@ -63,7 +64,7 @@ def weights(pieces: int) -> np.ndarray:
     """How much each piece counts, by its place in the vocabulary: near 0 for "the", near 1 for rare ones."""
     rank = np.maximum(np.arange(pieces) - FIRST_WORD + 1, 1)
     frequency = 1 / (rank * np.log(pieces))
-    return (COMMON / (COMMON + frequency)).astype(np.float32)
+    return np.asarray(COMMON / (COMMON + frequency), dtype=np.float32)
 
 
 def distil(model: Path, dimensions: int) -> StaticModel:
