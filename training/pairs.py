@@ -68,7 +68,7 @@ class Tokenizing:
             self._tokenizer,
             dialogue.instruction or self._config.instruction,
             dialogue.turns,
-            base.rank(dialogue.turns, self._config.grounding.max_passages),
+            base.rank(dialogue.turns, self._config.grounding.max_passages).passages,
             window=self._args.max_prompt_tokens,
             max_turns=self._config.history.max_turns,
         )

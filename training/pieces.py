@@ -86,10 +86,10 @@ def _whole_words(texts: Iterable[str], common: Sequence[str], size: int) -> dict
     """The `size` likeliest words: by their count in the texts, and by Zipf's law over their rank among the common."""
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
     total, harmonic = sum(counts.values()), math.log(len(common)) + 0.58
-    likely = Counter({word: count / total / 2 for word, count in counts.items()})
+    likely = {word: count / total / 2 for word, count in counts.items()}
     for rank, word in enumerate(common, start=1):
-        likely[word] += 1 / (rank * harmonic) / 2
-    ranked = [word for word, _ in likely.most_common()]
+        likely[word] = likely.get(word, 0.0) + 1 / (rank * harmonic) / 2
+    ranked = sorted(likely, key=likely.__getitem__, reverse=True)
     kept = [word for rank, word in enumerate(ranked) if rank < _ANY_FORM or not _is_inflected(word, likely)]
     return {"▁" + word: math.log(likely[word]) for word in kept[:size]}
 

@@ -124,7 +124,7 @@ def _embed(
     stop = codes[tokenizer.convert_tokens_to_ids(".")]
     codes[tokenizer.convert_tokens_to_ids(KNOWLEDGE)] = stop  # after it a sentence begins, as after a full stop
     codes[PAD] = stop
-    context, knowledge = tokenizer.convert_tokens_to_ids([CONTEXT, KNOWLEDGE])
+    context, knowledge = (tokenizer.convert_tokens_to_ids(mark) for mark in (CONTEXT, KNOWLEDGE))
     table[:, IDENTITY] = codes
     table[context, IDENTITY] = 0
     table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = 1

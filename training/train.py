@@ -21,7 +21,6 @@ from random import Random
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import T5ForConditionalGeneration as T5
 
@@ -215,7 +214,7 @@ class Trainer:
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         flat = torch.cat([gradient.flatten() for gradient in gradients]).to(torch.bfloat16)
         dist.all_reduce(flat)
-        parts: tuple[Tensor, ...] = flat.split([weight.numel() for weight in weights])
+        parts = torch.split(flat, [weight.numel() for weight in weights])
         for weight, part in zip(weights, parts, strict=True):
             weight.grad = (part.view_as(weight) / dist.get_world_size()).float()
 

@@ -1,5 +1,7 @@
 """MiniLM rewritten as a T5: on a small random BERT, what the norms cannot lose is computed alike."""
 
+from typing import Any
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -32,11 +34,13 @@ WORDS += ["weighs", "of", ".", "?"]
 def bert_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+    )
 
 
 @pytest.fixture(scope="module")
-def bert() -> BertModel:
+def bert() -> Any:
     """Three layers with norms and biases unlike 1 and 0, and no positions, which the rewriting does not keep."""
     torch.manual_seed(0)
     model = BertModel(BertConfig(vocab_size=len(WORDS), hidden_size=CONTENT, intermediate_size=64, num_hidden_layers=3))
@@ -47,13 +51,14 @@ def bert() -> BertModel:
             elif name.endswith("bias"):
                 weight.normal_(std=0.1)
         model.embeddings.position_embeddings.weight.zero_()
-    return model.eval()
+    model.train(False)
+    return model
 
 
 @torch.no_grad()
-def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
+def test_the_encoder_points_where_bert_points(bert: Any) -> None:
     ours, theirs = make_tokenizer(), bert_tokenizer()
-    model = build_reader(bert, theirs, ours, SAMPLE, TEXTS).eval()
+    model = build_reader(bert, theirs, ours, SAMPLE, TEXTS)
     text = "the bakery opens at seven"
     ids = torch.tensor([ours.encode(text, add_special_tokens=False)])
     assert ids.shape[1] == len(text.split())
@@ -65,9 +70,9 @@ def test_the_encoder_points_where_bert_points(bert: BertModel) -> None:
 
 
 @torch.no_grad()
-def test_wires_carry_each_tokens_code_and_the_one_before(bert: BertModel) -> None:
+def test_wires_carry_each_tokens_code_and_the_one_before(bert: Any) -> None:
     ours = make_tokenizer()
-    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS).eval()
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS)
     ids = torch.tensor(
         [ours.encode(f"the bakery opens at seven {KNOWLEDGE.removeprefix('▁')}", add_special_tokens=False)]
     )
@@ -82,10 +87,10 @@ def test_wires_carry_each_tokens_code_and_the_one_before(bert: BertModel) -> Non
 
 
 @torch.no_grad()
-def test_the_untaught_decoder_already_copies(bert: BertModel) -> None:
+def test_the_untaught_decoder_already_copies(bert: Any) -> None:
     """After a token that the prompt has once, the likeliest one is what followed it there."""
     ours = make_tokenizer()
-    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS).eval()
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, TEXTS)
     prompt = ours.encode("the bakery opens at seven, a pod weighs little.")
     written = prompt[2]
     logits = model(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[0, written]])).logits[0, -1]
@@ -93,10 +98,10 @@ def test_the_untaught_decoder_already_copies(bert: BertModel) -> None:
 
 
 @torch.no_grad()
-def test_untaught_it_prefers_the_sentence_that_has_the_questions_word(bert: BertModel) -> None:
+def test_untaught_it_prefers_the_sentence_that_has_the_questions_word(bert: Any) -> None:
     ours = make_tokenizer()
     texts = ["a pod is small."] * 200 + ["the bakery opens at seven."]
-    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, texts).eval()
+    model = build_reader(bert, bert_tokenizer(), ours, SAMPLE, texts)
     asked = ours.encode("Answer. [CONTEXT] seven? [KNOWLEDGE]", add_special_tokens=False)
     first = ours.encode("a pod is small.", add_special_tokens=False)
     second = ours.encode("the bakery opens at seven.")
