@@ -70,7 +70,9 @@ class About:
         """Whether the clause says what a person is: of "Ada Marsh was a teacher"."""
         if self.is_title:
             return self.subject.is_person
-        return self.clause.subject.split()[0].lower() not in DETERMINERS and is_person(self.clause.rest, self.lexicon)
+        first, *_ = self.clause.subject.split()
+        is_common = first.lower() in DETERMINERS or self.lexicon.is_common(first)
+        return not is_common and is_person(self.clause.rest, self.lexicon)
 
     def stem(self, word: str, rest: str) -> str:
         """ "When" and "The mill was built" -> "When was the mill built" + `rest` + "?" """

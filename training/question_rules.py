@@ -133,7 +133,7 @@ def _time_word(time: str, rng: Random) -> str:
         (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
         (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
         (r"(?:after|within) .*s", ("When", "How soon")),
-        (r"(?:at|from|before|after) (?!.*\d{3}).*", ("When", "At what time", "What time")),
+        (r"(?:at|from|before|after) (?!.*(?:\d{3}|century)).*", ("When", "At what time", "What time")),
         (r"since .*", ("Since when",)),
         (r"until .*", ("Until when", "Till when")),
     ):
@@ -235,7 +235,7 @@ def _how_often(about: About) -> Iterator[Question]:
     """ "... every month" """
     found = spans.frequency(about.clause.rest)
     rest = _until(about.clause.rest, found) if found else None
-    if found and rest is not None:
+    if found and rest is not None and not about.clause.is_copula:
         yield Question(about.stem("How often", rest), "when", found.text)
 
 
@@ -292,7 +292,7 @@ def _yes_no(about: About) -> Iterator[Question]:
     rest = short(_without_time(re.sub(r" by \w+ing .*", "", clause.rest)))
     if rest is None or " and " in rest:
         return
-    if clause.auxiliary in {"can", "may", "must"} and clause.verb:
+    if clause.auxiliary in {"can", "may", "must"} and clause.verb and rest:
         modals = {"may": ["can", "may"]}.get(clause.auxiliary, [clause.auxiliary])
         wordings = [as_question(modal, about.name, clause.verb, rest) for modal in modals]
         if clause.auxiliary == "must":
@@ -428,7 +428,7 @@ def _is_noun(phrase: str, lexicon: Lexicon) -> bool:
 def _is_name(said: str, lexicon: Lexicon) -> bool:
     """Whether the words are somebody's name, as far as one can tell: "Maria Lopes", "Varga"."""
     names = said.split()
-    known = lexicon.kind(said) or lexicon.kind(names[-1])
+    known = None if lexicon.is_common(names[0]) else lexicon.kind(said) or lexicon.kind(names[-1])
     unknown = known is None and not any(lexicon.base(name, "noun") for name in names)
     return all(name[0].isupper() and name[1:].islower() for name in names) and (
         known == "person" or (unknown and len(names) in {2, 3})
