@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from training.clauses import AUXILIARIES, BE, DETERMINERS, PREPOSITIONS, Clause, Lexicon, is_adverb
-from training.wordings import OTHER_VERBS
+from training.wordings import OTHER_VERBS, PARTICIPLES
 
 _OBJECTS = {"he": "him", "she": "her", "they": "them", "I": "me"}
 _OWNERS = {"it": "its", "he": "his", "she": "her", "they": "their", "I": "my", "you": "your"}
@@ -159,7 +159,7 @@ def short(rest: str, most: int = 8) -> str | None:
     if words and is_adverb(words[-1]) and words[-1] != "first":
         words.pop()
     last = words[-1].lower() if words else ""
-    if len(words) > 1 and last.endswith("ed"):  # "the arts produced": what follows belongs to this word alone
+    if len(words) > 1 and (last.endswith("ed") or last in PARTICIPLES):  # "the arts produced": the rest belongs to it
         return None
     ends_open = last in PREPOSITIONS | DETERMINERS | AUXILIARIES | {"and", "or", "that"}
     return None if ends_open or len(words) > most or any("," in word for word in words) else " ".join(words)

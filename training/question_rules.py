@@ -133,7 +133,7 @@ def _time_word(time: str, rng: Random) -> str:
         (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
         (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
         (r"(?:after|within) .*s", ("When", "How soon")),
-        (r"(?:at|from|before|after) (?!.*(?:\d{3}|century)).*", ("When", "At what time", "What time")),
+        (r"(?:at|from|before|after) (?!.*(?:\d{3}|century| [A-Z])).*", ("When", "At what time", "What time")),
         (r"since .*", ("Since when",)),
         (r"until .*", ("Until when", "Till when")),
     ):
@@ -195,7 +195,7 @@ def _subject_asked(about: About) -> Iterator[Question]:
     verb = clause.verb if about.is_past else third_person(about.base)
     if about.is_title and about.subject.is_person or _is_name(clause.subject, about.lexicon):
         yield Question(as_question("Who", verb, rest), "who", clause.subject)
-    elif about.is_title and about.rng.random() < 0.3:
+    elif about.is_title and not rest.startswith("its ") and about.rng.random() < 0.3:
         yield Question(as_question("What", verb, rest), "what", clause.subject)
 
 
@@ -325,7 +325,7 @@ _RULES = (
 
 # ---- Rules over whole sentences.
 
-_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,;.]| that | which | who | and |$)")
+_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,:;.]| that | which | who | and |$)")
 _BECAUSE = re.compile(r",? (?:because|so that|in order to|due to|owing to|as a result of|thanks to)\b")
 _TO_DO = re.compile(
     r"(?:(?:To|If you (?:want|wish|would like|need) to) (?P<task>[a-z]+ [^,]{3,60}), (?P<answer>.*)|"
@@ -358,7 +358,7 @@ def _why(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> Iter
     if len(parsed) != 1 or not main.endswith(parsed[0].rest or parsed[0].verb):  # to its end, or something is missing
         return
     rest = short(parsed[0].rest, 10)
-    if rest or (rest == "" and parsed[0].verb):
+    if rest or (rest == "" and parsed[0].verb not in {"", "be"}):
         about = About(parsed[0], subject, lexicon, rng)
         yield Question(about.stem("Why", rest), "why", sentence[found.end() :].strip(" ."))
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,7 +20,7 @@ LEXICON = SmallLexicon()
 class FakeTeacher:
     """Asks "OPENER the mill built?" of everything."""
 
-    asked: list[Job] = []  # noqa: RUF012 - shared by all instances on purpose
+    asked: ClassVar[list[Job]] = []  # shared by all instances on purpose
 
     def __init__(self, folder: Path) -> None:
         del folder
@@ -37,7 +37,7 @@ class FakeTeacher:
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = {f"Mill {i}": f"Mill {i} was built in 1794. It was built in 1850." for i in range(BATCH)}
     write_articles(tmp_path, **texts)
-    monkeypatch.setattr(teacher.wordnet, "load", lambda folder: LEXICON)
+    monkeypatch.setattr("training.wordnet.load", lambda folder: LEXICON)
     monkeypatch.setattr(teacher, "Teacher", FakeTeacher)
     monkeypatch.setattr(FakeTeacher, "asked", [])
     return tmp_path
