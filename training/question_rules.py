@@ -133,7 +133,7 @@ def _time_word(time: str, rng: Random) -> str:
         (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
         (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
         (r"(?:after|within) .*s", ("When", "How soon")),
-        (r"(?:at|from|before|after) (?!.*\d{3}).*", ("When", "At what time", "What time")),
+        (r"(?:at|from|before|after) (?!.*(?:\d{3}|century| [A-Z])).*", ("When", "At what time", "What time")),
         (r"since .*", ("Since when",)),
         (r"until .*", ("Until when", "Till when")),
     ):
@@ -195,7 +195,7 @@ def _subject_asked(about: About) -> Iterator[Question]:
     verb = clause.verb if about.is_past else third_person(about.base)
     if about.is_title and about.subject.is_person or _is_name(clause.subject, about.lexicon):
         yield Question(as_question("Who", verb, rest), "who", clause.subject)
-    elif about.is_title and about.rng.random() < 0.3:
+    elif about.is_title and not rest.startswith("its ") and about.rng.random() < 0.3:
         yield Question(as_question("What", verb, rest), "what", clause.subject)
 
 
@@ -235,7 +235,7 @@ def _how_often(about: About) -> Iterator[Question]:
     """ "... every month" """
     found = spans.frequency(about.clause.rest)
     rest = _until(about.clause.rest, found) if found else None
-    if found and rest is not None:
+    if found and rest is not None and not about.clause.is_copula:
         yield Question(about.stem("How often", rest), "when", found.text)
 
 
@@ -292,7 +292,7 @@ def _yes_no(about: About) -> Iterator[Question]:
     rest = short(_without_time(re.sub(r" by \w+ing .*", "", clause.rest)))
     if rest is None or " and " in rest:
         return
-    if clause.auxiliary in {"can", "may", "must"} and clause.verb:
+    if clause.auxiliary in {"can", "may", "must"} and clause.verb and rest:
         modals = {"may": ["can", "may"]}.get(clause.auxiliary, [clause.auxiliary])
         wordings = [as_question(modal, about.name, clause.verb, rest) for modal in modals]
         if clause.auxiliary == "must":
@@ -325,7 +325,7 @@ _RULES = (
 
 # ---- Rules over whole sentences.
 
-_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,;.]| that | which | who | and |$)")
+_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,:;.]| that | which | who | and |$)")
 _BECAUSE = re.compile(r",? (?:because|so that|in order to|due to|owing to|as a result of|thanks to)\b")
 _TO_DO = re.compile(
     r"(?:(?:To|If you (?:want|wish|would like|need) to) (?P<task>[a-z]+ [^,]{3,60}), (?P<answer>.*)|"
@@ -358,7 +358,7 @@ def _why(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> Iter
     if len(parsed) != 1 or not main.endswith(parsed[0].rest or parsed[0].verb):  # to its end, or something is missing
         return
     rest = short(parsed[0].rest, 10)
-    if rest or (rest == "" and parsed[0].verb):
+    if rest or (rest == "" and parsed[0].verb not in {"", "be"}):
         about = About(parsed[0], subject, lexicon, rng)
         yield Question(about.stem("Why", rest), "why", sentence[found.end() :].strip(" ."))
 
@@ -428,7 +428,7 @@ def _is_noun(phrase: str, lexicon: Lexicon) -> bool:
 def _is_name(said: str, lexicon: Lexicon) -> bool:
     """Whether the words are somebody's name, as far as one can tell: "Maria Lopes", "Varga"."""
     names = said.split()
-    known = lexicon.kind(said) or lexicon.kind(names[-1])
+    known = None if lexicon.is_common(names[0]) else lexicon.kind(said) or lexicon.kind(names[-1])
     unknown = known is None and not any(lexicon.base(name, "noun") for name in names)
     return all(name[0].isupper() and name[1:].islower() for name in names) and (
         known == "person" or (unknown and len(names) in {2, 3})

@@ -65,7 +65,7 @@ _TIME = re.compile(
 _OFTEN = re.compile(
     rf"\b(?:every (?:(?:few|other|second|{_COUNT}|\d+) )?(?:second|minute|hour|day|week|month|season|year|decade)s?|"
     rf"(?:once|twice|(?:{_COUNT}|\d+) times) (?:a|an|per|every) (?:minute|hour|day|week|month|year)|"
-    r"daily|weekly|monthly|yearly)\b"
+    r"(?:daily|weekly|monthly|yearly)(?=[ ,.;]*$))"
 )
 _AGE = re.compile(rf"\b(?:at|by) (?:the )?age (?:of )?(?:\d+|{_COUNT})\b|\b(?:when|while) aged \d+")
 

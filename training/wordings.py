@@ -32,12 +32,16 @@ _PLACE = r"(?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the [a-z]+(?: [a-z]
 MEASURES = (
     Measure("length", r"^be # long\b|# (?:in|of) length\b|(?:length|extent) of #", _LONG),
     Measure("length", r"^(?:stretch|extend|run|flow)(?: for)? #(?! (?:in|of) )", _LONG),
-    Measure("length", r"^be # (?:tall|high)\b|# (?:in|of) height\b|(?:height|elevation) of #", _HIGH),
+    Measure(
+        "length",
+        r"# above sea level\b|(?:elevation|altitude) of #",
+        ("What is {of[elevation]}?", "How high up {be} {x}?"),
+    ),
+    Measure("length", r"^be # (?:tall|high)\b|# (?:in|of) height\b|height of #", _HIGH),
     Measure("length", r"^(?:rise|reach|climb) (?:to )?#", _HIGH),
     Measure("length", r"^be # deep\b|depth of #", _DEEP),
     Measure("length", r"^be # (?:wide|across|broad)\b|# in (?:width|diameter)", _WIDE),
     Measure("length", r"^be # thick\b", ("How thick {be} {x}?", "What is {of[thickness]}?")),
-    Measure("length", r"# above sea level\b", ("What is {of[elevation]}?", "How high up {be} {x}?")),
     Measure("length", r"wingspan of #", ("What is {of[wingspan]}?",)),
     Measure("length", rf"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) {_PLACE}", _FAR),
     Measure("mass", r"^weigh #|(?:weight|mass) of #|# in weight", _HEAVY),
@@ -92,6 +96,7 @@ PAST = {  # of participles that differ from the past tense
     "forbidden": "forbade", "proven": "proved", "woven": "wove", "undertaken": "undertook", "beaten": "beat",
     "bitten": "bit", "frozen": "froze", "sunk": "sank", "sung": "sang", "overrun": "overran", "become": "became",
 }  # fmt: skip
+PARTICIPLES = word_set("set held made found built kept born led sold sent spent taught") | PAST.keys()  # not in "ed"
 OTHER_VERBS = {
     "built": ("constructed", "put up"), "constructed": ("built",), "founded": ("established", "set up", "started"),
     "established": ("founded", "set up"), "created": ("made",), "begin": ("start",), "commence": ("start", "begin"),

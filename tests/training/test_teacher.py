@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any, ClassVar
 
 import pytest
 
 from tests.training.lexicon import SmallLexicon
 from tests.training.test_corpus import write_articles
-from training import teacher, wordnet
+from training import teacher
 from training.corpus import Article
 from training.teacher import BATCH, Job, jobs, keep_good, openers, write
 
@@ -19,7 +20,7 @@ LEXICON = SmallLexicon()
 class FakeTeacher:
     """Asks "OPENER the mill built?" of everything."""
 
-    asked: list[Job] = []  # noqa: RUF012 - shared by all instances on purpose
+    asked: ClassVar[list[Job]] = []  # shared by all instances on purpose
 
     def __init__(self, folder: Path) -> None:
         del folder
@@ -36,13 +37,13 @@ class FakeTeacher:
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = {f"Mill {i}": f"Mill {i} was built in 1794. It was built in 1850." for i in range(BATCH)}
     write_articles(tmp_path, **texts)
-    monkeypatch.setattr(wordnet, "load", lambda folder: LEXICON)
+    monkeypatch.setattr("training.wordnet.load", lambda folder: LEXICON)
     monkeypatch.setattr(teacher, "Teacher", FakeTeacher)
     monkeypatch.setattr(FakeTeacher, "asked", [])
     return tmp_path
 
 
-def lines(file: Path) -> list[dict[str, str]]:
+def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
@@ -91,6 +92,6 @@ def test_keeping_filters_by_evidence_and_by_likelihood(corpus: Path) -> None:
         )
     )
     keep_good(file, kept, corpus, likelier=False)
-    assert [int(line["index"]) for line in lines(kept)] == [0, 1]
+    assert [line["index"] for line in lines(kept)] == [0, 1]
     keep_good(file, kept, corpus, likelier=True)
-    assert [int(line["index"]) for line in lines(kept)] == [0]
+    assert [line["index"] for line in lines(kept)] == [0]
