@@ -84,7 +84,7 @@ finetune: $(VENV)/.training ## train MODEL further on the dialogues in DATA, int
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
-	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench || $(INSTALL_FAILED); \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench --group training || $(INSTALL_FAILED); \
 	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
 	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
 	} > constraints.txt
