@@ -74,16 +74,17 @@ async def test_a_line_is_read_as_the_request_that_it_would_be() -> None:
         f"Pod number {number} runs on node {number % 7} and holds {number} files." for number in range(90)
     )
     turns = ("Hello!", "How can I help?", "Which files does pod number 7 hold?")
+    args = AppArgs(max_prompt_tokens=2048)  # so that what the ranking leaves out is told from what has no room
     chat = Chat(
-        ARGS,
+        args,
         Checkpoint(name="tiny", requested="tiny"),
         TOKENIZER,
-        ConfigFile(ROOT / ARGS.chat_config, ARGS.max_reply_tokens),
+        ConfigFile(ROOT / args.chat_config, args.max_reply_tokens),
         FakeReplicas(lambda request: []),
     )
     for instruction in (None, "Answer."):
         plan = await chat.plan(ChatRequest(dialog=list(turns), knowledge=knowledge, instruction=instruction), "r1")
-        pair = tokenizing()(Dialogue(turns, knowledge, "7 files", instruction))
+        pair = tokenizing(args)(Dialogue(turns, knowledge, "7 files", instruction))
         assert pair.prompt.tolist() == plan.prompt.token_ids
         assert TOKENIZER.decode(pair.reply) == "7 files</s>"
 
