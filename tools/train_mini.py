@@ -191,7 +191,7 @@ def build_model(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> T5ForConditio
         _follow_what_came_before(model)
         _match_equal_words(model)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
-        decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD, max_length=128
+        decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD, max_length=128, quote=True
     )
     return model
 
