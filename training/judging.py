@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from serve_app.passages import split_passages, split_sentences
+from serve_app.passages import split_paragraphs, split_sentences
 from training.questions import Question, declines, is_right
 
 RUN = 4  # words; who writes as many twice, where the knowledge does not, goes round in circles
@@ -33,7 +33,7 @@ class Known:
 
     def __init__(self, text: str, phrases: Sequence[str], passage_words: int) -> None:
         """passage_words: a longer sentence is cut, as passages are, and its pieces are known, too."""
-        pieces = chain.from_iterable(split_passages(text, passage_words))
+        pieces = chain.from_iterable(split_paragraphs(text, passage_words))
         self.sentences = {words(each) for each in [*split_sentences(text), *pieces, *phrases]}
         self.sentences |= {words(sentence) for phrase in phrases for sentence in split_sentences(phrase)}
         self.words = {word for sentence in self.sentences for word in sentence}

@@ -43,6 +43,8 @@ class FakeAnswerer:
                 dropped_passages=0,
                 truncated_tokens=0,
             ),
+            citations=[],
+            grounded=0.0,
             timing_ms=Timing(first_token=1, total=2),
             request_id="1",
         )
