@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors eval-model lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors eval-model finetune lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -83,6 +83,9 @@ vectors: $(VENV)/.run ## distil models/vectors again
 
 eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
 	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)
+
+finetune: $(VENV)/.training ## train MODEL further on the dialogues in DATA, into the folder OUT: docs/fine-tuning.md
+	@$(BIN)/python -m training.finetune --data "$(DATA)" --model "$(MODEL)" $(if $(OUT),--out "$(OUT)") $(FLAGS)
 
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \

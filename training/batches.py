@@ -1,4 +1,4 @@
-"""Lessons -> tensors: packed by length, with the branches of each lesson's trie and the tokens of its right sentence."""
+"""Lessons -> tensors: packed by length, with the branches of each lesson's trie and its right sentence's place."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from training.pieces import END, PAD
 class Example:
     prompt: list[int]  # with the closing </s>
     reply: list[int]  # likewise
-    right: tuple[int, int] | None  # where the right sentence stands in the prompt
+    places: list[tuple[int, int]]  # in the prompt: of the mark of knowledge, then of each sentence
+    right: int  # which of the places; 0: none of the sentences
     branches: list[tuple[int, list[int]]]  # places in the reply where more than one token is allowed, and those tokens
 
 
@@ -24,7 +25,8 @@ class Example:
 class Batch:
     prompts: Tensor  # [n, tokens]
     replies: Tensor  # [n, tokens], padded with -100
-    right: Tensor  # [n, prompt tokens]: the share of the attention that each token is to get; rows of zeros: none
+    places: Tensor  # [n, most places]: the first token of each, padded with -1
+    right: Tensor  # [n]: the right place
     branch_rows: Tensor  # [branches]
     branch_places: Tensor  # [branches]
     allowed: Tensor  # [branches, most allowed], the right token first, padded with -1
@@ -43,17 +45,16 @@ class Encoder:
 
     def __call__(self, lesson: Lesson) -> Example:
         prompt = list(self._ids(f"{lesson.instruction} [CONTEXT] {' EOS '.join(lesson.turns)}"))
-        if lesson.passages:
-            prompt += self._ids("[KNOWLEDGE]")
-        right = None
+        places = [(len(prompt), len(prompt) + 1)]
+        prompt += self._ids("[KNOWLEDGE]")
         for sentence in lesson.sentences:
             ids = self._ids(sentence)
-            if sentence == lesson.reply and right is None:
-                right = (len(prompt), len(prompt) + len(ids))
+            places.append((len(prompt), len(prompt) + len(ids)))
             prompt += ids
+        right = 1 + lesson.sentences.index(lesson.reply) if lesson.reply in lesson.sentences else 0
         candidates = [[*self._ids(text), END] for text in dict.fromkeys((*lesson.sentences, *lesson.phrases))]
         reply = [*self._ids(lesson.reply), END]
-        return Example([*prompt, END], reply, right, list(_branches(reply, candidates)))
+        return Example([*prompt, END], reply, places, right, list(_branches(reply, candidates)))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
@@ -83,16 +84,12 @@ def batches(examples: Sequence[Example], tokens: int) -> Iterator[Batch]:
 
 def collate(rows: Sequence[Example]) -> Batch:
     prompts = _padded([row.prompt for row in rows], PAD)
-    right = torch.zeros(prompts.shape)
-    for index, row in enumerate(rows):
-        if row.right:
-            start, end = row.right
-            right[index, start:end] = 1 / (end - start)
     branches = [(index, place, allowed) for index, row in enumerate(rows) for place, allowed in row.branches]
     return Batch(
         prompts,
         _padded([row.reply for row in rows], -100),
-        right,
+        _padded([[start for start, _ in row.places] for row in rows], -1),
+        torch.tensor([row.right for row in rows]),
         torch.tensor([index for index, _, _ in branches], dtype=torch.long),
         torch.tensor([place for _, place, _ in branches], dtype=torch.long),
         _padded([allowed for _, _, allowed in branches], -1),

@@ -1,13 +1,17 @@
 """What the reader is taught: a prompt as the server makes it, the replies that are possible, and the one that is right.
 
-A lesson's knowledge is a made-up everyday text, or articles of the encyclopedia, or pages of instructions; of its sentences
-one answers, or none does. Sentences travel in passages, as the server cuts them, in the order that its ranking might give.
+A lesson's knowledge is a made-up everyday text, or articles of the encyclopedia, or pages of instructions; of its
+sentences one answers, or none does. Sentences travel in passages, as the server cuts them, in the order that a ranking
+might give.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from random import Random
+
+import yaml
 
 from training import everyday
 from training.asking import Subject
@@ -17,7 +21,8 @@ from training.noisy_questions import casual, keywords, noisy
 from training.question_rules import questions
 
 INSTRUCTION = (
-    "Instruction: given a dialog context and related knowledge, you need to answer the last question based on the knowledge."
+    "Instruction: given a dialog context and related knowledge, you need to answer the last question based on the "
+    "knowledge."
 )
 UNKNOWN = "I don't know. My knowledge says nothing about that."
 PASSAGE_WORDS = 40
@@ -38,42 +43,11 @@ class Lesson:
         return [sentence for passage in self.passages for sentence in passage]
 
 
-# What people say without wanting to know, and what it is answered with; by the names of the configured phrases.
-SMALL_TALK = {
-    "greeting": (
-        ("Hello! What would you like to know?", "Hi! How can I help you?", "Hello there.", "Good day! Ask me something."),
-        ("hello", "hi", "hey", "hi there", "good morning", "good evening", "hello there", "hey bot", "greetings", "good day",
-         "hi, anybody there?", "hiya", "morning", "hello, nice to meet you", "howdy", "yo", "good afternoon"),
-    ),
-    "thanks": (
-        ("You are welcome!", "You're welcome.", "My pleasure.", "Glad to help."),
-        ("thanks", "thank you", "thanks a lot", "thank you very much", "great, thanks", "cheers", "that helps, thanks", "ty",
-         "many thanks", "perfect, thank you", "ok thanks", "thanks for the help", "that was helpful", "nice, thank you so much",
-         "much appreciated", "awesome thanks", "very kind of you", "great answer"),
-    ),
-    "farewell": (
-        ("Goodbye! Come back any time.", "Bye!", "See you.", "Goodbye."),
-        ("bye", "goodbye", "see you", "see you later", "good night", "have a nice day", "that's all, bye", "bye bye", "i have to go",
-         "talk to you later", "farewell", "ciao", "that is all for today", "until next time", "i'm off now"),
-    ),
-    "who-are-you": (
-        ("I am a chatbot that answers from the knowledge it was given.", "I am a small language model.", "I am an assistant."),
-        ("who are you", "what are you", "are you a robot?", "are you human?", "what is your name", "who am i talking to",
-         "tell me about yourself", "are you a real person", "am i chatting with a machine", "what's your name?", "who made you",
-         "introduce yourself", "are you a bot", "is there a human behind this", "which model are you"),
-    ),
-    "how-are-you": (
-        ("I am doing well, thank you. What would you like to know?", "I'm fine, thanks!", "All is well here."),
-        ("how are you", "how are you doing?", "how's it going", "how do you feel today", "are you well?", "what's up",
-         "how are things", "how is your day", "everything ok with you?", "you alright?", "how have you been"),
-    ),
-    "help": (
-        ("I can answer questions about the knowledge I was given. Just ask.", "Ask me about my knowledge."),
-        ("what can you do", "help", "what can i ask you", "how can you help me", "what do you know", "can you help me?",
-         "what should i ask", "what topics do you cover", "how does this work", "what are you able to do", "i need help",
-         "what is this chat for", "what sort of questions can i ask", "give me an overview of what you can do"),
-    ),
-}  # fmt: skip
+# By the names of the configured phrases: replies, the configured one first, and what they reply to.
+_DATA = yaml.safe_load((Path(__file__).parent / "small_talk.yaml").read_text())
+SMALL_TALK: dict[str, tuple[list[str], list[str]]] = {
+    kind: (talk["replies"], talk["said"]) for kind, talk in _DATA.items()
+}
 _OPENERS = ("", "", "", "", "oh, ", "ok, ", "well, ", "hm, ", "hey, ")
 _CLOSERS = ("", "", "", "!", ".", "?", " :)", " my friend", " please")
 
@@ -140,7 +114,11 @@ class Lessons:
                 reply = UNKNOWN
             turns: tuple[str, ...] = (random.choice(list(asked)),)
             if index and random.random() < 0.2:
-                turns = (random.choice((f"What is {article.title}?", f"Tell me about {article.title}")), article.sentences[0], *turns)
+                turns = (
+                    random.choice((f"What is {article.title}?", f"Tell me about {article.title}")),
+                    article.sentences[0],
+                    *turns,
+                )
             yield self._lesson(turns, [known, *(other.sentences for other in others)], reply)
 
     def _small_talk(self) -> Lesson:

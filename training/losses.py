@@ -1,4 +1,4 @@
-"""What training makes small: the wrong turns at the trie's branches, the reply's loss, and attention to other sentences."""
+"""What training makes small: wrong turns at the trie's branches, the reply's loss, attention to other sentences."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,14 @@ from transformers import T5ForConditionalGeneration as T5
 from training.batches import Batch
 from training.reader import RELEVANCE
 
+_SHARPNESS = 4.0  # what the wired decoder multiplies it by
+
 
 @dataclass(frozen=True)
 class Losses:
     choice: Tensor  # at the branches, among the allowed tokens, summed over each reply
     reply: Tensor  # of each token among all
-    relevance: Tensor  # of the channel RELEVANCE, as a distribution over the prompt
+    relevance: Tensor  # of the channel RELEVANCE, as a choice among the sentences
     right: float  # share of the replies that win at every one of their branches
 
     @property
@@ -35,16 +37,15 @@ def losses(model: T5, batch: Batch) -> Losses:
     return Losses(
         choice=of_branches.sum() / rows,
         reply=F.cross_entropy(logits.flatten(0, 1), batch.replies.flatten(), ignore_index=-100),
-        relevance=_relevance(encoded.last_hidden_state[..., RELEVANCE].float(), batch),
+        relevance=relevance_loss(encoded.last_hidden_state, batch)[0],
         right=float((wrong == 0).float().mean()),
     )
 
 
-def _relevance(channel: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy between the right sentence's tokens and softmax over the prompt; mean over prompts that have one."""
-    has_one = batch.right.sum(dim=1) > 0
-    if not has_one.any():
-        return channel.sum() * 0
-    log_shares = channel.masked_fill(~batch.mask, -torch.inf).log_softmax(dim=1)[has_one]
-    right = batch.right[has_one]
-    return -(right * log_shares.masked_fill(right == 0, 0)).sum(dim=1).mean()
+def relevance_loss(encoded: Tensor, batch: Batch) -> tuple[Tensor, float]:
+    """encoded: [n, tokens, d_model]. The channel RELEVANCE of each sentence's first token, and of the mark for "nothing
+    answers", as a choice among them -> its cross-entropy, and the share of right choices."""
+    scores = _SHARPNESS * encoded[..., RELEVANCE].float().gather(1, batch.places.clamp(min=0))
+    scores = scores.masked_fill(batch.places < 0, -torch.inf)
+    right = (scores.argmax(dim=1) == batch.right).float().mean()
+    return F.cross_entropy(scores, batch.right), float(right)

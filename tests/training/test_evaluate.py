@@ -44,7 +44,7 @@ class FakeAnswerer:
                 truncated_tokens=0,
             ),
             citations=[],
-            grounded=0.0,
+            grounded=0,
             timing_ms=Timing(first_token=1, total=2),
             request_id="1",
         )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.lexicon import SmallLexicon
 from tests.training.test_corpus import write_articles
-from training import teacher
+from training import teacher, wordnet
 from training.corpus import Article
 from training.teacher import BATCH, Job, jobs, keep_good, openers, write
 
@@ -36,7 +36,7 @@ class FakeTeacher:
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = {f"Mill {i}": f"Mill {i} was built in 1794. It was built in 1850." for i in range(BATCH)}
     write_articles(tmp_path, **texts)
-    monkeypatch.setattr(teacher.wordnet, "load", lambda folder: LEXICON)
+    monkeypatch.setattr(wordnet, "load", lambda folder: LEXICON)
     monkeypatch.setattr(teacher, "Teacher", FakeTeacher)
     monkeypatch.setattr(FakeTeacher, "asked", [])
     return tmp_path
@@ -91,6 +91,6 @@ def test_keeping_filters_by_evidence_and_by_likelihood(corpus: Path) -> None:
         )
     )
     keep_good(file, kept, corpus, likelier=False)
-    assert [line["index"] for line in lines(kept)] == [0, 1]
+    assert [int(line["index"]) for line in lines(kept)] == [0, 1]
     keep_good(file, kept, corpus, likelier=True)
-    assert [line["index"] for line in lines(kept)] == [0]
+    assert [int(line["index"]) for line in lines(kept)] == [0]
