@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors eval-model finetune lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -81,10 +81,16 @@ mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hour
 vectors: $(VENV)/.run ## distil models/vectors again
 	@$(BIN)/python -m training.vectors
 
+eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
+	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)
+
+finetune: $(VENV)/.training ## train MODEL further on the dialogues in DATA, into the folder OUT: docs/fine-tuning.md
+	@$(BIN)/python -m training.finetune --data "$(DATA)" --model "$(MODEL)" $(if $(OUT),--out "$(OUT)") $(FLAGS)
+
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
-	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench || $(INSTALL_FAILED); \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench --group training || $(INSTALL_FAILED); \
 	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
 	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
 	} > constraints.txt
@@ -95,9 +101,9 @@ clean: ## remove .venv, logs and caches; conversations in data/ stay
 
 # A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
 # first, long installation tells how far it is.
-$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
+$(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
 	@echo 'Installing packages (the first time this takes minutes, and up to 6 GB of disk).'
-	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
+	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
 	@touch $@
 
 $(VENV)/.pip: $(BIN)/python

@@ -4,6 +4,7 @@
 even if the hub comes and goes between their starts.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _READ_BY_TOKENIZERS = ("*.json", "*.model")
 _READ_BY_TRANSFORMERS = (*_READ_BY_TOKENIZERS, "*.safetensors")
+_GENERATION_CONFIG = "generation_config.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Checkpoint:
     folder: Path | None = None
     commit: str | None = None
     files: tuple[str, ...] = _READ_BY_TRANSFORMERS  # patterns of what to fetch from the hub
+    quote: bool = False  # what it recommends where the setting `generation.quote` is null
     fallback_reason: str | None = None
 
     @property
@@ -101,7 +104,7 @@ def _find(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
     folder = ROOT / model
     if folder.is_dir():
         _verify(folder, model)
-        return Checkpoint(name=model, requested=model, folder=folder)
+        return Checkpoint(name=model, requested=model, folder=folder, quote=_recommends_quotes(folder, model))
     if model.startswith((".", "/", "~")):
         raise ModelError(f"Model {model} cannot be had: there is no such folder. Give an existing folder or a hub id.")
     try:
@@ -115,13 +118,15 @@ class _HubSilent(Exception):
 
 
 def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
-    """Ask the hub which commit `revision` is."""
+    """Ask the hub which commit `revision` is, and what it recommends."""
     if constants.HF_HUB_OFFLINE:
         raise _HubSilent("HF_HUB_OFFLINE is set")
     # The client retries by itself, so its own timeout does not bound the wait: the thread does.
     asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub")
     try:
-        info = asking.submit(HfApi().model_info, model, revision=revision, timeout=timeout_s).result(timeout_s)
+        return asking.submit(_ask_hub, model, revision, timeout_s).result(timeout_s)
+    except ModelError:
+        raise
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
             f"Model {model} cannot be had: the hub does not know it ({type(error).__name__}). "
@@ -133,9 +138,16 @@ def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
         raise _HubSilent(f"the hub cannot be reached ({type(error).__name__})") from None
     finally:
         asking.shutdown(wait=False)
+
+
+def _ask_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
+    info = HfApi().model_info(model, revision=revision, timeout=timeout_s)
     names = [file.rfilename for file in info.siblings or []]
     weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
-    return Checkpoint(name=model, requested=model, commit=info.sha, files=("*.json", "*.model", weights))
+    found = Checkpoint(name=model, requested=model, commit=info.sha, files=("*.json", "*.model", weights))
+    if _GENERATION_CONFIG not in names:
+        return found
+    return replace(found, quote=_recommends_quotes(_fetch(found, (_GENERATION_CONFIG,)), model))
 
 
 def _in_cache(model: str, revision: str | None, reason: str) -> Checkpoint:
@@ -147,7 +159,9 @@ def _in_cache(model: str, revision: str | None, reason: str) -> Checkpoint:
         )
     _verify(folder, model)
     # Another node has its own cache, so the commit is pinned and not this node's folder.
-    return Checkpoint(name=model, requested=model, commit=folder.name, files=("*",))
+    return Checkpoint(
+        name=model, requested=model, commit=folder.name, files=("*",), quote=_recommends_quotes(folder, model)
+    )
 
 
 def _cached(model: str, revision: str | None) -> Path | None:
@@ -170,6 +184,20 @@ def _fetch(checkpoint: Checkpoint, files: tuple[str, ...]) -> Path:
     if checkpoint.folder:
         return checkpoint.folder
     return Path(snapshot_download(checkpoint.name, revision=checkpoint.commit, allow_patterns=list(files)))
+
+
+def _recommends_quotes(folder: Path, name: str) -> bool:
+    """The key `quote` of the folder's generation_config.json, where there is one."""
+    path = folder / _GENERATION_CONFIG
+    try:
+        recommended = json.loads(path.read_text(encoding="utf-8")).get("quote", False) if path.exists() else False
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
+        raise ModelError(f"Model {name} cannot be read: {_GENERATION_CONFIG}: {_first_line(error)}.") from error
+    if not isinstance(recommended, bool):
+        raise ModelError(
+            f"Model {name} cannot be read: {_GENERATION_CONFIG}: quote is {recommended!r}; it must be true or false."
+        )
+    return recommended
 
 
 def _verify(folder: Path, name: str) -> None:

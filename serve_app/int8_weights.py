@@ -1,7 +1,7 @@
 """A checkpoint's matrices as 8-bit integers with a scale for each row: a quarter of the size in a repository.
 
-The rounding is the engine's own (`engine.linear.quantized_weight`), so on a CPU, where products are int8, nothing more is
-lost by it. transformers does not read this form; `checkpoint.load_model` does.
+The rounding is the engine's own (`engine.linear.quantized_weight`), so on a CPU, where products are int8, nothing more
+is lost by it. transformers does not read this form; `checkpoint.load_model` does.
 """
 
 from pathlib import Path

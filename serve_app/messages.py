@@ -1,13 +1,13 @@
 """The type of every hop: browser -> ingress -> model replica -> engine, and back.
 
-ChatRequest --ingress--> Prompt, Sampling --> GenerateRequest --model--> engine
-ChatReply  <--ingress--  Origin           <-- TokenChunk      <--model-- engine
+ChatRequest --ingress--> Prompt, Sampling, Candidates --> GenerateRequest --model--> engine
+ChatReply  <--ingress--  Origin                       <-- TokenChunk      <--model-- engine
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, StringConstraints, model_validator
 
 FinishReason = Literal["stop", "length"]
 
@@ -22,10 +22,11 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[StrictStr, AfterValidator(_encodable)]
+Phrase = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class SamplingOverrides(BaseModel):
-    """What a request sets of its Sampling. The configuration says the rest, so the values need not fit together yet."""
+class SamplingValues(BaseModel):
+    """Each within its range; they need not fit together yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -48,11 +49,11 @@ class SamplingOverrides(BaseModel):
     ] = None
 
 
-class Sampling(SamplingOverrides):
+class Sampling(SamplingValues):
     """How a reply is chosen, token by token; the meaning of each value is that of transformers' `generate`."""
 
     @model_validator(mode="after")
-    def _lengths_agree(self) -> "Sampling":
+    def _lengths_agree(self) -> Self:
         if self.min_length > self.max_length:
             raise ValueError(f"min_length ({self.min_length}) must not exceed max_length ({self.max_length})")
         return self
@@ -61,14 +62,43 @@ class Sampling(SamplingOverrides):
     def greedy(self) -> bool:
         return not self.do_sample or self.temperature == 0
 
-    def overridden_by(self, other: SamplingOverrides | None) -> "Sampling":
+
+class GenerationOverrides(SamplingValues):
+    """What a request sets of its Generation. The configuration says the rest."""
+
+    quote: Annotated[
+        bool | None,
+        Field(
+            description="true: a reply is a sentence of the passages in its prompt, word for word, or one of `phrases` "
+            "(min_length, repetition_penalty and no_repeat_ngram_size do not apply); null: as the model's "
+            "generation_config.json recommends"
+        ),
+    ] = None
+    quote_prior: Annotated[
+        float,
+        Field(ge=0, le=1000, description="weight of the ranking's score of a sentence beside the model's, if quoting"),
+    ] = 32.0
+    phrases: Annotated[
+        tuple[Phrase, ...],
+        Field(max_length=16, description="short replies that may be given instead of a sentence, if quoting"),
+    ] = ()
+
+
+class Generation(GenerationOverrides, Sampling):
+    """How replies are written."""
+
+    def overridden_by(self, other: GenerationOverrides | None) -> "Generation":
         """These values, replaced by those that `other` sets itself.
 
         Raises pydantic.ValidationError where the two do not fit together.
         """
         if other is None:
             return self
-        return Sampling.model_validate(self.model_dump() | other.model_dump(exclude_unset=True))
+        return Generation.model_validate(self.model_dump() | other.model_dump(exclude_unset=True))
+
+    def sampling(self, seed: int) -> Sampling:
+        """What of it the engine needs."""
+        return Sampling.model_validate(self.model_dump(include=set(Sampling.model_fields)) | {"seed": seed})
 
 
 class ChatRequest(BaseModel):
@@ -80,7 +110,7 @@ class ChatRequest(BaseModel):
     stream: bool = False
     instruction: Text | None = None
     knowledge: Text | None = None
-    generation: SamplingOverrides | None = None
+    generation: GenerationOverrides | None = None
 
 
 class Passage(BaseModel):
@@ -106,6 +136,14 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A reply that the model may choose."""
+
+    token_ids: tuple[int, ...]  # with the closing </s>
+    bonus: float = 0.0  # added to the model's log-probability of it
+
+
+@dataclass(frozen=True)
 class GenerateRequest:
     """Ingress to model replica. `prefix` is what another replica wrote of this reply before it died."""
 
@@ -113,6 +151,7 @@ class GenerateRequest:
     prompt_ids: list[int]
     sampling: Sampling  # its seed is set
     budget_s: float  # time left until the deadline: a duration, since clocks of two nodes differ
+    candidates: tuple[Candidate, ...] = ()  # the reply is one of these; none: it is written freely
     prefix: list[int] = field(default_factory=list)
     streamed: bool = True  # somebody reads along
 

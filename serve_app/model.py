@@ -46,6 +46,7 @@ class GodelModel:
         reply = self._engine.submit(
             request.prompt_ids,
             request.sampling,
+            candidates=request.candidates,
             prefix=request.prefix,
             budget_s=request.budget_s,
             join_s=_JOIN_STREAM_S if request.streamed else _JOIN_WHOLE_S,

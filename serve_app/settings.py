@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from serve_app.messages import Sampling, Text
+from serve_app.messages import Generation, Text
 
 
 class AppArgs(BaseModel):
@@ -89,7 +89,7 @@ class ChatConfig(BaseModel):
 
     instruction: Annotated[StrictStr, Field(min_length=1, description="tells the model what to do")]
     knowledge: Annotated[Text, Field(description="plain text that replies are grounded in; may be empty")]
-    generation: Sampling = Sampling()
+    generation: Generation = Generation()
     history: History = History()
     grounding: GroundingLimits = GroundingLimits()
     logging_level: Annotated[

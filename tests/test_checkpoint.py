@@ -56,6 +56,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, good_folder: Path) -> I
     server.server_close()
 
 
+@pytest.fixture
+def quoting_hub(hub: str, good_folder: Path) -> Iterator[Path]:
+    """The folder behind the hub, whose generation_config.json may be changed."""
+    path = good_folder / "generation_config.json"
+    before = path.read_bytes()
+    yield good_folder
+    path.write_bytes(before)
+
+
 def test_a_folder_is_read_and_named_as_it_was_asked_for(good_folder: Path) -> None:
     checkpoint = choose(AppArgs(model=str(good_folder)))
     assert (checkpoint.name, checkpoint.is_fallback) == (str(good_folder), False)
@@ -67,6 +76,7 @@ def test_the_shipped_settings_name_models_that_can_be_had(no_hub: None) -> None:
     checkpoint = choose(AppArgs(model=GODEL, fallback_model="models/mini"))
     assert checkpoint.folder == ROOT / "models/mini"
     assert checkpoint.requested == GODEL
+    assert checkpoint.quote
 
 
 def test_an_unreachable_hub_means_the_fallback_with_the_reason(no_hub: None, good_folder: Path, caplog: Any) -> None:
@@ -119,6 +129,48 @@ def test_what_was_fetched_once_is_found_without_the_hub(hub: str, monkeypatch: p
     assert load_model(checkpoint).config.model_type == "t5"
 
 
+def test_a_folder_recommends_quotes_if_its_generation_config_says_so(folder: Path, hub: str) -> None:
+    """One that says nothing, as GODEL's, does not."""
+    assert [choose(AppArgs(model=model)).quote for model in (str(folder), GODEL)] == [False, False]
+    for quote in (True, False):
+        _edit_json(folder / "generation_config.json", quote=quote)
+        assert choose(AppArgs(model=str(folder))).quote is quote
+    (folder / "generation_config.json").unlink()
+    assert choose(AppArgs(model=str(folder))).quote is False
+
+
+@pytest.mark.parametrize("quote", [True, False])
+def test_a_model_of_the_hub_recommends_quotes_with_and_without_the_hub(
+    quoting_hub: Path, monkeypatch: pytest.MonkeyPatch, quote: bool
+) -> None:
+    _edit_json(quoting_hub / "generation_config.json", quote=quote)
+    checkpoint = choose(AppArgs(model=GODEL))
+    assert (checkpoint.commit, checkpoint.quote) == (COMMIT, quote)
+    load_model(checkpoint)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert choose(AppArgs(model=GODEL)).quote is quote
+
+
+def test_a_fallback_recommends_for_itself(no_hub: None, folder: Path) -> None:
+    _edit_json(folder / "generation_config.json", quote=True)
+    assert choose(AppArgs(model=GODEL, fallback_model=str(folder))).quote
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "generation_config.json"),
+        ("[]", "generation_config.json"),
+        ('{"quote": "yes"}', "quote is 'yes'; it must be true or false"),
+        ('{"quote": null}', "quote is None"),
+    ],
+)
+def test_a_generation_config_that_cannot_be_read_is_said_so(folder: Path, text: str, says: str) -> None:
+    (folder / "generation_config.json").write_text(text)
+    with pytest.raises(ModelError, match=says):
+        choose(AppArgs(model=str(folder)))
+
+
 def test_an_id_that_the_hub_does_not_know_is_said_so(hub: str) -> None:
     with pytest.raises(ModelError, match="hub does not know it"):
         choose(AppArgs(model="nobody/nothing"))
@@ -142,7 +194,10 @@ def _lose_a_weight(folder: Path) -> None:
 
 
 def _edit_config(folder: Path, **values: Any) -> None:
-    path = folder / "config.json"
+    _edit_json(folder / "config.json", **values)
+
+
+def _edit_json(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.messages import ChatRequest, Sampling
+from serve_app.messages import ChatRequest, Generation, Sampling
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_greedy_unless_asked_to_sample_with_a_temperature(settings: dict[str, An
 
 # --- a request's own settings over the configured ones --------------------------------------------------------------
 
-CONFIGURED = Sampling(max_length=200, min_length=20, do_sample=True, top_k=40, seed=5)
+CONFIGURED = Generation(max_length=200, min_length=20, do_sample=True, top_k=40, seed=5, phrases=("Goodbye!",))
 
 
 def overrides(**settings: Any) -> ChatRequest:
@@ -80,14 +80,15 @@ def overrides(**settings: Any) -> ChatRequest:
 
 
 def test_a_request_changes_only_what_it_sets() -> None:
-    merged = CONFIGURED.overridden_by(overrides(top_k=0, do_sample=False, seed=None).generation)
-    assert merged == Sampling(max_length=200, min_length=20, do_sample=False, top_k=0)
+    merged = CONFIGURED.overridden_by(overrides(top_k=0, do_sample=False, seed=None, quote=True).generation)
+    assert merged == Generation(max_length=200, min_length=20, top_k=0, quote=True, phrases=("Goodbye!",))
     assert CONFIGURED.overridden_by(overrides().generation) == CONFIGURED
     assert CONFIGURED.overridden_by(None) == CONFIGURED
 
 
 def test_a_request_may_set_a_value_back_to_its_default() -> None:
     assert CONFIGURED.overridden_by(overrides(min_length=0).generation).min_length == 0
+    assert CONFIGURED.overridden_by(overrides(phrases=[]).generation).phrases == ()
 
 
 def test_a_requests_lengths_are_compared_with_the_configured_ones_not_the_defaults() -> None:
@@ -95,6 +96,41 @@ def test_a_requests_lengths_are_compared_with_the_configured_ones_not_the_defaul
     assert CONFIGURED.overridden_by(overrides(min_length=150).generation).min_length == 150
     with pytest.raises(ValidationError, match=r"min_length \(20\) must not exceed max_length \(10\)"):
         CONFIGURED.overridden_by(overrides(max_length=10).generation)
+
+
+# --- what generation adds to sampling -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("quote", "perhaps", ()),
+        ("quote_prior", -1, ()),
+        ("quote_prior", float("nan"), ()),
+        ("quote_prior", 1001, ()),
+        ("phrases", "Hello", ()),
+        ("phrases", ["Hello"] * 17, ()),
+        ("phrases", ["Hello", "  "], (1,)),
+        ("phrases", ["x" * 201], (0,)),
+        ("phrases", [True], (0,)),
+        ("phrases", ["\ud83d"], (0,)),
+    ],
+)
+def test_a_wrong_way_to_quote_is_refused_with_its_name(name: str, value: object, place: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Generation.model_validate({name: value})
+    assert refusal.value.errors()[0]["loc"] == (name, *place)
+
+
+def test_phrases_have_no_space_around_them() -> None:
+    assert Generation.model_validate({"phrases": [" Hello, you! \n"]}).phrases == ("Hello, you!",)
+
+
+def test_the_engine_gets_no_text() -> None:
+    """It knows token ids only, and a phrase may be anything."""
+    generation = Generation(max_length=9, do_sample=True, quote=True, quote_prior=3, phrases=("Hello",))
+    assert generation.sampling(seed=7) == Sampling(max_length=9, do_sample=True, seed=7)
+    assert type(generation.sampling(seed=7)) is Sampling
 
 
 # --- the body of POST /chat -----------------------------------------------------------------------------------------
@@ -119,6 +155,7 @@ def test_a_requests_lengths_are_compared_with_the_configured_ones_not_the_defaul
         ({"dialog": ["Hello"], "generation": {"top_p": 2}}, ("generation", "top_p")),
         ({"dialog": ["Hello"], "generation": {"beams": 4}}, ("generation", "beams")),
         ({"dialog": ["Hello"], "generation": [1]}, ("generation",)),
+        ({"dialog": ["Hello"], "generation": {"phrases": ["Yes.", ""]}}, ("generation", "phrases", 1)),
         ({"dialog": ["cut in half: \ud83d"]}, ("dialog", 0)),
         ({"dialog": ["Hello"], "knowledge": "\udc00"}, ("knowledge",)),
     ],

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from serve_app.messages import Sampling
+from serve_app.messages import Generation, Sampling
 from serve_app.settings import AppArgs, ChatConfig, GroundingLimits, History
 
 
@@ -45,6 +45,7 @@ def test_a_wrong_argument_is_refused_with_its_name(name: str, value: object) -> 
         ({"knowledge": ["a", "list"]}, ("knowledge",)),
         ({"knowledge": "half a pair: \ud83d"}, ("knowledge",)),
         ({"generation": {"top_p": 2}}, ("generation", "top_p")),
+        ({"generation": {"phrases": [3]}}, ("generation", "phrases", 0)),
         ({"history": {"max_turns": 0}}, ("history", "max_turns")),
         ({"grounding": {"max_passages": -1}}, ("grounding", "max_passages")),
         ({"grounding": {"passage_words": 4}}, ("grounding", "passage_words")),
@@ -64,14 +65,14 @@ def test_instruction_and_knowledge_are_needed(missing: str) -> None:
         ChatConfig.model_validate({"instruction": "Answer.", "knowledge": ""} | {missing: None})
 
 
-@pytest.mark.parametrize("settings", [AppArgs, Sampling, History, GroundingLimits])
+@pytest.mark.parametrize("settings", [AppArgs, Generation, Sampling, History, GroundingLimits])
 def test_settings_do_not_change(settings: type[BaseModel]) -> None:
     name = next(iter(settings.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings(), name, None)
 
 
-@pytest.mark.parametrize("settings", [AppArgs, Sampling, History, GroundingLimits, ChatConfig])
+@pytest.mark.parametrize("settings", [AppArgs, Generation, History, GroundingLimits, ChatConfig])
 def test_every_setting_is_explained(settings: type[BaseModel]) -> None:
     """README's table is made of these."""
     nested = {"generation", "history", "grounding"}

@@ -62,7 +62,7 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default is None:
+    if field.default in (None, ()):
         return "none"
     if isinstance(field.default, tuple):
         return ", ".join(f"“{value}”" for value in field.default)

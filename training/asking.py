@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from training.clauses import AUXILIARIES, BE, DETERMINERS, PREPOSITIONS, Clause, Lexicon, is_adverb
-from training.wordings import OTHER_VERBS
+from training.wordings import OTHER_VERBS, PARTICIPLES
 
 _OBJECTS = {"he": "him", "she": "her", "they": "them", "I": "me"}
 _OWNERS = {"it": "its", "he": "his", "she": "her", "they": "their", "I": "my", "you": "your"}
@@ -70,7 +70,9 @@ class About:
         """Whether the clause says what a person is: of "Ada Marsh was a teacher"."""
         if self.is_title:
             return self.subject.is_person
-        return self.clause.subject.split()[0].lower() not in DETERMINERS and is_person(self.clause.rest, self.lexicon)
+        first, *_ = self.clause.subject.split()
+        is_common = first.lower() in DETERMINERS or self.lexicon.is_common(first)
+        return not is_common and is_person(self.clause.rest, self.lexicon)
 
     def stem(self, word: str, rest: str) -> str:
         """ "When" and "The mill was built" -> "When was the mill built" + `rest` + "?" """
@@ -157,7 +159,7 @@ def short(rest: str, most: int = 8) -> str | None:
     if words and is_adverb(words[-1]) and words[-1] != "first":
         words.pop()
     last = words[-1].lower() if words else ""
-    if len(words) > 1 and last.endswith("ed"):  # "the arts produced": what follows belongs to this word alone
+    if len(words) > 1 and (last.endswith("ed") or last in PARTICIPLES):  # "the arts produced": the rest belongs to it
         return None
     ends_open = last in PREPOSITIONS | DETERMINERS | AUXILIARIES | {"and", "or", "that"}
     return None if ends_open or len(words) > most or any("," in word for word in words) else " ".join(words)
@@ -171,9 +173,9 @@ def third_person(base: str) -> str:
 
 
 def is_person(phrase: str, lexicon: Lexicon) -> bool:
-    """Whether a noun phrase speaks of a person: "an English poet and critic"."""
-    head = re.split(r"[,.;]| (?:of|in|who|that|from|and|for|at|to|on|by|with)\b", phrase)[0].split()
-    return bool(head) and lexicon.kind(head[-1]) == "person"
+    """Whether a noun phrase speaks of a person: "an English poet", "a film and theatre director"."""
+    heads = re.split(r"[,.;]| (?:of|in|who|that|from|for|at|to|on|by|with)\b", phrase)[0]
+    return any(lexicon.kind(head.split()[-1]) == "person" for head in heads.split(" and ") if head.strip())
 
 
 def _is_common(title: str, sentences: Sequence[str], lexicon: Lexicon) -> bool:

@@ -52,8 +52,10 @@ _OPENERS = re.compile(
 )
 # Words that no subject holds: another clause begins there.
 _NOT_IN_SUBJECT = word_set(
-    "that which who whom whose where when while if because although though as than there what how why not never and or but to"
+    "that which who whom whose where when while if because although though as than there what how why not never and or "
+    "but to"
 )
+_PLURAL = word_set("these those many some all most both several")
 _MAX_SUBJECT = 7  # words
 _MAX_APPOSITION = 12  # words
 
@@ -136,13 +138,16 @@ def _verb_at(words: list[str], title: str, lexicon: Lexicon) -> tuple[int, int] 
     """Where the subject ends and its verb begins; None where the sentence has no short subject."""
     named = _title_length(words, title)
     opener = words[0].lower() if words else ""
-    if not words or not named and (opener in _NOT_IN_SUBJECT | PREPOSITIONS or is_adverb(opener)):
+    is_adverbial = opener in _NOT_IN_SUBJECT | PREPOSITIONS or opener.endswith("ing") or is_adverb(opener)
+    if not words or (is_adverbial and not named):
         return None
     for i in range(max(named, 1), min(len(words), max(named, _MAX_SUBJECT) + 1)):
         word, before = words[i], words[i - 1]
         if before.endswith(","):
             return _after_apposition(words, i, lexicon) if i == max(named, 1) or i <= 4 else None
-        if is_finite(word, before, lexicon) and not _is_noun_here(word, words[i + 1 : i + 2], before, lexicon):
+        if is_finite(word, before, lexicon) and not _is_noun_here(
+            word, words[i + 1 : i + 2], before, words[0], lexicon
+        ):
             return i, i
         if is_adverb(word):
             j = i + 1
@@ -166,12 +171,14 @@ def _title_length(words: list[str], title: str) -> int:
     return start + len(wanted)
 
 
-def _is_noun_here(word: str, after: list[str], before: str, lexicon: Lexicon) -> bool:
+def _is_noun_here(word: str, after: list[str], before: str, opener: str, lexicon: Lexicon) -> bool:
     """Whether a word that may be a verb rather is the subject's noun: "The use of", "The building was"."""
     if word in AUXILIARIES:
         return False
+    disagrees = word.endswith("s") and opener.lower() in _PLURAL
     return (
-        before.lower() in DETERMINERS - {"this", "these"}
+        disagrees
+        or before.lower() in DETERMINERS - {"this", "these"}
         or bool(after and after[0] in AUXILIARIES | {"of"} and lexicon.base(word, "noun"))
         or before.lower() in PREPOSITIONS
     )
@@ -180,9 +187,9 @@ def _is_noun_here(word: str, after: list[str], before: str, lexicon: Lexicon) ->
 def _after_apposition(words: list[str], start: int, lexicon: Lexicon) -> tuple[int, int] | None:
     """Where the verb begins behind ", the capital of Peru,"."""
     for j in range(start, min(len(words) - 1, start + _MAX_APPOSITION)):
-        if words[j].endswith(",") and (
-            words[j + 1] in AUXILIARIES or is_finite(words[j + 1], words[start - 1], lexicon)
-        ):
+        verb = words[j + 1]
+        is_verb = verb in AUXILIARIES or (is_finite(verb, words[start - 1], lexicon) and not verb.endswith("ed"))
+        if words[j].endswith(",") and is_verb:
             return start, j + 1
     return None
 

@@ -4,13 +4,14 @@ For each word that both cut at the same places, the student's stream is to point
 layer, and the mean over a sentence where MiniLM's mean does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import BertModel, BertTokenizerFast, PreTrainedTokenizerFast
+from transformers import BertModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import T5ForConditionalGeneration as T5
 
 from training.pieces import CONTEXT, PAD
@@ -28,7 +29,7 @@ class Aligned:
     teacher_places: Tensor
 
 
-def align(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, bert_tokenizer: BertTokenizerFast) -> Aligned:
+def align(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, bert_tokenizer: PreTrainedTokenizerBase) -> Aligned:
     ours = tokenizer(list(texts), return_offsets_mapping=True)
     theirs = bert_tokenizer(list(texts), return_offsets_mapping=True, padding=True, return_tensors="pt")
     context = tokenizer.convert_tokens_to_ids(CONTEXT)
@@ -52,7 +53,7 @@ def align(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, bert_tokeniz
     return Aligned(student, teacher, torch.tensor(rows), torch.tensor(own), torch.tensor(other))
 
 
-def targets(bert: BertModel) -> list[torch.nn.LayerNorm]:
+def _norms(bert: Any) -> list[torch.nn.LayerNorm]:
     """MiniLM's norm after each of its layers."""
     return [layer.output.LayerNorm for layer in bert.encoder.layer]
 
@@ -63,7 +64,7 @@ def distil_loss(model: T5, bert: BertModel, divisors: Sequence[Tensor], batch: A
         theirs = bert(**batch.teacher, output_hidden_states=True).hidden_states[1:]
     mask = batch.student != PAD
     encoded = model.encoder(batch.student, attention_mask=mask, output_hidden_states=True)
-    norms = targets(bert)
+    norms = _norms(bert)
     losses = []
     for index, (norm, wanted) in enumerate(zip(norms, theirs, strict=True)):
         u = (wanted - norm.bias) / norm.weight.abs().clamp(min=0.05).copysign(norm.weight)

@@ -1,7 +1,7 @@
 """Pure: what people type: questions in bits, in other words, without capitals or marks.
 
-`noisy` makes them of any sentence: the words around an answer, some dropped, inflected or exchanged for synonyms, behind
-the question word that fits the answer. They are no English, and teach that a question need not be.
+`noisy` makes them of any sentence: the words around an answer, some dropped, inflected or exchanged for synonyms,
+behind the question word that fits the answer. They are no English, and teach that a question need not be.
 """
 
 import re
@@ -20,7 +20,7 @@ _EXCHANGED = 0.25  # share of those that are written otherwise
 
 _STOPWORDS = (
     AUXILIARIES | DETERMINERS | PREPOSITIONS | PRONOUNS
-    | word_set("and or but that which who whom whose also there not no such been being other one two more than when where")
+    | word_set("and or but that which who whom whose also there not no such been being other one two more when where")
 )  # fmt: skip
 _QUESTION_WORDS = {
     "when": ("when", "what year", "when was"),
@@ -32,11 +32,17 @@ _QUESTION_WORDS = {
     "what": ("what", "what is", "which"),
 }
 _MEASURED = {
-    "mass": ("how heavy", "weight"), "length": ("how long", "how far", "how high", "size"), "money": ("how much", "price", "cost"),
-    "area": ("how big", "area", "size"), "speed": ("how fast", "speed"), "duration": ("how long", "duration"),
-    "temperature": ("how hot", "temperature"), "share": ("how much", "what percentage"), "volume": ("how much", "volume"),
+    "mass": ("how heavy", "weight"),
+    "length": ("how long", "how far", "how high", "size"),
+    "money": ("how much", "price", "cost"),
+    "area": ("how big", "area", "size"),
+    "speed": ("how fast", "speed"),
+    "duration": ("how long", "duration"),
+    "temperature": ("how hot", "temperature"),
+    "share": ("how much", "what percentage"),
+    "volume": ("how much", "volume"),
     "power": ("how much power",),
-}  # fmt: skip
+}
 
 
 def noisy(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> list[Question]:

@@ -1,8 +1,8 @@
 """The tokenizer of models/mini: a text -> pieces that most often are whole words.
 
-A capital at the start of a word is a mark of its own before the word's lower-case piece, so "Bakery" and "bakery" have one
-vector between them and half the pieces suffice. Digits stand alone, and bytes spell what no piece does: every text survives
-unchanged (a sign of Unicode's private use area apart, which is the mark).
+A capital at the start of a word is a mark of its own before the word's lower-case piece, so "Bakery" and "bakery" have
+one vector between them and half the pieces suffice. Digits stand alone, and bytes spell what no piece does: every text
+survives unchanged (a sign of Unicode's private use area apart, which is the mark).
 """
 
 import json
@@ -79,17 +79,17 @@ def _parts(texts: Iterable[str], size: int) -> list[tuple[str, float]]:
     learned = dict(json.loads(draft.to_str())["model"]["vocab"])
     del learned["<unk>"]
     least = min(learned.values())
-    return list(({letter: least for letter in letters} | learned).items())
+    return list((dict.fromkeys(letters, least) | learned).items())
 
 
 def _whole_words(texts: Iterable[str], common: Sequence[str], size: int) -> dict[str, float]:
     """The `size` likeliest words: by their count in the texts, and by Zipf's law over their rank among the common."""
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
     total, harmonic = sum(counts.values()), math.log(len(common)) + 0.58
-    likely = Counter({word: count / total / 2 for word, count in counts.items()})
+    likely = {word: count / total / 2 for word, count in counts.items()}
     for rank, word in enumerate(common, start=1):
-        likely[word] += 1 / (rank * harmonic) / 2
-    ranked = [word for word, _ in likely.most_common()]
+        likely[word] = likely.get(word, 0.0) + 1 / (rank * harmonic) / 2
+    ranked = sorted(likely, key=likely.__getitem__, reverse=True)
     kept = [word for rank, word in enumerate(ranked) if rank < _ANY_FORM or not _is_inflected(word, likely)]
     return {"▁" + word: math.log(likely[word]) for word in kept[:size]}
 

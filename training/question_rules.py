@@ -5,7 +5,7 @@ answer that it asks for. What people type, in bits and with other words, is in `
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -85,8 +85,8 @@ _A_NOUN = re.compile(r"(?:an?|the|its|their|his|her|all|many|some|both|[a-z]+s)\
 _DEFINITION = re.compile(r"(?:an?|the|any|one of the) \S")
 _COLOURED = re.compile(rf"(?:{COLOURS})(?:(?:,|,? and|,? or) (?:{COLOURS}))*(?: in colou?r)?")
 _SUPERLATIVE = re.compile(
-    r"(?P<what>the (?:[a-z-]+est|most [a-z]+|only|first|second|third|last|capital|main|official)\b.*? (?:of|in|to|on) .*?)"
-    r"(?:,| that | which | and (?:largest|most|capital) |$)"
+    r"(?P<what>the (?:[a-z-]+est|most [a-z]+|only|first|second|third|last|capital|main|official)\b.*? "
+    r"(?:of|in|to|on) .*?)(?:,| that | which | and (?:largest|most|capital) |$)"
 )
 _BEST = re.compile(r"\b(?:most|only|[a-z]{2,}est)\b")
 # Behind these a number does not say how many things there are: "the two sisters", "his last ten films".
@@ -133,7 +133,7 @@ def _time_word(time: str, rng: Random) -> str:
         (r"on (?:\d|[A-Z][a-z]+ \d).*", ("When", "On which day", "On what date")),
         (r"(?:on|every) [A-Z].*|from [A-Z][a-z]+day.*", ("When", "On which days", "On what days")),
         (r"(?:after|within) .*s", ("When", "How soon")),
-        (r"(?:at|from|before|after) (?!.*\d{3}).*", ("When", "At what time", "What time")),
+        (r"(?:at|from|before|after) (?!.*(?:\d{3}|century| [A-Z])).*", ("When", "At what time", "What time")),
         (r"since .*", ("Since when",)),
         (r"until .*", ("Until when", "Till when")),
     ):
@@ -195,7 +195,7 @@ def _subject_asked(about: About) -> Iterator[Question]:
     verb = clause.verb if about.is_past else third_person(about.base)
     if about.is_title and about.subject.is_person or _is_name(clause.subject, about.lexicon):
         yield Question(as_question("Who", verb, rest), "who", clause.subject)
-    elif about.is_title and about.rng.random() < 0.3:
+    elif about.is_title and not rest.startswith("its ") and about.rng.random() < 0.3:
         yield Question(as_question("What", verb, rest), "what", clause.subject)
 
 
@@ -235,7 +235,7 @@ def _how_often(about: About) -> Iterator[Question]:
     """ "... every month" """
     found = spans.frequency(about.clause.rest)
     rest = _until(about.clause.rest, found) if found else None
-    if found and rest is not None:
+    if found and rest is not None and not about.clause.is_copula:
         yield Question(about.stem("How often", rest), "when", found.text)
 
 
@@ -248,24 +248,31 @@ def _how_old(about: About) -> Iterator[Question]:
 
 
 def _object(about: About) -> Iterator[Question]:
-    """ "Owls eat mice", "... is made of wood", "... is called a painter" """
+    """ "Owls eat mice", "She married Tom Varga" """
     clause = about.clause
-    first, _, others = clause.rest.partition(" ")
+    if clause.auxiliary:
+        return
+    first, _, _ = clause.rest.partition(" ")
+    if about.base in PERSON_OBJECTS and first[:1].isupper():
+        yield Question(about.stem("Who", ""), "who", spans.noun_phrase(clause.rest))
     is_vague = about.name in PRONOUNS and about.base in {"include", "use", "contain", "have"}
+    if about.base in NO_OBJECT or is_vague or first in PREPOSITIONS | {"always"} or spans.quantity(clause.rest):
+        return
+    if _is_noun(clause.rest, about.lexicon):
+        yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
+
+
+def _complement(about: About) -> Iterator[Question]:
+    """ "... is made of wood", "... is called a painter", "... is yellow" """
+    clause, rng = about.clause, about.rng
+    first, _, others = clause.rest.partition(" ")
     verb = clause.verb if clause.is_passive else about.base
     if not clause.is_copula and (verb, first) in WITH_PREPOSITION:
         yield Question(about.stem("What", first), "what", others)
-    elif clause.auxiliary in BE and clause.verb in {"called", "named", "termed"} and first not in PREPOSITIONS:
+    elif clause.is_passive and verb in {"called", "named", "termed"} and first not in PREPOSITIONS:
         yield Question(about.stem("What", ""), "what", clause.rest)
-    elif about.base in PERSON_OBJECTS and not clause.auxiliary and first[:1].isupper():
-        yield Question(about.stem("Who", ""), "who", spans.noun_phrase(clause.rest))
     elif clause.is_copula and _COLOURED.fullmatch(clause.rest):
-        yield Question(
-            about.stem(about.rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest
-        )
-    elif not clause.auxiliary and about.base not in NO_OBJECT and _is_noun(clause.rest, about.lexicon) and not is_vague:
-        if first not in PREPOSITIONS | {"always"} and not spans.quantity(clause.rest):
-            yield Question(about.stem("What", ""), "what", spans.noun_phrase(clause.rest))
+        yield Question(about.stem(rng.choice(["What colour", "What color", "Which colour"]), ""), "which", clause.rest)
 
 
 def _superlative(about: About) -> Iterator[Question]:
@@ -285,16 +292,18 @@ def _yes_no(about: About) -> Iterator[Question]:
     rest = short(_without_time(re.sub(r" by \w+ing .*", "", clause.rest)))
     if rest is None or " and " in rest:
         return
-    if clause.auxiliary in {"can", "may", "must"} and clause.verb:
+    if clause.auxiliary in {"can", "may", "must"} and clause.verb and rest:
         modals = {"may": ["can", "may"]}.get(clause.auxiliary, [clause.auxiliary])
         wordings = [as_question(modal, about.name, clause.verb, rest) for modal in modals]
         if clause.auxiliary == "must":
             do = "do" if about.is_plural or about.name in {"I", "you"} else "does"
             wordings.append(as_question(do, about.name, "have to", clause.verb, rest))
         yield Question(about.rng.choice(wordings), "yes-no", "")
-    elif clause.auxiliary in BE and not re.match(r"(?:an?|the) |[A-Z]", rest):
-        if clause.verb in {"allowed", "permitted", "required", "included"} or (rest and about.rng.random() < 0.4):
-            yield Question(about.stem("", rest), "yes-no", "")
+        return
+    is_rule = clause.verb in {"allowed", "permitted", "required", "included"}
+    is_plain = clause.auxiliary in BE and not re.match(r"(?:an?|the) |[A-Z]", rest)
+    if is_plain and (is_rule or (rest and about.rng.random() < 0.4)):
+        yield Question(about.stem("", rest), "yes-no", "")
 
 
 _RULES = (
@@ -308,6 +317,7 @@ _RULES = (
     _how_often,
     _how_old,
     _object,
+    _complement,
     _superlative,
     _yes_no,
 )
@@ -315,7 +325,7 @@ _RULES = (
 
 # ---- Rules over whole sentences.
 
-_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,;.]| that | which | who | and |$)")
+_THERE_ARE = re.compile(r"There (?P<be>are|were) (?P<rest>.*?)(?:[,:;.]| that | which | who | and |$)")
 _BECAUSE = re.compile(r",? (?:because|so that|in order to|due to|owing to|as a result of|thanks to)\b")
 _TO_DO = re.compile(
     r"(?:(?:To|If you (?:want|wish|would like|need) to) (?P<task>[a-z]+ [^,]{3,60}), (?P<answer>.*)|"
@@ -348,7 +358,7 @@ def _why(sentence: str, subject: Subject, lexicon: Lexicon, rng: Random) -> Iter
     if len(parsed) != 1 or not main.endswith(parsed[0].rest or parsed[0].verb):  # to its end, or something is missing
         return
     rest = short(parsed[0].rest, 10)
-    if rest or (rest == "" and parsed[0].verb):
+    if rest or (rest == "" and parsed[0].verb not in {"", "be"}):
         about = About(parsed[0], subject, lexicon, rng)
         yield Question(about.stem("Why", rest), "why", sentence[found.end() :].strip(" ."))
 
@@ -418,7 +428,7 @@ def _is_noun(phrase: str, lexicon: Lexicon) -> bool:
 def _is_name(said: str, lexicon: Lexicon) -> bool:
     """Whether the words are somebody's name, as far as one can tell: "Maria Lopes", "Varga"."""
     names = said.split()
-    known = lexicon.kind(said) or lexicon.kind(names[-1])
+    known = None if lexicon.is_common(names[0]) else lexicon.kind(said) or lexicon.kind(names[-1])
     unknown = known is None and not any(lexicon.base(name, "noun") for name in names)
     return all(name[0].isupper() and name[1:].islower() for name in names) and (
         known == "person" or (unknown and len(names) in {2, 3})

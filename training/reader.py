@@ -1,60 +1,73 @@
 """A T5 that already reads: its encoder is all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019), rewritten.
 
-BERT normalizes what its residual stream carries, T5 only what a sub-layer reads. With u_l for BERT's sums before each of its
-norms, x_l = gamma_l * u_l / sigma_l + beta_l after it, T5's stream can carry h_l = u_l / D_l (by channel), with
+BERT normalizes what its residual stream carries, T5 only what a sub-layer reads. With u_l for BERT's sums before each
+of its norms, x_l = gamma_l * u_l / sigma_l + beta_l after it, T5's stream can carry h_l = u_l / D_l (by channel), with
 
     D_l+1 = gamma_l+1 * D_l / sigma_l+1          h_l+1 = h_l + (sub-layer(x_l) + beta_l) / D_l
 
-where only the tokens' own sigma is replaced by its mean over a sample of text. What remains goes into the weights: norms'
-gammas and biases' columns at a channel that is always one, the attention's scale into q, and the mean of the position
-embeddings into every token's embedding; T5's position bias starts from none.
+where only the tokens' own sigma is replaced by its median over a sample of text, and D is kept within a factor of 2 of
+its median. What remains goes into the weights: gammas into the norms', biases into columns at a channel that is always
+one, the attention's scale into q, and the mean of the position embeddings into every token's embedding.
 
-Beside MiniLM's 384 channels there are 64 of our own ("wires"), and beside its 12 heads 4, from which copying starts:
+Beside MiniLM's 384 channels there are 64 of our own ("wires"), and beside its 12 heads 4. They are wired so that the
+model reads before it is taught (the idea of RASP, Weiss et al. 2021, and Tracr, Lindner et al. 2023: programs compiled
+into transformers):
 
-    IDENTITY   a random code of the token                      PREVIOUS   in the encoder: of the token before
-    ONE        always one                                      RELEVANCE  "I stand in the sentence that answers": learned
-    START      the decoder's start token
+    IDENTITY   a random code of the token              PREVIOUS   in the encoder: of the token before
+    RARITY     of the token, 0 for frequent ones       QUESTION   "I stand in the dialogue"
+    FLAG       "the question has me", by rarity        RELEVANCE  of a sentence's first token: the next ones' flags
+    IS_CONTEXT, IS_KNOWLEDGE   the two marks           START      the decoder's start token
+    ONE        always one
 
-The decoder's first cross-attention looks for the token whose previous one is the last that was written, likes RELEVANCE, and
-writes the code found there to IDENTITY, which the head reads.
+    encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS
+                      BACK      attends to [KNOWLEDGE] if that stands before me, else to [CONTEXT]: from it, QUESTION
+    encoder layer 2   BACK      attends to the same token in the question, or to [CONTEXT] where there is none: its
+                                RARITY is my FLAG
+    encoder layer 3   AHEAD     adds up the flags of the next tokens to RELEVANCE
+    decoder layer 1   cross 0   attends to the token whose PREVIOUS is the last that was written, and to RELEVANCE;
+                                writes its code to IDENTITY, which the head reads: so it picks a sentence, and copies on
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import BertModel, BertTokenizerFast, GenerationConfig, PreTrainedTokenizerFast, T5Config
+from transformers import GenerationConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Config
 from transformers import T5ForConditionalGeneration as T5
 
 from training.pieces import CAPITAL, CONTEXT, END, KNOWLEDGE, PAD, TURN_END
 
-CONTENT, CODE = 384, 30
+CONTENT, CODE = 384, 28
 IDENTITY = slice(CONTENT, CONTENT + CODE)
 PREVIOUS = slice(CONTENT + CODE, CONTENT + 2 * CODE)
-ONE, START, RELEVANCE, WIDTH = 444, 445, 446, 448
+RARITY, IS_CONTEXT, IS_KNOWLEDGE, QUESTION, ONE, START, RELEVANCE, FLAG, WIDTH = range(440, 449)
 HEADS, SIZE, BERT_HEADS = 16, 32, 12
-_SPREAD = 2.0
-BEFORE, AFTER, NEAR, CONSTANT = 12, 13, 14, 15  # our own heads in the encoder
+_SPREAD = 2.0  # of D around its median: a channel that every norm shrinks must not fill the stream
+BEFORE, AHEAD, BACK, CONSTANT = 12, 13, 14, 15  # our own heads in the encoder
+REACH = 22  # tokens whose flags a sentence's first token adds up
 
 
 def build_reader(
-    bert: BertModel,
-    bert_tokenizer: BertTokenizerFast,
+    bert: Any,
+    bert_tokenizer: PreTrainedTokenizerBase,
     tokenizer: PreTrainedTokenizerFast,
     sample: Sequence[str],
+    texts: Sequence[str],
     *,
     decoder_layers: int = 2,
     seed: int = 0,
 ) -> T5:
-    """sample: some hundred sentences, by which the norms of the two are matched."""
+    """sample: some hundred sentences, by which the norms of the two are matched. texts: by which words are rare."""
     torch.manual_seed(seed)
     model = T5(_config(len(tokenizer), bert, decoder_layers))
     scales = _scales(bert, bert_tokenizer, sample)
     with torch.no_grad():
-        _embed(model, bert, bert_tokenizer, tokenizer)
+        _embed(model, bert, bert_tokenizer, tokenizer, texts)
         _rewrite_encoder(model, bert, scales)
-        _look_around(model)
+        _read_on(model)
         _copy(model)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
         decoder_start_token_id=PAD, eos_token_id=END, pad_token_id=PAD, max_length=128
@@ -62,7 +75,7 @@ def build_reader(
     return model
 
 
-def _config(vocabulary: int, bert: BertModel, decoder_layers: int) -> T5Config:
+def _config(vocabulary: int, bert: Any, decoder_layers: int) -> T5Config:
     return T5Config(  # type: ignore[call-arg]  # extra settings are kept as attributes
         vocab_size=vocabulary,
         d_model=WIDTH,
@@ -80,11 +93,21 @@ def _config(vocabulary: int, bert: BertModel, decoder_layers: int) -> T5Config:
     )
 
 
+def stream_divisors(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]) -> list[Tensor]:
+    """After each layer but the last: times what by channel the reader's stream is MiniLM's sum there, normalized."""
+    scales = _scales(bert, tokenizer, sample)
+    return [scale.divisor / scale.sigma for scale in scales[2:-1:2]]
+
+
 # ---- Embeddings
 
 
 def _embed(
-    model: T5, bert: BertModel, bert_tokenizer: BertTokenizerFast, tokenizer: PreTrainedTokenizerFast
+    model: Any,
+    bert: Any,
+    bert_tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
 ) -> None:
     """Each piece starts as MiniLM's embedding of what it spells, normalized as MiniLM does but for gamma and beta."""
     embeddings = bert.embeddings
@@ -101,13 +124,30 @@ def _embed(
     stop = codes[tokenizer.convert_tokens_to_ids(".")]
     codes[tokenizer.convert_tokens_to_ids(KNOWLEDGE)] = stop  # after it a sentence begins, as after a full stop
     codes[PAD] = stop
+    context, knowledge = (tokenizer.convert_tokens_to_ids(mark) for mark in (CONTEXT, KNOWLEDGE))
     table[:, IDENTITY] = codes
+    table[context, IDENTITY] = 0
+    table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = 1
+    table[:, RARITY] = _rarity(tokenizer, texts)
     table[PAD, :CONTENT] = 0
     table[PAD, START] = 4
     table[:, ONE] = 1
 
 
-def _spelled(piece: str, known: dict[str, int], bert_tokenizer: BertTokenizerFast) -> list[int]:
+def _rarity(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
+    """Inverse document frequency [vocabulary], scaled to 0 for frequent pieces and marks, 1 for the rarest words."""
+    seen = Counter(token for ids in tokenizer(list(texts))["input_ids"] for token in set(ids))
+    counts = torch.tensor([seen[index] for index in range(len(tokenizer))])
+    rarity = ((len(texts) + 1) / (counts + 1)).log()
+    rarity = ((rarity / rarity.max() - 0.35) / 0.65).clamp(0, 1)
+    for piece, index in tokenizer.get_vocab().items():
+        if len(piece.removeprefix("▁")) < 2 and not piece.isdigit() or piece in (CAPITAL, TURN_END, CONTEXT, KNOWLEDGE):
+            rarity[index] = 0
+    rarity[:259] = 0  # pad, end, unknown and the bytes
+    return rarity
+
+
+def _spelled(piece: str, known: dict[str, int], bert_tokenizer: PreTrainedTokenizerBase) -> list[int]:
     marks = {"</s>": "[SEP]", TURN_END: "[SEP]", CONTEXT: "[CLS]", KNOWLEDGE: "[SEP]", CAPITAL: "[MASK]"}
     if piece in marks:
         return [known[marks[piece]]]
@@ -131,7 +171,7 @@ class _Scale:
     rms: float  # of the stream h_l, its wires included
 
 
-def _scales(bert: BertModel, tokenizer: BertTokenizerFast, sample: Sequence[str]) -> list[_Scale]:
+def _scales(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]) -> list[_Scale]:
     """For the embeddings' norm and each layer's two."""
     norms = [bert.embeddings.LayerNorm]
     for layer in bert.encoder.layer:
@@ -165,7 +205,7 @@ def _scales(bert: BertModel, tokenizer: BertTokenizerFast, sample: Sequence[str]
     return scales
 
 
-def _rewrite_encoder(model: T5, bert: BertModel, scales: list[_Scale]) -> None:
+def _rewrite_encoder(model: Any, bert: Any, scales: list[_Scale]) -> None:
     norms = [bert.embeddings.LayerNorm]
     for layer in bert.encoder.layer:
         norms += [layer.attention.output.LayerNorm, layer.output.LayerNorm]
@@ -177,7 +217,7 @@ def _rewrite_encoder(model: T5, bert: BertModel, scales: list[_Scale]) -> None:
     _set_norm(model.encoder.final_layer_norm, norms[-1], scales[-2])
 
 
-def _set_norm(norm: torch.nn.Module, source: torch.nn.LayerNorm, scale: _Scale) -> None:
+def _set_norm(norm: Any, source: Any, scale: _Scale) -> None:
     """So that MiniLM's channels read gamma * u / sigma, and the wires what the stream has."""
     norm.weight[:CONTENT] = source.weight * scale.divisor * scale.rms / scale.sigma
     norm.weight[CONTENT:] = scale.rms
@@ -195,35 +235,29 @@ def _written(weight: Tensor, divisor: Tensor) -> Tensor:
     return (weight - weight.mean(dim=0, keepdim=True)) / divisor.reshape(-1, *[1] * (weight.dim() - 1))
 
 
-def _rewrite_attention(
-    target: torch.nn.Module, source: torch.nn.Module, norm: torch.nn.LayerNorm, after: _Scale
-) -> None:
+def _rewrite_attention(target: Any, source: Any, norm: Any, after: _Scale) -> None:
     inner = BERT_HEADS * SIZE
     for weight in (target.q.weight, target.k.weight, target.v.weight):
         weight[inner:] *= 0.3
-    _read(target.q.weight[:inner], source.self.query.weight * SIZE**-0.5, source.self.query.bias * SIZE**-0.5, norm.bias)
+    _read(
+        target.q.weight[:inner], source.self.query.weight * SIZE**-0.5, source.self.query.bias * SIZE**-0.5, norm.bias
+    )
     _read(target.k.weight[:inner], source.self.key.weight, source.self.key.bias, norm.bias)
     _read(target.v.weight[:inner], source.self.value.weight, source.self.value.bias, norm.bias)
     out = target.o.weight
     out *= 0.1
     out[CONTENT:] = 0
-    out[RELEVANCE].normal_(std=0.02)
     out[:CONTENT, :inner] = _written(source.output.dense.weight, after.divisor)
-    first = CONSTANT * SIZE
-    for weight in (target.q.weight, target.k.weight, target.v.weight):
-        weight[first : first + SIZE] = 0
+    first = _clear(target, CONSTANT)
     target.v.weight[first, ONE] = 1
-    out[:, first : first + SIZE] = 0
     out[:CONTENT, first] = _written(source.output.dense.bias + norm.bias, after.divisor)
 
 
-def _rewrite_feed_forward(
-    target: torch.nn.Module, source: torch.nn.Module, norm: torch.nn.LayerNorm, after: _Scale
-) -> None:
+def _rewrite_feed_forward(target: Any, source: Any, norm: Any, after: _Scale) -> None:
     _read(target.wi.weight, source.intermediate.dense.weight, source.intermediate.dense.bias, norm.bias)
     out = target.wo.weight
     out.zero_()
-    out[RELEVANCE].normal_(std=0.02)
+    out[RELEVANCE].normal_(std=0.005)
     out[:CONTENT] = _written(source.output.dense.weight, after.divisor)
     least = int(source.output.dense.weight.norm(dim=0).argmin())  # gives its place to the bias
     target.wi.weight[least] = 0
@@ -232,37 +266,60 @@ def _rewrite_feed_forward(
     out[:CONTENT, least] = _written(source.output.dense.bias + norm.bias, after.divisor) / 4
 
 
-def _look_around(model: T5) -> None:
-    """The encoder's own heads: the token before (in the first layer its code, to PREVIOUS), after, and near ones."""
-    attention = model.encoder.block[0].layer[0].SelfAttention
-    bias = attention.relative_attention_bias.weight  # [buckets, heads]; one table for all layers
+def _read_on(model: Any) -> None:
+    """The encoder's own heads. Position bias is one table for all layers, so a head keeps its direction in all."""
+    layers = [block.layer[0].SelfAttention for block in model.encoder.block]
+    bias = layers[0].relative_attention_bias.weight  # [buckets, heads]
     bias.zero_()
 
     def bucket(offset: int) -> int:
-        return int(attention._relative_position_bucket(torch.tensor([[offset]]), True, 32, 128))
+        return int(layers[0]._relative_position_bucket(torch.tensor([[offset]]), True, 32, 128))
 
-    bias[bucket(-1), BEFORE] = bias[bucket(1), AFTER] = 10
-    for offset in range(-4, 5):
-        bias[bucket(offset), NEAR] = 3
-    for offset in range(-128, 129):  # MiniLM has read sentences, not pages
-        if abs(offset) > 8:
+    for offset in range(-128, 129):
+        bias[bucket(offset), BEFORE] = 10 if offset == -1 else 0
+        bias[bucket(offset), AHEAD] = 0 if 0 <= offset < REACH else -60
+        bias[bucket(offset), BACK] = -60 if offset > 0 else 0
+        if abs(offset) > 8:  # MiniLM has read sentences, not pages
             bias[bucket(offset), :BERT_HEADS] = -0.3 * torch.tensor(abs(offset) / 8).log2()
-    rows = slice(BEFORE * SIZE, BEFORE * SIZE + CODE)
-    for number, block in enumerate(model.encoder.block):
-        layer = block.layer[0].SelfAttention
-        for head in (BEFORE, AFTER, NEAR):
-            layer.q.weight[head * SIZE : (head + 1) * SIZE] = 0
-        if number == 0:
-            layer.v.weight[BEFORE * SIZE : (BEFORE + 1) * SIZE] = 0
-            layer.v.weight[rows, IDENTITY] = torch.eye(CODE)
-            layer.o.weight[:, BEFORE * SIZE : (BEFORE + 1) * SIZE] = 0
-            layer.o.weight[PREVIOUS, rows] = torch.eye(CODE)
+    for layer in layers:
+        for head in (BEFORE, AHEAD, BACK):
+            rows = slice(head * SIZE, (head + 1) * SIZE)
+            layer.q.weight[rows] = layer.k.weight[rows] = 0
+    code = torch.eye(CODE)
+
+    first = _clear(layers[0], BEFORE)
+    layers[0].v.weight[first : first + CODE, IDENTITY] = code
+    layers[0].o.weight[PREVIOUS, first : first + CODE] = code
+
+    first = _clear(layers[0], BACK)
+    layers[0].q.weight[first, ONE] = 1
+    layers[0].k.weight[first, IS_CONTEXT], layers[0].k.weight[first, IS_KNOWLEDGE] = 25, 50
+    layers[0].v.weight[first, IS_CONTEXT] = layers[0].o.weight[QUESTION, first] = 1
+
+    first, last = _clear(layers[1], BACK), BACK * SIZE + SIZE - 1
+    layers[1].q.weight[first : first + CODE, IDENTITY] = layers[1].k.weight[first : first + CODE, IDENTITY] = code
+    layers[1].q.weight[last, ONE] = 1
+    layers[1].k.weight[last, QUESTION], layers[1].k.weight[last, IS_CONTEXT] = 30, 15  # the same token gives 28
+    layers[1].q.weight[last - 1, QUESTION], layers[1].k.weight[last - 1, IS_CONTEXT] = 1, 60  # only knowledge has flags
+    layers[1].v.weight[first, RARITY], layers[1].o.weight[FLAG, first] = 1, 2
+
+    first = _clear(layers[2], AHEAD)
+    layers[2].v.weight[first, FLAG], layers[2].o.weight[RELEVANCE, first] = 1, 8
+
+
+def _clear(attention: Any, head: int) -> int:
+    """Its first row, its weights set to zero."""
+    rows = slice(head * SIZE, (head + 1) * SIZE)
+    for weight in (attention.q.weight, attention.k.weight, attention.v.weight):
+        weight[rows] = 0
+    attention.o.weight[:, rows] = 0
+    return head * SIZE
 
 
 # ---- Decoder
 
 
-def _copy(model: T5) -> None:
+def _copy(model: Any) -> None:
     for block in model.decoder.block:
         for attention in (block.layer[0].SelfAttention, block.layer[1].EncDecAttention):
             attention.o.weight *= 0.3
@@ -281,7 +338,7 @@ def _copy(model: T5) -> None:
     cross.q.weight[head] = cross.k.weight[head] = cross.v.weight[head] = cross.o.weight[:, head] = 0
     cross.q.weight[code, PREVIOUS] = 0.6 * torch.eye(CODE)
     cross.k.weight[code, PREVIOUS] = torch.eye(CODE)
-    cross.q.weight[CODE, ONE] = cross.k.weight[CODE, RELEVANCE] = 1
+    cross.q.weight[CODE, ONE], cross.k.weight[CODE, RELEVANCE] = 1, 4
     cross.v.weight[code, IDENTITY] = torch.eye(CODE)
     cross.o.weight[IDENTITY, code] = 3 * torch.eye(CODE)
     final = model.decoder.final_layer_norm.weight

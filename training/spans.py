@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.clauses import DETERMINERS, PREPOSITIONS, Lexicon
+from training.clauses import AUXILIARIES, DETERMINERS, PREPOSITIONS, Lexicon
 from training.wordings import LYING
 from training.words import word_set
 
@@ -18,19 +18,31 @@ class Span:
     text: str
 
 
-_MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+def _any(alternatives: str) -> str:
+    """A pattern of the words that `alternatives` lists; an underscore stands for a space."""
+    return f"(?:{'|'.join(alternatives.split()).replace('_', ' ')})"
+
+
+# ---- Times.
+
+_MONTH = _any("January February March April May June July August September October November December")
+_WEEKDAY = _any("Mondays? Tuesdays? Wednesdays? Thursdays? Fridays? Saturdays? Sundays? weekdays")
 _YEAR = r"(?:AD \d{1,4}\b|\d{1,4} (?:BC|BCE|AD|CE)\b|1\d{3}s?\b|20\d{2}s?\b)"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DATE = rf"(?:(?:{_DAY} )?{_MONTH}\b(?: {_DAY}\b)?(?:,? {_YEAR})?|{_YEAR})"
 _CENTURY = (
     r"(?:the )?(?:early |late |mid-|middle of |beginning of |end of )*(?:the )?"
-    r"(?:(?:\d{1,2}(?:st|nd|rd|th)|[a-z]+th) century(?: BC\b| BCE\b| AD\b)?|1\d{3}s|20\d{2}s|(?:Middle|Bronze|Iron) Ages?)"
+    r"(?:(?:\d{1,2}(?:st|nd|rd|th)|[a-z]+th) century(?: BC\b| BCE\b| AD\b)?|1\d{3}s|20\d{2}s|"
+    r"(?:Middle|Bronze|Iron) Ages?)"
 )
 _PERIOD = rf"(?:{_CENTURY}|{_DATE})"
-_WEEKDAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
+_DIGIT = _any("one two three four five six seven eight nine")
 _COUNT = (
-    r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
-    r"nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-(?:one|two|three|four|five|six|seven|eight|nine))?"
+    _any(
+        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+    )
+    + rf"(?:-{_DIGIT})?"
 )
 _HOUR = (
     rf"(?:(?:half past |quarter past |quarter to )?(?:\d{{1,2}}(?:[:.]\d{{2}})?|one|{_COUNT})"
@@ -39,63 +51,81 @@ _HOUR = (
 _TIME = re.compile(
     r"\b(?:"
     rf"from (?:about |around )?{_PERIOD} (?:to|until|till) {_PERIOD}|between {_PERIOD} and {_PERIOD}|"
-    rf"(?:in|on|since|until|around|about|during|by|before|after|from) (?:about |around |approximately )?{_PERIOD}"
+    rf"{_any('in on since until around about during by before after from')} (?:about |around |approximately )?{_PERIOD}"
     rf"(?: and {_PERIOD})?|"
     rf"(?:on|every) {_WEEKDAY}(?: and {_WEEKDAY})?(?: (?:morning|afternoon|evening|night)s?)?|"
     rf"from {_WEEKDAY} to {_WEEKDAY}|"
-    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?(?= (?:on|in|every|and|from)\b|$|,(?!\d))|"
-    rf"(?:after|within) (?:about |around |only )?(?:{_COUNT}|\d+) (?:seconds|minutes|hours|days|weeks|months|years)|"
-    r"in (?:the )?(?:spring|summer|autumn|winter|morning|afternoon|evening)|"
+    rf"(?:at|from|until|before|after) {_HOUR}(?: (?:to|until|till) {_HOUR})?"
+    r"(?= (?:on|in|every|and|from)\b|$|[,.;](?!\d))|"
+    rf"(?:after|within) (?:about |around |only )?(?:{_COUNT}|\d+) (?:second|minute|hour|day|week|month|year)s|"
+    rf"in (?:the )?{_any('spring summer autumn winter morning afternoon evening')}|"
     r"(?:at|during the) (?:night|dawn|dusk|noon|midnight|weekends|day)"
-    r")(?= |,|$)"
+    r")(?=[ ,.;]|$)"
 )
 _OFTEN = re.compile(
     rf"\b(?:every (?:(?:few|other|second|{_COUNT}|\d+) )?(?:second|minute|hour|day|week|month|season|year|decade)s?|"
-    rf"(?:once|twice|(?:{_COUNT}|\d+) times) (?:a|an|per|every) (?:minute|hour|day|week|month|year)|daily|weekly|monthly|yearly)\b"
+    rf"(?:once|twice|(?:{_COUNT}|\d+) times) (?:a|an|per|every) (?:minute|hour|day|week|month|year)|"
+    r"(?:daily|weekly|monthly|yearly)(?=[ ,.;]*$))"
 )
+_AGE = re.compile(rf"\b(?:at|by) (?:the )?age (?:of )?(?:\d+|{_COUNT})\b|\b(?:when|while) aged \d+")
 
-_SCALE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
+# ---- Quantities.
+
+_SCALE = f"(?: {_any('hundred thousand million billion trillion')})?"
 _NUMBER = rf"(?:\d+(?:,\d{{3}})*(?:\.\d+)?{_SCALE}|{_COUNT}{_SCALE}|an? (?:hundred|dozen|thousand|million))"
 _ABOUT = (
-    r"(?:(?:about|around|approximately|roughly|nearly|almost|over|under|some|at least|at most|up to|more than|less than|"
-    r"fewer than|only|exactly|an estimated|an average of) )*"
+    "(?:"
+    + _any(
+        "about around approximately roughly nearly almost over under some at_least at_most up_to more_than less_than "
+        "fewer_than only exactly an_estimated an_average_of"
+    )
+    + " )*"
 )
 _AMOUNT = rf"{_ABOUT}{_NUMBER}(?:(?:[-–]| to | or ){_NUMBER})?"
 _UNITS = {  # by what they measure
     "speed": r"km/h|kph|mph|(?:kilomet(?:re|er)s|miles|met(?:re|er)s|feet) (?:per|an|a) (?:hour|second|minute)",
     "area": r"square (?:kilomet(?:re|er)s|met(?:re|er)s|miles|feet)|km2|sq mi|hectares?|acres?",
     "mass": r"kilograms?|kg|grams?|tonnes?|tons?|lbs?|ounces?",
-    "length": r"kilomet(?:re|er)s?|km|(?:centi|milli)?met(?:re|er)s?|cm|mm|m|miles?|mi|feet|ft|foot|inch(?:es)?|yards?|light-years?",
-    "money": r"(?:US |Canadian |Australian )?(?:dollars?|euros?|cents?|pence|francs?|crowns?|yen|rupees?)",
+    "length": r"(?:kilo|centi|milli)?met(?:re|er)s?|km|cm|mm|m|miles?|mi|feet|ft|foot|inch(?:es)?|yards?|light-years?",
+    "money": r"(?:US |Canadian |Australian )?(?:dollars?|euros?|cents?|pounds?|pence|francs?|crowns?|yen|rupees?)",
     "duration": r"seconds?|minutes?|hours?|days?|weeks?|months?|years?|decades?",
     "volume": r"(?:milli)?lit(?:re|er)s?|gallons?|cups?|pints?",
     "power": r"watts?|kilowatts?|megawatts?|volts?",
     "temperature": r"°[CF]|degrees(?: (?:Celsius|Fahrenheit))?",
     "share": r"per ?cent|%",
-}  # fmt: skip
+}
+_UNIT = re.compile("|".join(_UNITS.values()))
 _QUANTITY = re.compile(
-    rf"(?<![\w$€£,.-])(?:{_AMOUNT})(?: |-|(?=[°%]))(?:"
+    rf"(?<![\w$€£,.-])(?:{_AMOUNT}|one|half an|an(?= hour))(?: |-|(?=[°%]))(?:"
     + "|".join(f"(?P<{name}>{units})" for name, units in _UNITS.items())
     + r")(?![\w-])"
 )
 _MONEY = re.compile(rf"{_ABOUT}(?:US)?[$€£]\d[\d,]*(?:\.\d+)?{_SCALE}\b")
 _COUNTED = re.compile(
-    rf"(?<![\w$€£,.-])(?<!AD )(?P<number>{_AMOUNT}) (?P<noun>(?:[a-z]+(?:-[a-z]+)* ){{0,2}}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
+    rf"(?<![\w$€£,.-])(?<!AD )(?P<number>{_AMOUNT}) "
+    r"(?P<noun>(?:[a-z]+(?:-[a-z]+)* ){0,2}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
 )
+_NO_THINGS = PREPOSITIONS | DETERMINERS | AUXILIARIES | word_set("and or percent times")
+
+# ---- Places and names.
 
 _NAME = r"(?:[A-Z][\w'’-]*\.?)(?: (?:(?:of|de|da|del|la|the|van|von|and the) )?[A-Z][\w'’-]*)*"
+_PART = _any(
+    "(?:far_)?north south east west northern southern eastern western central north-?east(?:ern)? north-?west(?:ern)? "
+    "south-?east(?:ern)? south-?west(?:ern)? centre center heart middle coast banks? shores? city town village island "
+    "state province district county capital suburb foot edge mouth region"
+)
 _PLACE = re.compile(
-    r"\b(?:in|at|near|on|off|outside|between|around|within|across|throughout|along) "
+    rf"\b{_any('in at near on off outside between around within across throughout along')} "
     r"(?:(?:what is now|present-day|modern-day|modern) )?"
-    r"(?:(?:the )?(?:(?:far )?(?:north|south|east|west|northern|southern|eastern|western|central|north-?east(?:ern)?|"
-    r"north-?west(?:ern)?|south-?east(?:ern)?|south-?west(?:ern)?)|centre|center|heart|middle|coast|banks?|shores?|city|town|"
-    r"village|island|state|province|district|county|capital|suburb|foot|edge|mouth|region)(?: (?:part|coast|side|end|city))?"
-    rf"(?: of)? )?(?:the )?(?P<name>{_NAME})(?: (?:coast|area|region|district|peninsula|basin|border|metropolitan area))?"
+    rf"(?:(?:the )?{_PART}(?: (?:part|coast|side|end|city))?(?: of)? )?(?:the )?"
+    rf"(?P<name>{_NAME})(?: {_any('coast area region district peninsula basin border metropolitan_area')})?"
     rf"(?:, {_NAME})*(?: and (?:the )?{_NAME})?"
 )
 _ORDINARY_PLACE = re.compile(
-    r"\b(?P<preposition>in|at|near|on|beside|behind|next to|opposite|under|above|below|inside|outside|between|beneath) "
-    r"(?P<noun>(?:the|a|an|its|their|your|our) (?:[a-z-]+ ){0,2}?[a-z-]+)(?= (?:of|and|in|at|near|on|by|for|with|from|to|since|during|until)\b|,|$)"
+    rf"\b{_any('in at near on beside behind next_to opposite under above below inside outside between beneath')} "
+    r"(?P<noun>(?:the|a|an|its|their|your|our) (?:[a-z-]+ ){0,2}?[a-z-]+)"
+    rf"(?= {_any('of and in at near on by for with from to since during until')}\b|[,.;]|$)"
 )
 _SITES = word_set(
     "kitchen cellar station school church library museum garden river lake sea mountain floor street road market "
@@ -122,7 +152,7 @@ def frequency(text: str) -> Span | None:
 
 def age(text: str) -> Span | None:
     """The age at which something was: "at the age of 81"."""
-    return _span(re.search(rf"\b(?:at|by) (?:the )?age (?:of )?(?:\d+|{_COUNT})\b|\b(?:when|while) aged \d+", text))
+    return _span(_AGE.search(text))
 
 
 def quantity(text: str) -> tuple[Span, str] | None:
@@ -138,8 +168,7 @@ def counted(text: str) -> tuple[Span, str] | None:
     """The first number of things that are no unit, and the things: ("three", "floors")."""
     for found in _COUNTED.finditer(text):
         words = found["noun"].split()
-        is_unit = re.fullmatch("|".join(_UNITS.values()), found["noun"])
-        if not is_unit and not set(words) & (PREPOSITIONS | DETERMINERS | {"and", "or", "percent", "times"}):
+        if not _UNIT.fullmatch(found["noun"]) and not set(words) & _NO_THINGS:
             return Span(found.start("number"), found.end("number"), found["number"]), found["noun"]
     return None
 

@@ -3,8 +3,8 @@
 `python -m training.teacher write` makes `.corpus/teacher.jsonl`, line by line, and goes on where it stopped.
 `python -m training.teacher keep` makes `.corpus/teacher_kept.jsonl` of the lines that `training.teacher_filter` keeps.
 
-The model is SmolLM2-135M-Instruct, read from GGUF. Left to itself it asks "What is ...?" nine times in ten; so it is given
-the first words of the question, chosen by what the sentence tells: a time, a place, a number, a cause.
+The model is SmolLM2-135M-Instruct, read from GGUF. Left to itself it asks "What is ...?" nine times in ten; so it is
+given the first words of the question, chosen by what the sentence tells: a time, a place, a number, a cause.
 """
 
 import argparse
@@ -54,10 +54,21 @@ INSTRUCTION = "Write one short question that the sentence answers. Use other wor
 BATCH = 64  # questions at once: their keys and values take some 300 MB
 MAX_TOKENS = 22  # of a question
 _MEASURE_OPENERS = {  # by the words that follow the number, or by what the unit measures
-    "long": "How long", "tall": "How tall", "high": "How high", "deep": "How deep", "wide": "How wide", "in length": "How long",
-    "in height": "How tall", "above sea level": "How high", "from": "How far", "north": "How far", "south": "How far",
-    "mass": "How heavy", "area": "How big", "speed": "How fast", "money": "How much",
-}  # fmt: skip
+    "long": "How long",
+    "in length": "How long",
+    "tall": "How tall",
+    "in height": "How tall",
+    "high": "How high",
+    "deep": "How deep",
+    "wide": "How wide",
+    "from": "How far",
+    "north": "How far",
+    "south": "How far",
+    "mass": "How heavy",
+    "area": "How big",
+    "speed": "How fast",
+    "money": "How much",
+}
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,7 @@ def write(file: Path, folder: Path, count: int | None) -> None:
 
 
 def keep_good(file: Path, kept: Path, folder: Path, likelier: bool) -> None:
-    """Write to `kept` the lines of `file` that are fit to learn from; `likelier`: by the teacher's own judgement, too."""
+    """Write to `kept` the lines of `file` that are fit to learn from; `likelier`: in the teacher's judgement, too."""
     lexicon, rng = wordnet.load(folder), Random(1)
     known = {article.title: article.sentences for article in articles(folder)}
     pool = [sentence for sentences in known.values() for sentence in sentences]

@@ -1,11 +1,11 @@
 """Pure: which questions of a small teacher to keep. `fault` names the first thing wrong with one.
 
-A teacher of 135 M parameters asks what the sentence does not answer two times in three. So a question is kept only where
-the sentence has what its question word asks for, says nearly all of its words, and can be found by them.
+A teacher of 135 M parameters asks what the sentence does not answer two times in three. So a question is kept only
+where the sentence has what the question asks for, says nearly all of its words, and is found by them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -14,6 +14,7 @@ import bm25s
 import Stemmer
 
 from training import spans
+from training.asking import is_person
 from training.clauses import AUXILIARIES, DETERMINERS, PREPOSITIONS, PRONOUNS, Lexicon
 from training.words import word_set
 
@@ -21,28 +22,24 @@ MIN_WORDS, MAX_WORDS = 3, 16  # of a question
 STRANGERS = 20  # sentences of other articles that the right one is told from
 FOUND_WITHIN = 3  # ranks
 
-_QUESTION_WORDS = word_set("what who whom whose where when which why how")
-_OPENERS = _QUESTION_WORDS | AUXILIARIES | word_set("in on at by for since")
+_OPENERS = AUXILIARIES | word_set("what who whom whose where when which why how in on at by for since")
 _STOPWORDS = _OPENERS | DETERMINERS | PREPOSITIONS | PRONOUNS | word_set("and or that not there s so")
 # Words that a question adds and no sentence needs to say.
 _ASKING = word_set(
-    "name named called call type kind many much long far tall high deep wide big large heavy old fast year time day date "
-    "century place number people person mean used use made located found get size length height area depth weight"
+    "called type kind many much long far tall high deep wide big large heavy old fast year time day date century place "
+    "mean used use made located size length height area depth weight city country people live born"
 )
-_VAGUE = re.compile(r"\b(?:the (?:two|following|above|difference)|these|those|this|it|they|he|she|him|her|its)\b")
-_SUPERLATIVE = re.compile(r"\b(?:most|least|first|only|[a-z]{3,}est)\b")
-_MEASURES = word_set(
-    "length height size area depth weight width elevation altitude distance diameter population speed price cost age"
+_VAGUE = re.compile(
+    r"\b(?:the (?:two|following|above|difference|name|term|person|people)|these|those|this|it|they|them|he|she|him|her|"
+    r"its)\b"
 )
+_SUPERLATIVE = re.compile(r"\b(?:most|least|first|only|largest|[a-z]{3,}est)\b")
 _CAUSE = re.compile(
-    r"\b(?:because|due to|owing to|as a result|so that|so as to|in order to|since|therefore|thus|caused by|for its|for their|"
-    r"for his|for her|as it|as they|to (?:avoid|prevent|protect|allow|make|keep|help|reduce|protest|honou?r|celebrate))\b"
+    r"\b(?:because|due to|owing to|as a result of|so that|so as to|in order to|caused by|"
+    r"since (?!\d|the \d|then|at|its))\b"
 )
-_MEANS = re.compile(r"\b(?:by|through|via|using|with|from|into|as)\b")
-_DEFINING = r"(?:,[^,]*,)? (?:is|are|was|were|means|refers? to|describes?)\b"
-_NAMING = re.compile(r"\b(?:called|named|known as|termed|titled|nicknamed|referred to as)\b")
 
-_stem = Stemmer.Stemmer("english").stemWord
+_stemmer = Stemmer.Stemmer("english")
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,18 @@ class Record:
     question: str
 
 
-def keep(record: Record, article: Sequence[str], strangers: Sequence[str], lexicon: Lexicon) -> bool:
-    """Whether the question is fit to learn from. `article`: all sentences of its article; `strangers`: of others."""
-    return fault(record, article, strangers, lexicon) is None
+def keep(record: Record, article: Sequence[str], others: Sequence[str], lexicon: Lexicon) -> bool:
+    """Whether the question is fit to learn from. `article`: all sentences of its article; `others`: `strangers`."""
+    return fault(record, article, others, lexicon) is None
 
 
-def fault(record: Record, article: Sequence[str], strangers: Sequence[str], lexicon: Lexicon) -> str | None:
-    """What is wrong with the question, as a short word to count by; None where nothing is."""
+def fault(record: Record, article: Sequence[str], others: Sequence[str], lexicon: Lexicon) -> str | None:
+    """What is wrong with the question, in a few words to count by; None where nothing is."""
     return (
         _shape_fault(record.question)
         or _word_fault(record, lexicon)
         or _kind_fault(record, lexicon)
-        or (None if is_found(record, article, strangers) else "not found again")
+        or (None if is_found(record, article, others) else "not found again")
     )
 
 
@@ -76,15 +73,14 @@ def strangers(sentences: Sequence[str], record: Record, rng: Random) -> list[str
 
 
 def is_found(record: Record, article: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether BM25 ranks the sentence among the first few of its article and `others`. The article's title stands in
-    front of each of its sentences, as "the mill" is known to be Hollin Mill."""
+    """Whether BM25 ranks the sentence among the first FOUND_WITHIN of its article and `others`. The article's title
+    stands in front of each of its sentences, as readers know that "the mill" is Hollin Mill."""
     own = [f"{record.title}. {sentence}" for sentence in dict.fromkeys([record.sentence, *article])]
-    texts = bm25s.tokenize(
-        [*own, *others, record.question], stopwords="en_plus", stemmer=_stems, return_ids=False, show_progress=False
+    *passages, asked = bm25s.tokenize(
+        [*own, *others, record.question], stopwords="en_plus", stemmer=_stemmer, return_ids=False, show_progress=False
     )
-    *passages, asked = texts
-    vocabulary = {token for passage in passages for token in passage}
-    if not (known := [token for token in asked if token in vocabulary]):
+    known = [token for token in asked if any(token in passage for passage in passages)]
+    if not known:
         return False
     index = bm25s.BM25(method="lucene")
     index.index(passages, show_progress=False)
@@ -92,15 +88,12 @@ def is_found(record: Record, article: Sequence[str], others: Sequence[str]) -> b
     return int((scores > scores[0]).sum()) < FOUND_WITHIN
 
 
-_stems = Stemmer.Stemmer("english")
-
-
 def tells_cause(sentence: str) -> bool:
     """Whether the sentence has an answer to "Why ...?"."""
     return bool(_CAUSE.search(sentence))
 
 
-# ---- What can be wrong.
+# ---- What can be wrong whatever is asked.
 
 
 def _shape_fault(question: str) -> str | None:
@@ -109,151 +102,161 @@ def _shape_fault(question: str) -> str | None:
         return "no question"
     if not MIN_WORDS <= len(words) <= MAX_WORDS:
         return "length"
-    if question.count('"') % 2 or _VAGUE.search(question.lower()):
-        return "vague"
-    return None
+    return "vague" if '"' in question or _VAGUE.search(question.lower()) else None
 
 
 def _word_fault(record: Record, lexicon: Lexicon) -> str | None:
     """Words that neither sentence nor title has, or so many of the sentence's that nothing is left to answer."""
-    title, said = _stems_of(record.title), _stems_of(record.sentence)
-    asked = _stems_of(record.question)
-    known = title | said | _stems_of(" ".join(_ASKING))
-    strange = [word for word in _content(record.question) if _stem(word) not in known]
-    strange = [word for word in strange if not _has_synonym(word, said, lexicon)]
-    if strange:
+    title, said, asked = (_stems(text) for text in (record.title, record.sentence, record.question))
+    meant = said | {_stem(base) for word in _content(record.sentence) for base in _bases(word, lexicon)}
+    if any(not _is_known(word, meant | title, lexicon) for word in _content(record.question)):
         return "other words"
-    if not asked & (said | title):
+    if not asked & (meant | title):
         return "nothing in common"
-    if _SUPERLATIVE.findall(record.question.lower()) and not (
-        set(_SUPERLATIVE.findall(record.question.lower())) <= set(_SUPERLATIVE.findall(record.sentence.lower()))
-    ):
+    superlatives = [set(_SUPERLATIVE.findall(text.lower())) for text in (record.question, record.sentence)]
+    if not superlatives[0] <= superlatives[1]:
         return "superlative"
-    if len(said - asked - title) < 2:
-        return "no answer left"
-    return None
+    return "no answer left" if len(said - asked - title) < max(1, len(said) / 6) else None
+
+
+# ---- What the question asks for, and whether the sentence has it.
+
+_Evidence = Callable[[Record, "re.Match[str]", Lexicon], bool]
 
 
 def _kind_fault(record: Record, lexicon: Lexicon) -> str | None:
-    """Whether the sentence has what the question word asks for."""
-    asked, sentence = record.question.lower(), record.sentence
-    opener = " ".join(_words(asked)[:2])
-    if re.match(r"(?:what|which|in what|in which) (?:year|century|day|date)|when|since when", asked):
-        return None if spans.time(sentence) and not _definition_asked(record) else "no time"
-    if re.match(r"where|in (?:what|which) (?:country|city|state|place|region)", asked):
-        return None if spans.place(sentence, "located", lexicon) else "no place"
-    if opener == "how many":
-        return _count_fault(record)
-    if re.match(
-        r"how (?:much|long|far|tall|high|deep|wide|big|large|heavy|old|fast)\b|what is the (?:"
-        + "|".join(_MEASURES)
-        + r")\b",
-        asked,
-    ):
-        return None if spans.quantity(sentence) or re.search(r"\d", sentence) else "no quantity"
-    if asked.startswith("why"):
-        return None if tells_cause(sentence) else "no cause"
-    if asked.startswith("how"):
-        return None if _MEANS.search(sentence) and not asked.endswith("called?") else "no means"
-    if asked.startswith("who"):
-        return _who_fault(record, lexicon)
-    return _what_fault(record, lexicon) if asked.startswith(("what", "which")) else None
+    question = record.question.lower().rstrip("?")
+    for asked, has_answer, name in _KINDS:
+        if found := asked.match(question):
+            return None if has_answer(record, found, lexicon) else name
+    return "open question"
 
 
-def _count_fault(record: Record) -> str | None:
-    noun = re.match(
-        r"how many (?:\w+ )*?(\w+)(?= (?:is|are|was|were|do|does|did|has|have|can|were|of|in)\b|\?)",
-        record.question.lower(),
-    )
+def _has_time(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
+    return spans.time(record.sentence) is not None and len(_content(record.question)) > 1
+
+
+def _has_place(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
+    return spans.place(record.sentence, "located", lexicon) is not None
+
+
+def _has_count(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
     counted = spans.counted(record.sentence)
-    if not noun or not counted:
-        return "no number"
-    return None if _stem(noun[1]) in _stems_of(counted[1]) else "other number"
+    return counted is not None and asked["things"].startswith(counted[1])
 
 
-def _who_fault(record: Record, lexicon: Lexicon) -> str | None:
-    if _definition_asked(record):
-        return _definition_fault(record)
-    names = [
-        name.text
-        for name in spans.names(record.sentence)
-        if not _content(name.text) or not set(_content(name.text)) <= set(_content(record.question))
-    ]
-    of_title = re.match(r"(?:He|She)\b", record.sentence) and not _stems_of(record.title) & _stems_of(record.question)
-    agent = re.search(r"\bby (?:the |an? )?[A-Z]", record.sentence)
-    if asked := re.match(r"who (?:was|is|were|are) (?:the|an?) ", record.question.lower()):
-        return None if names or of_title else "no person"
-    del asked
-    return None if of_title or agent else "no person" if not names else "no person"
+def _has_quantity(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    quantity = spans.quantity(record.sentence)
+    return quantity is not None and quantity[1] in _MEASURED[asked["how"]]
 
 
-def _what_fault(record: Record, lexicon: Lexicon) -> str | None:
-    asked = record.question.lower().rstrip("?")
-    if _definition_asked(record):
-        return _definition_fault(record)
-    if "name of" in asked or re.search(r"\b(?:called|named|known as)$", asked):
-        return None if _NAMING.search(record.sentence) and len(_content(asked)) > 1 else "no name"
-    if found := re.match(r"what (?:does|do|did) .* (\w+)$", asked):
-        return None if _verb_said(found[1], record.sentence, lexicon) else "no such verb"
-    if found := re.match(r"what (?:is|are|was|were) (?:the |an? )?(.+)", asked):
-        return _is_about_fault(found[1], record)
-    return None
+def _has_cause(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
+    return tells_cause(record.sentence)
 
 
-def _is_about_fault(thing: str, record: Record) -> str | None:
-    """ "What is THING?": the sentence must say what it is, or of which it is said."""
-    head = re.split(r" (?:of|in|for|that|which|to|from|on|at|by) ", thing)[0]
-    head_words = re.escape(head)
-    if re.search(
-        rf"\b{head_words}{_DEFINING}|(?:called|known as|termed) (?:an? |the )?{head_words}\b|\b{head_words}, (?:an?|the) ",
-        record.sentence.lower(),
-    ):
-        return None
-    if re.search(rf"\b(?:is|are|was|were) (?:the|an?) (?:\w+ ){{0,2}}{head_words}\b", record.sentence.lower()):
-        return None
-    if re.search(r" (?:used|made|known|composed|based|associated|derived|found)\b", thing):
-        return None
-    return "not said"
-
-
-def _definition_asked(record: Record) -> bool:
-    """Whether the question is "What is TITLE?", or asks what it does or means."""
-    found = re.match(
-        r"(?:what|who) (?:(?:is|are|was|were|'s) (.*)|(?:do|does|did) (.*) (?:mean|do))\?", record.question.lower()
-    )
-    if not found:
+def _has_agent(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "Who founded ...": "founded ... by Ada Marsh", or "She founded ..." in a text about her."""
+    verb = lexicon.base(asked["verb"], "verb")
+    words = record.sentence.split()
+    at = next((i for i, word in enumerate(words) if verb and lexicon.base(word.strip(",.;"), "verb") == verb), None)
+    if at is None:
         return False
-    asked, title = _stems_of(found[1] or found[2]), _stems_of(record.title)
-    return bool(asked) and asked <= title | _opening_name(record)
+    by = re.search(r"\bby ((?:the |an? )?[A-Z][\w' -]*)", " ".join(words[at:]).split(";")[0])
+    is_passive = by is not None and not _stems(by[1]) <= _stems(record.question)
+    is_active = words[0] in {"He", "She"} and at <= 2 and not _stems(record.title) & _stems(record.question)
+    return is_passive or is_active
 
 
-def _definition_fault(record: Record) -> str | None:
-    if re.search(r"\b(?:do|does|did)\b", record.question.lower()) and not record.question.lower().endswith("mean?"):
-        return "vague"
-    name = sorted(_stems_of(record.title) | _opening_name(record))
-    first = record.sentence.split(",")[0] if record.index else record.sentence
-    opens = bool(_opening_name(record) & set(name))
-    is_defining = re.match(r".{1,90}? (?:is|are|was|were) (?:an?|the|any|one of) ", first)
-    return None if record.index == 0 and opens and is_defining else "no definition"
+def _is_definition(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "What is TITLE?" of the first sentence, which says "TITLE is a ..."."""
+    said = re.match(
+        r"(?:The |An? )?(?P<name>.{1,80}?)(?:,.*?)? (?:is|are|was|were) (?:an?|the|any|one of) (?P<what>.+)",
+        record.sentence,
+    )
+    if record.index != 0 or not said:
+        return False
+    thing = _stems(asked["thing"])
+    is_title = thing == _stems(record.title) or thing == _stems(said["name"])
+    return is_title and is_person(said["what"], lexicon) == asked["word"].startswith("who")
 
 
-def _opening_name(record: Record) -> set[str]:
-    """The stems of the words before the sentence's first "is"."""
-    found = re.match(r"(?:The |An? )?(.{1,60}?)(?:,| is | are | was | were )", record.sentence)
-    return _stems_of(found[1]) if found else set()
+def _is_said_of(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "What is the capital of Peru?": "... is the capital of Peru", or "The capital of Peru is ..."."""
+    what, of = re.escape(asked["what"]), asked["of"]
+    sentence = record.sentence.lower()
+    is_there = re.search(
+        rf"\b(?:is|was|are|were) the {what} of\b|\b{what} (?:of [\w ,'-]+ )?(?:is|was|are|were)\b", sentence
+    )
+    return bool(is_there) and _stems(of) <= _stems(record.sentence) | _stems(record.title)
 
 
-def _verb_said(verb: str, sentence: str, lexicon: Lexicon) -> bool:
-    bases = {lexicon.base(word, "verb") for word in _words(sentence)}
-    return verb in bases or any(other in bases for other in lexicon.synonyms(verb))
+def _has_object(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "What do owls eat?": the verb, or a synonym, with something behind it."""
+    bases = [lexicon.base(word, "verb") for word in _words(record.sentence)[:-1]]
+    verb = asked["verb"]
+    return verb != "do" and any(base in {verb, *lexicon.synonyms(verb)} for base in bases if base)
+
+
+def _has_phrase(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "What is hair made of?": "composed of"."""
+    return re.search(_PHRASES[asked["phrase"]], record.sentence) is not None
+
+
+_MEASURED = {
+    **dict.fromkeys(("far", "tall", "high", "deep", "wide", "length", "height", "depth"), ("length",)),
+    **dict.fromkeys(("big", "large", "area", "size"), ("area",)),
+    **dict.fromkeys(("heavy", "weight"), ("mass",)),
+    "long": ("length", "duration"),
+    "fast": ("speed",),
+    "much": ("money",),
+}
+_PHRASES = {
+    "made of": r"\b(?:made|composed|consists?|built) (?:primarily |mainly |mostly )?(?:of|from)\b",
+    "used for": r"\bused (?:\w+ )?(?:for|to|in|as)\b",
+    "used to": r"\bused (?:\w+ )?(?:for|to)\b",
+    "known for": r"\b(?:known|famous|noted) for\b",
+    "known as": r"\b(?:known as|called|nicknamed|termed)\b",
+    "called": r"\b(?:known as|called|nicknamed|termed)\b",
+    "named after": r"\bnamed (?:after|for)\b",
+    "based on": r"\bbased on\b",
+}
+_KINDS: tuple[tuple["re.Pattern[str]", _Evidence, str], ...] = tuple(
+    (re.compile(asked), has_answer, name)
+    for asked, has_answer, name in (
+        (r"(?:in )?(?:what|which) (?:year|century|day|date)|when (?:is|was|were|did|does|do) ", _has_time, "no time"),
+        (
+            r"where (?:is|are|was|were|did|does|do|can) |in (?:what|which) (?:country|city|region)\b",
+            _has_place,
+            "no place",
+        ),
+        (r"how many (?P<things>.*)", _has_count, "no such number"),
+        (rf"(?:how|what (?:is|was) the) (?P<how>{'|'.join(_MEASURED)})\b", _has_quantity, "no such measure"),
+        (r"why ", _has_cause, "no cause"),
+        (r"who (?P<verb>(?!is|are|was|were|did|does|do\b)[a-z]+) ", _has_agent, "no such agent"),
+        (rf"(?:what|who) (?:is|are|was|were) .*\b(?P<phrase>{'|'.join(_PHRASES)})$", _has_phrase, "no such phrase"),
+        (r"what (?:is|are|was|were) the (?P<what>[\w ]+?) of (?P<of>.+)", _is_said_of, "not said"),
+        (r"(?P<word>what|who) (?:is|are|was|were) (?:the |an? )?(?P<thing>.+)", _is_definition, "no definition"),
+        (r"(?P<word>what) (?:does|do) (?:the |an? )?(?P<thing>.+) mean$", _is_definition, "no definition"),
+        (
+            r"what (?:does|do|did) .+? (?P<verb>[a-z]+)(?: (?:to|on|of|in|for|with|from))?$",
+            _has_object,
+            "no such object",
+        ),
+    )
+)
 
 
 # ---- Words.
 
 
-def _has_synonym(word: str, said: set[str], lexicon: Lexicon) -> bool:
-    base = lexicon.base(word, lexicon.part_of_speech(word) or "noun") or word
-    return _stem(base) in said or any(_stem(other) in said for other in lexicon.synonyms(word))
+def _is_known(word: str, meant: frozenset[str], lexicon: Lexicon) -> bool:
+    """Whether a word of the question stands in the sentence, in some form or as a synonym, or need not stand there."""
+    others = (word, *_bases(word, lexicon), *lexicon.synonyms(word))
+    return word in _ASKING or any(_stem(other) in meant for other in others)
+
+
+def _bases(word: str, lexicon: Lexicon) -> list[str]:
+    return [base for pos in ("verb", "noun") if (base := lexicon.base(word, pos))]
 
 
 def _content(text: str) -> list[str]:
@@ -261,13 +264,13 @@ def _content(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _stem_set(text: str) -> frozenset[str]:
+def _stems(text: str) -> frozenset[str]:
     return frozenset(_stem(word) for word in _content(text))
 
 
-def _stems_of(text: str) -> set[str]:
-    return set(_stem_set(text))
+def _stem(word: str) -> str:
+    return str(_stemmer.stemWord(word))
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:-[^\W_]+)*", text.lower().replace("'s", ""))
+    return re.findall(r"[^\W_]+(?:-[^\W_]+)*", text.lower().replace("'s", "").replace("’s", ""))

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from training.words import word_set
 
-# ---- Measures. A rule's `said` is matched against "VERB what stands before # what stands after the amount", the verb
-# in its base form: "be # long", "weigh #", "lie # north of Cusco". In its questions {x} is the subject, {be} and {do}
-# agree with it, {of[weight]} is "the weight of the lamp" or "its weight"; groups of `said` can be used, too.
+# ---- Measures. A rule's `said` is looked for in "VERB what stands before # what stands after the amount", the verb in
+# its base form: "be # long", "weigh #", "lie # north of Cusco". In its questions {x} is the subject, {object} the same
+# behind a verb, {be} and {do} agree with it, {of[weight]} is "the weight of the lamp" or "its weight"; the groups of
+# `said` can be used, too.
 
 
 @dataclass(frozen=True)
@@ -17,53 +18,52 @@ class Measure:
     kind: str = "how-much"
 
 
+_LONG = ("How long {be} {x}?", "What is {of[length]}?")
+_HIGH = ("How high {be} {x}?", "How tall {be} {x}?", "What is {of[height]}?")
+_DEEP = ("How deep {be} {x}?", "What is {of[depth]}?")
+_WIDE = ("How wide {be} {x}?", "What is {of[width]}?")
+_FAR = ("How far {be} {x} from {place}?", "How far away from {place} {be} {x}?", "What is the distance to {place}?")
+_HEAVY = ("How heavy {be} {x}?", "What is {of[weight]}?", "How much {do} {x} weigh?")
+_BIG = ("How big {be} {x}?", "How large {be} {x}?", "What is {of[area]}?")
+_DEAR = ("How much {do} {x} cost?", "What {do} {x} cost?", "What is {of[price]}?", "How expensive {be} {x}?")
+_WARM = ("How hot {be} {x}?", "How warm {be} {x}?", "What is {of[temperature]}?")
+_PLACE = r"(?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the [a-z]+(?: [a-z]+)?)(?= and|,|$)"
+
 MEASURES = (
-    Measure("length", r"^be # long\b", ("How long {be} {x}?", "What is {of[length]}?")),
-    Measure("length", r"^be # (?:tall|high)\b", ("How tall {be} {x}?", "How high {be} {x}?", "What is {of[height]}?")),
-    Measure("length", r"^be # deep\b", ("How deep {be} {x}?", "What is {of[depth]}?")),
-    Measure("length", r"^be # (?:wide|across|broad)\b", ("How wide {be} {x}?", "What is {of[width]}?")),
-    Measure("length", r"^be # thick\b", ("How thick {be} {x}?", "What is {of[thickness]}?")),
-    Measure("length", r"# (?:in|of) length\b", ("How long {be} {x}?", "What is {of[length]}?")),
-    Measure("length", r"# (?:in|of) height\b", ("How tall {be} {x}?", "How high {be} {x}?", "What is {of[height]}?")),
-    Measure("length", r"# in diameter\b", ("How wide {be} {x}?", "What is {of[diameter]}?")),
-    Measure("length", r"# above sea level\b", ("What is {of[elevation]}?", "How high up {be} {x}?")),
-    Measure("length", r"(?:length|extent) of #", ("How long {be} {x}?", "What is {of[length]}?")),
-    Measure("length", r"(?:height|elevation) of #", ("How high {be} {x}?", "What is {of[height]}?")),
-    Measure("length", r"depth of #", ("How deep {be} {x}?", "What is {of[depth]}?")),
-    Measure("length", r"wingspan of #", ("What is {of[wingspan]}?",)),
+    Measure("length", r"^be # long\b|# (?:in|of) length\b|(?:length|extent) of #", _LONG),
+    Measure("length", r"^(?:stretch|extend|run|flow)(?: for)? #(?! (?:in|of) )", _LONG),
     Measure(
         "length",
-        r"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) (?P<place>(?:the )?[A-Z][\w'-]*(?: [A-Z][\w'-]*)*|the [a-z]+(?: [a-z]+)?)(?= and|,|$)",
-        ("How far {be} {x} from {place}?", "How far away from {place} {be} {x}?", "What is the distance from {place} to {object}?"),
+        r"# above sea level\b|(?:elevation|altitude) of #",
+        ("What is {of[elevation]}?", "How high up {be} {x}?"),
     ),
-    Measure("length", r"^(?:stretch|extend|run|flow)(?: for)? #(?! (?:in|of) )", ("How long {be} {x}?", "What is {of[length]}?")),
-    Measure("length", r"^(?:rise|reach|climb) (?:to )?#", ("How high {be} {x}?", "How tall {be} {x}?", "What is {of[height]}?")),
-    Measure("mass", r"^weigh #", ("How heavy {be} {x}?", "How much {do} {x} weigh?", "What is {of[weight]}?")),
-    Measure("mass", r"(?:weight|mass) of #|# in weight", ("How heavy {be} {x}?", "What is {of[weight]}?")),
-    Measure(
-        "money",
-        r"^(?:cost|charge) #",
-        ("How much {do} {x} cost?", "What {do} {x} cost?", "What is {of[price]}?", "How expensive {be} {x}?"),
-    ),
+    Measure("length", r"^be # (?:tall|high)\b|# (?:in|of) height\b|height of #", _HIGH),
+    Measure("length", r"^(?:rise|reach|climb) (?:to )?#", _HIGH),
+    Measure("length", r"^be # deep\b|depth of #", _DEEP),
+    Measure("length", r"^be # (?:wide|across|broad)\b|# in (?:width|diameter)", _WIDE),
+    Measure("length", r"^be # thick\b", ("How thick {be} {x}?", "What is {of[thickness]}?")),
+    Measure("length", r"wingspan of #", ("What is {of[wingspan]}?",)),
+    Measure("length", rf"^(?:be|lie|stand|located|situated) # (?:\w+ )?(?:of|from) {_PLACE}", _FAR),
+    Measure("mass", r"^weigh #|(?:weight|mass) of #|# in weight", _HEAVY),
+    Measure("money", r"^weigh #", _HEAVY),  # pounds
+    Measure("money", r"^(?:cost|charge) #", _DEAR),
     Measure("money", r"^be #(?!.*\w)", ("How much {be} {x}?",)),
     Measure("money", r"budget of #", ("How big {be} {of[budget]}?", "What {be} {of[budget]}?")),
     Measure("money", r"sell for #", ("How much {do} {x} sell for?", "What is {of[price]}?")),
     Measure("duration", r"^last (?:for )?#", ("How long {do} {x} last?", "What {be} {of[duration]}?"), "how-long"),
     Measure("duration", r"^take #", ("How long {do} {x} take?", "How much time {do} {x} take?"), "how-long"),
-    Measure("duration", r"^live (?:for |up to |to )*#", ("How long {do} {x} live?", "How old {do} {x} get?"), "how-long"),
+    Measure("duration", r"^live (?:for |up to )*#", ("How long {do} {x} live?", "How old {do} {x} get?"), "how-long"),
     Measure("duration", r"^be # (?:long|in length)", ("How long {be} {x}?",), "how-long"),
     Measure("duration", r"^be # old\b", ("How old {be} {x}?", "What {be} {of[age]}?")),
-    Measure("area", r"^(?:cover|occupy|span) (?:an area of )?#", ("How big {be} {x}?", "How large {be} {x}?", "What is {of[area]}?")),
-    Measure("area", r"area of #|be # in (?:area|size)|# large\b", ("How big {be} {x}?", "How large {be} {x}?", "What is {of[area]}?")),
+    Measure("area", r"^(?:cover|occupy|span) (?:an area of )?#|area of #|be # in (?:area|size)|# large\b", _BIG),
     Measure("speed", r"\bat #|speeds? of #", ("How fast {be} {x}?", "What is {of[speed]}?")),
     Measure("volume", r"^(?:hold|contain|carry) #", ("How much {do} {x} hold?", "What is {of[capacity]}?")),
     Measure("volume", r"capacity of #", ("What is {of[capacity]}?",)),
     Measure("power", r"^(?:draw|use|need|consume|produce|generate) #", ("How much power {do} {x} {verb}?",)),
-    Measure("temperature", r"^(?:melt|boil|freeze)s? at #", ("At what temperature {do} {x} {verb}?", "How hot must it be for {x} to {verb}?")),
-    Measure("temperature", r"(?:heat|cool|warm|keep|heated|cooled|kept|warmed) (?:to|at) #|^be #", ("How hot {be} {x}?", "How warm {be} {x}?", "What is {of[temperature]}?")),
-    Measure("temperature", r"temperature of #", ("What is {of[temperature]}?", "How hot {be} {x}?")),
-    Measure("share", r"^(?:cover|contain|comprise|occupy) #", ("What share {do} {x} {verb}?", "What percentage {do} {x} {verb}?")),
-)  # fmt: skip
+    Measure("temperature", r"^(?:melt|boil|freeze) at #", ("At what temperature {do} {x} {verb}?",)),
+    Measure("temperature", r"(?:heat|heated|cooled|kept|keep|warmed) (?:to|at) #|^be #|temperature of #", _WARM),
+    Measure("share", r"^(?:cover|contain|comprise|occupy) #", ("What percentage {do} {x} {verb}?",)),
+)
 
 # ---- Verbs.
 
@@ -76,10 +76,10 @@ LYING = word_set("located situated found lies lie stands stand")
 WITH_PREPOSITION = frozenset(
     tuple(pair.split("-"))
     for pair in word_set(
-        "consist-of depend-on feed-on refer-to belong-to deal-with focus-on relate-to result-in derive-from lead-to live- "
-        "on rely-on stand-for differ-from used-for used-as made-of made-from made-up composed-of known-for known-as "
-        "based-on named-after associated-with derived-from divided-into surrounded-by covered-with filled-with equipped- "
-        "with concerned-with related-to caused-by characterized-by bordered-by regarded-as considered-as defined-as"
+        "consist-of depend-on feed-on refer-to belong-to deal-with focus-on relate-to result-in derive-from lead-to "
+        "live-on rely-on stand-for differ-from used-for used-as made-of made-from composed-of known-for known-as "
+        "based-on named-after associated-with derived-from divided-into surrounded-by covered-with filled-with "
+        "equipped-with concerned-with related-to caused-by characterized-by bordered-by regarded-as defined-as"
     )
 )
 # A noun phrase behind these is no object, or "What does it ...?" says nothing.
@@ -96,6 +96,7 @@ PAST = {  # of participles that differ from the past tense
     "forbidden": "forbade", "proven": "proved", "woven": "wove", "undertaken": "undertook", "beaten": "beat",
     "bitten": "bit", "frozen": "froze", "sunk": "sank", "sung": "sang", "overrun": "overran", "become": "became",
 }  # fmt: skip
+PARTICIPLES = word_set("set held made found built kept born led sold sent spent taught") | PAST.keys()  # not in "ed"
 OTHER_VERBS = {
     "built": ("constructed", "put up"), "constructed": ("built",), "founded": ("established", "set up", "started"),
     "established": ("founded", "set up"), "created": ("made",), "begin": ("start",), "commence": ("start", "begin"),

@@ -105,7 +105,7 @@ class WordNet:
         return any(base in self._synset(pos, self._senses[pos][base][0]).words for pos, base in bases)
 
     def kind(self, noun: str) -> str | None:
-        """What the noun's first sense is: person, place, group, time, quantity, artifact, animal or plant; else None."""
+        """What the noun's first sense is: person, place, group, time, quantity, artifact, animal, plant; or None."""
         base = self.base(noun, "noun")
         if noun.islower() and not self.is_common(noun):
             return None

@@ -18,20 +18,27 @@ class Linear(Protocol):
         """
 
 
-class Slots(Protocol):
-    """Keys and values of the replies that are being written: row i of every cache belongs to slot i."""
+class Attention(Protocol):
+    """What the decoder's tokens attend to."""
+
+    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
+        """[tokens, 3 * heads * d_kv] -> [tokens, heads * d_kv]."""
+
+    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
+        """[tokens, heads * d_kv] -> [tokens, heads * d_kv]."""
+
+
+class Slots(Attention, Protocol):
+    """Keys and values of the replies that are being written: row i of every cache belongs to slot i.
+
+    A decoding step has one token for each slot: the newest one, whose key and value `attend_to_reply` appends first.
+    """
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         """Keep a prompt's keys and values [tokens, 2 * heads * d_kv], and forget the reply that was there."""
 
     def begin(self, count: int) -> None:
         """A decoding step of slots 0..count - 1 starts: `attend_to_*` speak of these until `end`."""
-
-    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
-        """Append each slot's newest key and value, and attend: [count, 3 * heads * d_kv] -> [count, heads * d_kv]."""
-
-    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
-        """[count, heads * d_kv] -> [count, heads * d_kv]."""
 
     def end(self) -> None:
         """The step is done: every slot's reply is one token longer."""
@@ -75,6 +82,12 @@ class Arithmetic(Protocol):
         """The encoder's attention, each prompt to itself: packed prompts [tokens, 3 * heads * d_kv] -> [tokens, ...].
 
         bias: as `prompt_bias` made it. T5's attention does not scale by d_kv^-0.5: its initialisation does.
+        """
+
+    def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
+        """Each query to all keys: [queries, heads * d_kv], [keys, 2 * heads * d_kv] -> [queries, heads * d_kv].
+
+        bias: [heads, queries, keys], or a shape that is spread over these.
         """
 
     def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> Slots:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from serve_app.engine.arithmetic import Linear
-from serve_app.engine.eager import SlotCaches
+from serve_app.engine.eager import SlotCaches, attend
 from serve_app.engine.linear import quantized_weight
 
 _SOURCE = Path(__file__).with_name("kernels.c")
@@ -141,6 +141,9 @@ class Compiled:
             )
             start += tokens
         return y
+
+    def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
+        return attend(q, keys_values, bias)  # too small a part of the work for a kernel of its own
 
     def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "CompiledSlots":
         return CompiledSlots(self._kernels, layers, slots, size, max_prompt, reply_bias)

@@ -49,6 +49,9 @@ class Eager:
             attended.append(_attend(q, k, v, bias[None, :, : len(prompt), : len(prompt)])[0])
         return torch.cat(attended)
 
+    def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
+        return attend(q.to(self._caches), keys_values.to(self._caches), bias)
+
     def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerSlots":
         return EagerSlots(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
 
@@ -152,6 +155,12 @@ def _mask(lengths: Tensor, span: int) -> Tensor:
     """Attention to a prompt has no bias: lengths [n] -> [n, 1, 1, span]."""
     beyond = torch.arange(span, device=lengths.device) >= lengths[:, None]
     return torch.zeros(beyond.shape, device=lengths.device).masked_fill(beyond, -math.inf)[:, None, None]
+
+
+def attend(q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
+    """As `Arithmetic.attend`, in the arguments' own numbers."""
+    (queries,), (keys, values) = _heads(q[None], 1, len(bias)), _heads(keys_values[None], 2, len(bias))
+    return _attend(queries, keys, values, bias[None])[0]
 
 
 def _heads(x: Tensor, parts: int, count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Continuous batching: requests join and leave the running batch at every decoding step.
 
     submit -> waiting --admit--> slot: encode once, then one token a step --> stop | length | deadline | cancelled
+                         `-----> given candidates: encode once, choose one --> stop
 
 The step loop has a thread of its own, so the event loop of whoever submits is never blocked.
 """
@@ -12,17 +13,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from serve_app.engine.encodings import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.memory import return_freed
 from serve_app.engine.reply import Ending, Reply, send
-from serve_app.engine.sampling import Choice, choose
-from serve_app.engine.scheduler import Move, Request, Scheduler
+from serve_app.engine.sampling import Choice, choose, choose_candidate
+from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
+from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights
-from serve_app.messages import Sampling
+from serve_app.messages import Candidate, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -74,21 +77,24 @@ class Engine:
         prompt: Sequence[int],
         sampling: Sampling,
         *,
+        candidates: Sequence[Candidate] = (),
         prefix: Sequence[int] = (),
         budget_s: float,
         join_s: float = 0,
     ) -> Reply:
         """Queue a request; call from a running event loop.
 
-        prompt: token ids, the closing </s> included. prefix: tokens of the reply that were written elsewhere already;
-        the reply goes on after them. budget_s: seconds until the reply ends with "deadline". join_s: seconds in which
-        tokens join before they are handed out.
+        prompt: token ids, the closing </s> included. candidates: the replies to choose from; none: it is free.
+        prefix: tokens of the reply that were written elsewhere already; the reply goes on after them.
+        budget_s: seconds until the reply ends with "deadline".
+        join_s: seconds in which tokens join before they are handed out.
         Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
         """
-        self._check(prompt, sampling, prefix)
+        self._check(prompt, sampling, candidates, prefix)
         reply = Reply(join_s)
         choice = Choice(sampling, [self._shape.start_token])
-        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix))
+        trie = make_trie(candidates, self._shape.start_token) if candidates else None
+        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix), trie)
         if ending := request.ending(self._shape.eos_token):
             self._end([reply], ending)
             return reply
@@ -103,7 +109,7 @@ class Engine:
 
     @property
     def active(self) -> int:
-        return len(self._scheduler.running)
+        return len(self._scheduler.running) + len(self._scheduler.choosing)
 
     @property
     def waiting(self) -> int:
@@ -126,7 +132,9 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def _check(self, prompt: Sequence[int], sampling: Sampling, prefix: Sequence[int]) -> None:
+    def _check(
+        self, prompt: Sequence[int], sampling: Sampling, candidates: Sequence[Candidate], prefix: Sequence[int]
+    ) -> None:
         if not 1 <= len(prompt) <= self._max_prompt:
             raise ValueError(f"prompt: {len(prompt)} tokens, but it must be 1 to {self._max_prompt}")
         if sampling.max_length > self._max_reply:
@@ -134,6 +142,24 @@ class Engine:
         for name, tokens in (("prompt", prompt), ("prefix", prefix)):
             if tokens and not 0 <= min(tokens) <= max(tokens) < self._shape.vocabulary:
                 raise ValueError(f"{name}: a token id is outside of the vocabulary of {self._shape.vocabulary}")
+        if candidates:
+            self._check_candidates([candidate.token_ids for candidate in candidates], sampling, tuple(prefix))
+
+    def _check_candidates(self, candidates: list[TokenIds], sampling: Sampling, prefix: TokenIds) -> None:
+        eos, longest = self._shape.eos_token, sampling.max_length - 1
+        if len(set(candidates)) < len(candidates):
+            raise ValueError("candidates: two of them are the same")
+        if (size := sum(map(len, candidates))) > MAX_TOKENS:
+            raise ValueError(f"candidates: {size} tokens together, but at most {MAX_TOKENS} are allowed")
+        for tokens in candidates:
+            if tokens[-1:] != (eos,) or eos in tokens[:-1]:
+                raise ValueError(f"candidates: each must end with the end-of-sequence token {eos}, and hold no other")
+            if len(tokens) > longest:
+                raise ValueError(f"candidates: one of {len(tokens)} tokens, but max_length allows {longest}")
+            if not 0 <= min(tokens) <= max(tokens) < self._shape.vocabulary:
+                raise ValueError(f"candidates: a token id is outside of the vocabulary of {self._shape.vocabulary}")
+        if not any(tokens[: len(prefix)] == prefix for tokens in candidates):
+            raise ValueError("prefix: none of the candidates begins with it")
 
     # --- the step loop's thread -------------------------------------------------------------------------------------
 
@@ -170,10 +196,22 @@ class Engine:
             admitted = self._scheduler.admit()
         if not admitted:
             return
-        first = len(self._scheduler.running) - len(admitted)
         encodings = self._encodings([request.prompt for request in admitted])
-        for slot, encoding in enumerate(encodings, start=first):
-            self._model.fill(slot, encoding)
+        for request, encoding in zip(admitted, encodings, strict=True):
+            if request.trie:
+                self._choose(request, request.trie, encoding)
+            else:
+                self._model.fill(self._scheduler.running.index(request), encoding)
+
+    def _choose(self, request: Request, trie: Trie, encoding: Tensor) -> None:
+        """Hand out the candidate that becomes the reply, all of it at once."""
+        prefix = tuple(request.replay)
+        tokens = choose_candidate(self._model.follow(trie, encoding), trie, request.choice, prefix)
+        self._count(len(tokens) - len(prefix))
+        with self._changed:
+            self._scheduler.leave([request])
+        request.reply.put(list(tokens[len(prefix) : -1]), "stop")
+        send([request.reply], self._clock())
 
     def _decode(self) -> None:
         running = self._scheduler.running
@@ -209,9 +247,9 @@ class Engine:
     def _fail(self, failure: EngineFailed) -> None:
         with self._changed:
             self._failure = failure
-            unfinished = [*self._scheduler.running, *self._scheduler.waiting]
-            self._scheduler.running.clear()
-            self._scheduler.waiting.clear()
+            unfinished = [*self._scheduler.running, *self._scheduler.choosing, *self._scheduler.waiting]
+            for requests in (self._scheduler.running, self._scheduler.choosing, self._scheduler.waiting):
+                requests.clear()
         self._end([request.reply for request in unfinished], "failed")
 
     def _end(self, replies: list[Reply], ending: Ending) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from serve_app.engine.trie import Trie
 from serve_app.messages import Sampling
 
 # Sorting a vocabulary of 32,128 costs more than a decoding layer; nearly always the nucleus is among the first few.
@@ -45,6 +46,36 @@ def choose(logits: Tensor, choices: Sequence[Choice], eos_token: int) -> list[in
         if not choice.sampling.greedy:
             tokens[index] = draw(logits[index], choice.sampling, choice.uniform)
     return tokens
+
+
+def choose_candidate(logits: Tensor, trie: Trie, choice: Choice, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """The tokens of one of a trie's candidates, given the logits of its branches [branches, vocabulary].
+
+    prefix: how it must begin. It was chosen elsewhere from these same candidates, so it is chosen here from all of
+    them, too; only if that comes out otherwise, since another machine rounds otherwise, from those that begin with it.
+    """
+    candidates = [candidate.token_ids for candidate in trie.candidates]
+    totals = scores(logits, trie)
+    tokens = candidates[_best_or_drawn(totals, choice)]
+    if tokens[: len(prefix)] != prefix:
+        totals[torch.tensor([other[: len(prefix)] != prefix for other in candidates])] = -math.inf
+        tokens = candidates[_best_or_drawn(totals, choice)]
+    return tokens
+
+
+def _best_or_drawn(scores: Tensor, choice: Choice) -> int:
+    return int(scores.argmax()) if choice.sampling.greedy else draw(scores, choice.sampling, choice.uniform)
+
+
+def scores(logits: Tensor, trie: Trie) -> Tensor:
+    """[branches, vocabulary] -> of each candidate its bonus, and its log-probability within the trie: [candidates]."""
+    totals = [candidate.bonus for candidate in trie.candidates]
+    for branch, row in zip(trie.branches, logits.cpu(), strict=True):
+        chances = row[list(branch.ways)].double().log_softmax(dim=-1).tolist()
+        for chance, candidates in zip(chances, branch.ways.values(), strict=True):
+            for index in candidates:
+                totals[index] += chance
+    return torch.tensor(totals, dtype=torch.float64)
 
 
 def process(row: Tensor, choice: Choice, eos_token: int) -> None:

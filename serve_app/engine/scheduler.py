@@ -1,7 +1,7 @@
 """Who runs: waiting requests -> slots, and who leaves. Pure bookkeeping; knows neither tensors nor threads.
 
 Running requests fill slots 0..n-1 without a gap, which the slot caches rely on: when one leaves, the last one moves
-into its slot.
+into its slot. Requests that choose among candidates are done before the next decoding step, and take no slot.
 """
 
 from bisect import insort
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from serve_app.engine.reply import Reply
 from serve_app.engine.sampling import Choice
+from serve_app.engine.trie import Trie
 from serve_app.messages import FinishReason
 
 TokenIds = tuple[int, ...]
@@ -25,6 +26,12 @@ class Request:
     deadline: float  # on the engine's clock
     reply: Reply
     replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
+    trie: Trie | None = None  # the replies that are allowed, where they are given
+
+    @property
+    def choosing_cost(self) -> int:
+        """What it takes to choose, in prompt tokens encoded: the trie, and the prompt once more as keys and values."""
+        return len(self.trie.tokens) + len(self.prompt) // 4 if self.trie else 0
 
     def take(self, chosen: int) -> bool:
         """Append the next token: while there is a replay its own, then the chosen one -> whether it is a new one."""
@@ -70,6 +77,7 @@ class Scheduler:
         self._cost = cost
         self.waiting: list[Request] = []  # the nearest deadline first, then who came first
         self.running: list[Request] = []  # by slot
+        self.choosing: list[Request] = []
 
     @property
     def full(self) -> bool:
@@ -88,25 +96,30 @@ class Scheduler:
         insort(self.waiting, request, key=lambda other: other.deadline)
 
     def admit(self) -> list[Request]:
-        """Move requests from the queue's head into free slots, as far as the budget of prompt tokens goes.
+        """Take requests from the queue, as far as slots and the budget of tokens go.
 
-        A prompt is encoded once, however many of the admitted have it. One that is larger than the budget is the only
-        one to be encoded: it cannot be cut, as each of its tokens attends to all others. So the bound of what is
-        encoded between two steps is the budget or the longest prompt, whichever is more.
+        A prompt is encoded once, however many of the admitted have it; who chooses among candidates has a cost of its
+        own. What is larger than the budget goes alone: a prompt cannot be cut, as each of its tokens attends to all
+        others. So the bound of what happens between two steps is the budget or the longest prompt, whichever is more.
         """
         admitted: list[Request] = []
         prompts: set[TokenIds] = set()
         spent = 0
-        while self.waiting and len(self.running) < self._slots:
-            prompt = self.waiting[0].prompt
-            cost = 0 if prompt in prompts else self._cost(prompt)
+        while request := self._next():
+            cost = request.choosing_cost + (0 if request.prompt in prompts else self._cost(request.prompt))
             if spent and cost and spent + cost > self._prefill_tokens:
                 break
             spent += cost
-            prompts.add(prompt)
-            admitted.append(self.waiting.pop(0))
-            self.running.append(admitted[-1])
+            prompts.add(request.prompt)
+            self.waiting.remove(request)
+            (self.choosing if request.trie else self.running).append(request)
+            admitted.append(request)
         return admitted
+
+    def _next(self) -> Request | None:
+        """The queue's head; where no slot is free, the first one that needs none."""
+        slot_is_free = len(self.running) < self._slots
+        return next((request for request in self.waiting if slot_is_free or request.trie), None)
 
     def drop_over(self, now: float) -> tuple[list[Request], list[Move]]:
         """Remove who was cancelled or is past the deadline -> those, and the moves that close the gaps."""
@@ -115,9 +128,12 @@ class Scheduler:
         return over, self.leave([request for request in self.running if request in over])
 
     def leave(self, requests: Sequence[Request]) -> list[Move]:
-        """Free the slots of `requests` -> the moves that close the gaps, to be done in their order."""
+        """Let go of `requests` -> the moves that close the gaps in the slots, to be done in their order."""
         moves = []
         for request in requests:
+            if request.trie:
+                self.choosing.remove(request)
+                continue
             slot = self.running.index(request)
             last = self.running.pop()
             if last is not request:

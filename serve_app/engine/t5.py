@@ -2,7 +2,8 @@
 
 Prompts are encoded packed: the tokens of several prompts stand in one long row, so that matrix products see no padding,
 and attention is computed prompt by prompt. Replies are decoded in slots: slots 0..n-1 are the active ones, so a step
-works on views of the caches and copies nothing. arithmetic.py says in which numbers all this is done.
+works on views of the caches and copies nothing. Where a reply is one of several candidates, no step and no slot is
+needed: their trie goes through the decoder at once. arithmetic.py says in which numbers all this is done.
 """
 
 import math
@@ -11,7 +12,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from serve_app.engine.arithmetic import Attention
 from serve_app.engine.graphs import GraphedStep
+from serve_app.engine.trie import Trie
 from serve_app.engine.weights import FeedForward, Weights
 
 
@@ -70,6 +73,12 @@ class T5:
         """
         return self._graphed(tokens) if self._graphed else self._logits(self._ids(tokens))
 
+    def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+        """The replies of a trie to the prompt of that encoding -> logits [branches, vocabulary] of what comes next."""
+        x = self._embed(self._ids(trie.tokens))
+        self._decode(x, _TrieAttention(self._weights, encoding, self._trie_bias(trie)))
+        return self._head(x[[branch.node for branch in trie.branches]])
+
     def move(self, source: int, target: int) -> None:
         """Slot `target` takes over the reply of slot `source`."""
         self._slots.move(source, target)
@@ -78,14 +87,31 @@ class T5:
         """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
         self._slots.begin(len(tokens))
         x = self._embed(tokens)
+        self._decode(x, self._slots)
+        self._slots.end()
+        return self._head(x)
+
+    def _decode(self, x: Tensor, attention: Attention) -> None:
+        """The decoder's layers: x [tokens, d_model], in place."""
         for index, layer in enumerate(self._weights.decoder):
             qkv = layer.qkv(self._norm(x, layer.norm))
-            layer.out(self._slots.attend_to_reply(index, qkv), onto=x)
+            layer.out(attention.attend_to_reply(index, qkv), onto=x)
             q = layer.cross_q(self._norm(x, layer.cross_norm))
-            layer.cross_out(self._slots.attend_to_prompt(index, q), onto=x)
+            layer.cross_out(attention.attend_to_prompt(index, q), onto=x)
             self._feed_forward(layer.feed_forward, x)
-        self._slots.end()
+
+    def _head(self, x: Tensor) -> Tensor:
+        """[tokens, d_model] -> logits [tokens, vocabulary]."""
         return self._weights.head(self._norm(x, self._weights.decoder_norm) * self.shape.logit_scale)
+
+    def _trie_bias(self, trie: Trie) -> Tensor:
+        """[heads, nodes, nodes]: a node attends to itself and to what leads to it, by the distance in depth."""
+        above = torch.eye(len(trie.tokens), dtype=torch.bool)
+        for node, parent in enumerate(trie.parents, start=1):
+            above[node] |= above[parent]
+        depths = self._ids(trie.depths)
+        bias = self._decoder_bias[:, (depths[:, None] - depths).clamp(min=0)]
+        return bias.masked_fill(~above.to(bias.device), -math.inf)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
         return torch.tensor(tokens, device=self._ops.device)
@@ -106,6 +132,25 @@ class T5:
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return self._ops.norm(x, weight, self.shape.norm_epsilon)
+
+
+class _TrieAttention:
+    """A trie's nodes attend to each other, and to a prompt; nothing is kept."""
+
+    def __init__(self, weights: Weights, encoding: Tensor, bias: Tensor) -> None:
+        """encoding: [tokens, d_model]. bias: [heads, nodes, nodes]."""
+        self._ops = weights.arithmetic
+        self._layers = weights.decoder
+        self._encoding = encoding
+        self._bias = bias
+        self._no_bias = torch.zeros(len(bias), 1, 1, device=bias.device)
+
+    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
+        width = qkv.shape[1] // 3
+        return self._ops.attend(qkv[:, :width], qkv[:, width:], self._bias)
+
+    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
+        return self._ops.attend(q, self._layers[layer].cross_kv(self._encoding), self._no_bias)
 
 
 def _encoder_bias(weights: Weights, length: int) -> Tensor:

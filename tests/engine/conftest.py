@@ -1,26 +1,27 @@
 """What the engine's tests share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-import torch
+from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic
 from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
+from serve_app.engine.engine import Engine
 from serve_app.engine.linear import Float32Linear, Int8Linear
+from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from tests.checkpoints import random_t5
-from tests.engine.support import can_compile
+from tests.engine.support import Echo, SteppedEngine, can_compile
+
+MakeStepped = Callable[..., SteppedEngine]
+MakeEngine = Callable[..., Engine]
+Journal = list[tuple[str, int]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small get slower with every thread that waits for another one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", autouse=True)
+def all_on_one_thread(one_thread: None) -> None: ...
 
 
 MAKERS: dict[str, Callable[[], Arithmetic]] = {
@@ -42,3 +43,50 @@ def make_arithmetic(request: pytest.FixtureRequest) -> Callable[[], Arithmetic]:
 def weights(make_arithmetic: Callable[[], Arithmetic]) -> Weights:
     """A T5 whose heads are wider than its model (d_kv * heads != d_model), as in T5-11b."""
     return from_transformers(random_t5(d_kv=12), make_arithmetic())
+
+
+# --- engines around a model that echoes its prompt ------------------------------------------------------------------
+
+
+@pytest.fixture
+def stepped(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> MakeStepped:
+    monkeypatch.setattr("serve_app.engine.engine.T5", Echo)
+    return lambda **sizes: SteppedEngine(weights, **{"slots": 2, "max_prompt": 100, "max_reply": 10**6} | sizes)
+
+
+@pytest.fixture
+def running(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeEngine]:
+    """Engines with their own thread, closed in the end, around a model of the test's choice."""
+    engines: list[Engine] = []
+
+    def make(model: type[Echo] = Echo, slots: int = 1) -> Engine:
+        monkeypatch.setattr("serve_app.engine.engine.T5", model)
+        engines.append(Engine(weights, slots=slots, max_prompt=100, max_reply=10**6))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """What the model of stepped engines is asked for, in order: ("encode", tokens), ("follow", candidates) and
+    ("step", slots)."""
+    entries: Journal = []
+
+    class Recorded(Echo):
+        def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+            entries.append(("encode", sum(map(len, prompts))))
+            return super().encode(prompts)
+
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            entries.append(("step", len(tokens)))
+            return super().step(tokens)
+
+        def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+            entries.append(("follow", len(trie.candidates)))
+            return super().follow(trie, encoding)
+
+    monkeypatch.setattr("serve_app.engine.engine.T5", Recorded)
+    return entries

@@ -1,6 +1,7 @@
 """An engine whose steps a test takes itself, a model that echoes its prompt, and how to read a reply."""
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -13,8 +14,9 @@ from torch import Tensor
 from serve_app.engine.compiled import CannotCompile, load
 from serve_app.engine.engine import Engine
 from serve_app.engine.reply import Ending, Reply
+from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights
-from serve_app.messages import Sampling
+from serve_app.messages import Candidate, Sampling
 
 
 def can_compile() -> bool:
@@ -49,11 +51,24 @@ async def following(stream: AsyncIterator[list[int]]) -> list[int]:
 
 
 async def answer(
-    engine: Engine, prompt: Sequence[int], sampling: Sampling, prefix: Sequence[int] = ()
+    engine: Engine,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    prefix: Sequence[int] = (),
+    candidates: Sequence[Candidate] = (),
 ) -> tuple[list[int], Ending | None]:
     """A whole reply, and why it ended."""
-    reply = engine.submit(prompt, sampling, prefix=prefix, budget_s=LONG_S)
+    reply = engine.submit(prompt, sampling, candidates=candidates, prefix=prefix, budget_s=LONG_S)
     return await read(reply), reply.ending
+
+
+def random_candidates(count: int, *, seed: int = 1, tokens: int = 4, longest: int = 6) -> list[Candidate]:
+    """Different ones of few different tokens, so that many begin alike."""
+    chance = random.Random(seed)
+    made: dict[tuple[int, ...], float] = {}
+    while len(made) < count:
+        made[*(chance.randint(5, 4 + tokens) for _ in range(chance.randint(1, longest))), 1] = chance.uniform(-1, 1)
+    return [Candidate(token_ids, bonus) for token_ids, bonus in made.items()]
 
 
 class Clock:
@@ -81,12 +96,16 @@ class SteppedEngine(Engine):
     def idle(self) -> bool:
         return not self.active and not self.waiting
 
-    def ask(self, prompt: Sequence[int], sampling: Sampling, budget_s: float = LONG_S) -> Reply:
-        return self.submit(prompt, sampling, budget_s=budget_s)
+    def ask(
+        self, prompt: Sequence[int], sampling: Sampling, budget_s: float = LONG_S, candidates: Sequence[Candidate] = ()
+    ) -> Reply:
+        return self.submit(prompt, sampling, candidates=candidates, budget_s=budget_s)
 
 
 class Echo:
     """Stands in for T5: the reply to a prompt is the prompt, over and over where it has no </s>.
+
+    Of candidates it prefers the one that agrees with the prompt for longest.
 
     It keeps one prompt a slot, as T5 keeps one cache a slot, so a slot that was mixed up shows in the reply.
     """
@@ -111,6 +130,14 @@ class Echo:
             prompt = self._prompts[slot]
             logits[slot, prompt[self._written[slot] % len(prompt)]] = 1
             self._written[slot] += 1
+        return logits
+
+    def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+        logits = torch.zeros(len(trie.branches), self._vocabulary)
+        for row, branch in zip(logits, trie.branches, strict=True):
+            depth = trie.depths[branch.node]
+            if depth < len(encoding):
+                row[encoding[depth]] = 1
         return logits
 
     def move(self, source: int, target: int) -> None:

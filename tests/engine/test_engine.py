@@ -3,64 +3,21 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from torch import Tensor
 
-from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
+from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import LONG_S, PATIENCE_S, Clock, Echo, SteppedEngine, answer, following, read
 
 EOS = 1
 ENDLESS = [7, 8, 9]  # echoed over and over
 SHORT = Sampling(max_length=8)  # seven tokens and the start token
 LONG = Sampling(max_length=1_000_000)
-
-MakeStepped = Callable[..., SteppedEngine]
-MakeEngine = Callable[..., Engine]
-Journal = list[tuple[str, int]]
-
-
-@pytest.fixture
-def stepped(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> MakeStepped:
-    monkeypatch.setattr("serve_app.engine.engine.T5", Echo)
-    return lambda **sizes: SteppedEngine(weights, **{"slots": 2, "max_prompt": 100, "max_reply": 10**6} | sizes)
-
-
-@pytest.fixture
-def running(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeEngine]:
-    """Engines with their own thread, closed in the end, around a model of the test's choice."""
-    engines: list[Engine] = []
-
-    def make(model: type[Echo] = Echo, slots: int = 1) -> Engine:
-        monkeypatch.setattr("serve_app.engine.engine.T5", model)
-        engines.append(Engine(weights, slots=slots, max_prompt=100, max_reply=10**6))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        engine.close()
-
-
-@pytest.fixture
-def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
-    """What the model of stepped engines is asked for: ("encode", tokens) and ("step", slots), in order."""
-    entries: Journal = []
-
-    class Recorded(Echo):
-        def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
-            entries.append(("encode", sum(map(len, prompts))))
-            return super().encode(prompts)
-
-        def step(self, tokens: Sequence[int]) -> Tensor:
-            entries.append(("step", len(tokens)))
-            return super().step(tokens)
-
-    monkeypatch.setattr("serve_app.engine.engine.T5", Recorded)
-    return entries
 
 
 # --- joining --------------------------------------------------------------------------------------------------------

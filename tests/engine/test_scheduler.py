@@ -11,7 +11,8 @@ import pytest
 from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.sampling import Choice
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
-from serve_app.messages import Sampling
+from serve_app.engine.trie import Trie, make_trie
+from serve_app.messages import Candidate, Sampling
 
 _newest = count()
 
@@ -30,10 +31,15 @@ def request(
     prompt: TokenIds | None = None,
     max_length: int = 8,
     written: list[int] | None = None,
+    trie: Trie | None = None,
 ) -> Request:
     """One with a prompt of its own, of so many tokens, or with the given one."""
     prompt = prompt or (next(_newest),) * tokens
-    return Request(prompt, Choice(Sampling(max_length=max_length), written or [0]), deadline, cast(Reply, Unread()))
+    choice = Choice(Sampling(max_length=max_length), written or [0])
+    return Request(prompt, choice, deadline, cast(Reply, Unread()), trie=trie)
+
+
+CHOICE = make_trie([Candidate((5, 6, 1)), Candidate((5, 7, 1))], start_token=0)  # of two nodes
 
 
 def scheduler(
@@ -118,6 +124,15 @@ def test_equal_prompts_cost_as_much_as_one() -> None:
     assert [made.admit(), made.admit()] == [[*twins, other], [another]]
 
 
+def test_a_choice_costs_its_trie_and_its_prompt_once_more_as_keys_and_values() -> None:
+    """With its prompt's encoding at hand, too."""
+    requests = [request(40, trie=CHOICE), request(36, trie=CHOICE), request(9)]
+    assert [one.choosing_cost for one in requests] == [12, 11, 0]
+    assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 9).admit() == requests
+    assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 8).admit() == requests[:2]
+    assert scheduler(*requests, prefill_tokens=12 + 10, cost=lambda _: 0).admit() == requests[:1]
+
+
 # --- in which slot, and who leaves ----------------------------------------------------------------------------------
 
 
@@ -130,6 +145,21 @@ def test_the_last_one_moves_into_a_slot_that_becomes_free() -> None:
     assert made.leave([c]) == []
     assert made.leave([a, d]) == [Move(source=1, target=0)]
     assert made.idle
+
+
+def test_who_chooses_takes_no_slot_and_overtakes_only_who_waits_for_one() -> None:
+    runs, waits, *choose = request(), request(deadline=1), request(trie=CHOICE), request(trie=CHOICE)
+    made = scheduler(runs, slots=1)
+    made.admit()
+    for one in (waits, *choose):
+        made.add(one)
+    assert made.admit() == choose == made.choosing
+    assert (made.running, made.waiting) == ([runs], [waits])
+    assert made.leave(choose) == []
+    assert (made.running, made.choosing) == ([runs], [])
+    made.leave([runs])
+    made.add(request(trie=CHOICE))
+    assert made.admit()[0] is waits
 
 
 def test_who_is_cancelled_or_late_is_dropped_from_queue_and_slots() -> None:

@@ -26,7 +26,12 @@ def asked() -> list[tuple[str, str, str]]:
 
 def test_each_answer_of_the_sentence_is_asked_for_by_its_word(asked: list[tuple[str, str, str]]) -> None:
     answers = {(kind, answer) for _, kind, answer in asked}
-    assert {("when", "in 1794"), ("who", "Samuel Greg"), ("where", "beside the river"), ("how-many", "three")} <= answers
+    assert {
+        ("when", "in 1794"),
+        ("who", "Samuel Greg"),
+        ("where", "beside the river"),
+        ("how-many", "three"),
+    } <= answers
     assert all(text.startswith(("when", "what year")) for text, kind, _ in asked if kind == "when")
     assert all("floors" in text for text, kind, _ in asked if kind == "how-many")
 

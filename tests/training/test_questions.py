@@ -1,16 +1,15 @@
 """Hand-written questions: a file that is wrong is refused by name, and no wrong sentence counts as an answer."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from training.questions import Question, QuestionsError, TextQuestions, is_right, load
+from training.questions import DEVELOPMENT, EVALUATION, Question, QuestionsError, TextQuestions, is_right, load
 
-DEVELOPMENT = Path("training/questions/development")
 TEXT = "The tent is made in Oulu. It weighs 1.8 kilograms\nand folds flat. Dr. Aho sells it."
 HEAVY = "It weighs 1.8 kilograms and folds flat."
 GOOD: dict[str, Any] = {
@@ -25,7 +24,7 @@ GOOD: dict[str, Any] = {
             "sentence": "Dr. Aho sells it.",
         },
         {"ask": "Who invented it?", "kind": "other-attribute", "declines": True},
-        {"ask": "hello", "kind": "greeting", "phrase": "greeting"},
+        {"ask": "hello", "kind": "small-talk", "phrase": "greeting"},
     ],
 }
 
@@ -71,9 +70,10 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         (lambda q: q[1]["ask"].__setitem__(1, "It is made in Oulu."), 2, "bot's turn"),
         (lambda q: q[1]["ask"].__setitem__(0, " "), 2, "empty turn"),
         (lambda q: q[2].update(kind="who"), 3, "`declines: true` goes with"),
-        (lambda q: q[3].update(phrase="thanks"), 4, "same kind"),
-        (lambda q: q[3].update(kind="what"), 4, "same kind"),
-        (lambda q: q.__setitem__(3, {"ask": "hello", "kind": "greeting", "declines": True}), 4, "goes with"),
+        (lambda q: q[3].update(phrase="joke"), 4, "phrase"),
+        (lambda q: q[3].update(kind="what"), 4, "`phrase` goes with kind small-talk"),
+        (lambda q: q.__setitem__(3, {"ask": "hello", "kind": "small-talk", "declines": True}), 4, "goes with"),
+        (lambda q: q[0].update(kind="small-talk"), 1, "`phrase` goes with kind small-talk"),
     ],
 )
 def test_a_mistake_is_refused_with_file_and_question(
@@ -110,7 +110,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def asked(**answer: Any) -> Question:
-    kind = answer.get("phrase") or ("other-subject" if answer.get("declines") else "what")
+    kind = "small-talk" if "phrase" in answer else "other-subject" if "declines" in answer else "what"
     return Question.model_validate({"ask": "?", "kind": kind} | answer)
 
 
@@ -159,10 +159,32 @@ def test_small_talk_wants_its_own_phrase(phrase: str) -> None:
     assert not is_right(HEAVY, asked(phrase=phrase))
 
 
-# --- the development set --------------------------------------------------------------------------------------------
+# --- the committed sets -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", load(DEVELOPMENT), ids=lambda text: text.name)
+def test_the_evaluation_set_is_large_and_of_many_texts() -> None:
+    """So that a share of its answers has an interval of a few points."""
+    texts = load(EVALUATION)
+    assert sum(len(text.questions) for text in texts) >= 250
+    assert sum(text.text is not None for text in texts) >= 20
+    assert {text.knowledge_of for text in texts} == {None, "configs/chatbot.yaml"}
+
+
+def test_the_two_sets_share_no_question_and_no_sentence() -> None:
+    """What is chosen on the one would otherwise be measured on the other. Greetings and headings may be the same."""
+    seen, held_out = (
+        {words for text in load(folder) for words in said_in(text)} for folder in (DEVELOPMENT, EVALUATION)
+    )
+    assert not {words for words in seen & held_out if len(words) > 3}
+
+
+def said_in(text: TextQuestions) -> Iterator[tuple[str, ...]]:
+    """The words of each question and each sentence."""
+    for said in [*text.sentences, *(turn for question in text.questions for turn in question.ask[::2])]:
+        yield tuple(re.findall(r"\w+", said.lower()))
+
+
+@pytest.mark.parametrize("text", load(DEVELOPMENT) + load(EVALUATION), ids=lambda text: text.name)
 def test_no_other_sentence_of_the_text_is_right(text: TextQuestions) -> None:
     for question in text.questions:
         right = [sentence for sentence in text.sentences if is_right(sentence, question)]

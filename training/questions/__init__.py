@@ -2,43 +2,47 @@
 
 Knows no model and no ranking. A folder holds one file a text:
 
-    title: Riverside campsite
-    text: |                         # absent where the questions need none (small talk)
-      The tent is made in Oulu. It weighs 1.8 kilograms and folds flat. ...
+    title: Tent
+    text: |                         # or `knowledge_of: configs/chatbot.yaml`; absent where none is needed (small talk)
+      The tent is made in Oulu. It weighs 2.4 kilograms and sleeps three. ...
     questions:
       - ask: How heavy is it?       # or a list of turns: user, bot, ..., user; bot turns are sentences of the text
         kind: how-much
-        needs: [["1.8", "1,8"]]     # all of these occur in a right reply; a list holds alternatives
-        sentence: It weighs 1.8 kilograms and folds flat.    # the sentence of the text that answers
+        needs: [["2.4", "2,4"]]     # all of these occur in a right reply; a list holds alternatives
+        sentence: It weighs 2.4 kilograms and sleeps three.  # the sentence of the text that answers
       - ask: Who invented it?
         kind: other-attribute
         declines: true              # the text does not say
       - ask: Hello!
-        kind: greeting
-        phrase: greeting            # one of the configured phrases is the right reply
+        kind: small-talk
+        phrase: greeting            # what the right reply, one of the configured phrases, is for
 
-`development/` is what weights and thresholds are chosen on; never report a score on it.
+`development/` is what weights and thresholds are chosen on; never report a score on it. `evaluation/` is what scores
+are reported on; nothing is chosen on it, and nothing is learnt from it.
 """
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from serve_app.errors import reason
+from serve_app import chat_config
+from serve_app.errors import ConfigError, reason
 from serve_app.passages import split_sentences
+
+DEVELOPMENT, EVALUATION = (Path(__file__).parent / name for name in ("development", "evaluation"))
+_ROOT = Path(__file__).resolve().parents[2]
 
 Phrase = Literal["greeting", "thanks", "farewell", "who-are-you", "how-are-you", "help"]
 Kind = Literal[
     "when", "where", "who", "how-many", "how-much", "how-long", "which", "what", "why", "yes-no", "how-to",
     "follow-up", "change-of-subject",
     "other-subject", "other-attribute",
-    "greeting", "thanks", "farewell", "who-are-you", "how-are-you", "help",
+    "small-talk",
 ]  # fmt: skip
 _UNANSWERABLE = ("other-subject", "other-attribute")
-_SMALL_TALK = get_args(Phrase)
 
 # What a reply of each sort says, in whatever words the phrases are configured.
 _DECLINING = re.compile(
@@ -92,21 +96,23 @@ class Question(BaseModel):
             raise ValueError("`needs` and `sentence` come together; add the missing one")
         if self.declines != (self.kind in _UNANSWERABLE):
             raise ValueError(f"`declines: true` goes with kind {' or '.join(_UNANSWERABLE)}, not {self.kind}")
-        if self.phrase is not None and self.phrase != self.kind:
-            raise ValueError(f"`phrase: {self.phrase}` goes with the same kind, not {self.kind}")
-        if self.phrase is None and self.kind in _SMALL_TALK:
-            raise ValueError(f"kind {self.kind} is small talk; give `phrase: {self.kind}`")
+        if (self.phrase is not None) != (self.kind == "small-talk"):
+            raise ValueError(f"`phrase` goes with kind small-talk, and only with it, not {self.kind}")
         return self
 
 
 class TextQuestions(BaseModel):
-    """A text and what is asked about it. `name` is the file's."""
+    """A text and what is asked about it. `name` is the file's.
+
+    knowledge_of: the configuration, by its path in the repository, whose knowledge the text is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
     text: str | None = None
+    knowledge_of: str | None = None
     questions: tuple[Question, ...] = Field(min_length=1)
 
     @property
@@ -134,7 +140,7 @@ def _load_file(path: Path) -> TextQuestions:
     if not isinstance(content, dict):
         raise QuestionsError(f"{path}: expected title, text and questions, found {type(content).__name__}")
     try:
-        read = TextQuestions.model_validate({"name": path.stem} | content)
+        read = TextQuestions.model_validate({"name": path.stem} | content | _knowledge(path, content))
     except ValidationError as error:
         mistakes = (f"{_place(content, mistake['loc'])}: {reason(mistake)}" for mistake in error.errors())
         raise QuestionsError("; ".join(f"{path}: {mistake}" for mistake in mistakes)) from None
@@ -142,6 +148,18 @@ def _load_file(path: Path) -> TextQuestions:
         if complaint := _complaint(question, read.sentences):
             raise QuestionsError(f"{path}: question {number} ({question.ask[-1]!r}): {complaint}")
     return read
+
+
+def _knowledge(path: Path, content: dict[str, Any]) -> dict[str, str]:
+    """The text, where it is a configuration's knowledge."""
+    if not (config := content.get("knowledge_of")):
+        return {}
+    if "text" in content:
+        raise QuestionsError(f"{path}: has both text and knowledge_of; remove one")
+    try:
+        return {"text": chat_config.load(_ROOT / str(config), environment={}).config.knowledge}
+    except ConfigError as error:
+        raise QuestionsError(f"{path}: knowledge_of: {error}") from None
 
 
 def _place(content: dict[str, Any], loc: tuple[int | str, ...]) -> str:
@@ -173,7 +191,12 @@ def is_right(reply: str, question: Question) -> bool:
     """
     said = " ".join(reply.split())
     if question.declines:
-        return bool(_DECLINING.search(said))
+        return declines(reply)
     if question.phrase is not None:
-        return bool(_SAYING[question.phrase].search(said)) and not _DECLINING.search(said)
+        return bool(_SAYING[question.phrase].search(said)) and not declines(reply)
     return all(any(words.lower() in said.lower() for words in need) for need in question.needs)
+
+
+def declines(reply: str) -> bool:
+    """Whether `reply` says that it does not know."""
+    return bool(_DECLINING.search(" ".join(reply.split())))

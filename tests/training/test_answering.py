@@ -1,0 +1,52 @@
+"""The server's own way of answering, without a server."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import ModelError
+from serve_app.messages import GenerationOverrides
+from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
+from training.answering import AT_ONCE, Answerer, Asked
+
+FREE = GenerationOverrides(quote=False, max_length=8)
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+    folder = tmp_path_factory.mktemp("model")
+    save_checkpoint(random_t5(vocab_size=len(small_tokenizer())), folder)
+    answerer = Answerer(str(folder))
+    yield answerer
+    answerer.close()
+
+
+def test_a_request_brings_its_own_knowledge(answerer: Answerer) -> None:
+    asked = Asked(("What is a tent?",), "A tent is a house of cloth.", FREE)
+    reply = asyncio.run(answerer.answer(asked)).reply
+    assert [passage.text for passage in reply.grounding.passages] == ["A tent is a house of cloth."]
+    assert reply.usage.completion_tokens <= 7
+
+
+def test_without_knowledge_the_configured_one_is_used(answerer: Answerer) -> None:
+    reply = asyncio.run(answerer.answer(Asked(("What is a pod?",), None, FREE))).reply
+    assert reply.grounding.passages[0].text in " ".join(answerer.config.knowledge.split())
+
+
+def test_many_are_answered_in_their_order_and_each_is_reported(answerer: Answerer) -> None:
+    asked = [
+        Asked((f"What is a tent of {number} poles?",), "A tent is a house of cloth.", FREE) for number in range(20)
+    ]
+    done: list[int] = []
+    together = asyncio.run(answerer.answer_all(asked, done.append))
+    assert done == list(range(1, 21)) and AT_ONCE < 20
+    alone = asyncio.run(answerer.answer(asked[13]))
+    assert together[13].reply.response == alone.reply.response
+    assert all(answered.seconds > 0 for answered in together)
+
+
+def test_a_model_that_is_none_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"Model {tmp_path} cannot be read"):
+        Answerer(str(tmp_path))
