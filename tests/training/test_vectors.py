@@ -1,4 +1,4 @@
-"""Word vectors are distilled as they say: piece by piece, centred, reduced, weighted; from the official weights alone."""
+"""Word vectors are distilled as they say: piece by piece, centred, reduced, weighted; from official weights alone."""
 
 from pathlib import Path
 
@@ -52,7 +52,10 @@ def test_rare_words_count_more() -> None:
     assert counts[-1] > 0.99
 
 
-def test_the_folder_is_read_by_the_server_and_made_the_same_again(model: Path, tmp_path: Path) -> None:
+def test_the_folder_is_read_by_the_server_and_made_the_same_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "taught", lambda distilled, *_: distilled)
     for name in ("one", "two"):
         vectors.distil(model, 8).save_pretrained(tmp_path / name)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
