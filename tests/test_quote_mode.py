@@ -15,9 +15,9 @@ from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
-from serve_app.grounding import split_sentences
 from serve_app.ingress import create_api
 from serve_app.messages import GenerateRequest, ReplicaStatus, TokenChunk
+from serve_app.passages import split_paragraphs
 from serve_app.settings import AppArgs
 from tests.checkpoints import random_t5, small_tokenizer
 from tests.fakes import ORIGIN
@@ -79,7 +79,7 @@ def test_a_reply_is_a_sentence_of_its_passages_or_a_phrase(
     )
     reply = response.json()
     assert response.status_code == 200, reply
-    given_sentences = [sentence for passage in split_sentences(knowledge, PASSAGE_WORDS) for sentence in passage]
+    given_sentences = [sentence for paragraph in split_paragraphs(knowledge, PASSAGE_WORDS) for sentence in paragraph]
     in_its_passages = [
         sentence
         for sentence in given_sentences

@@ -1,4 +1,4 @@
-"""Word vectors are distilled as they say: piece by piece, centred, reduced, weighted; from the official weights alone."""
+"""Word vectors are distilled as they say: piece by piece, centred, reduced, weighted; from official weights alone."""
 
 from pathlib import Path
 
