@@ -324,7 +324,7 @@ def test_only_what_is_in_the_prompt_may_be_quoted(chat_config: Path, words_asked
     """A passage that the window has no room for is none of the reply's."""
     knowledge = " ".join(f"A pod is as small as {number} of them." for number in range(9))
     chat_config.write_text(
-        f"instruction: Answer.\nknowledge: {knowledge}\ngrounding: {{max_passages: 4, passage_words: 10}}\n"
+        f"instruction: Answer.\nknowledge: {knowledge}\ngrounding: {{passage_words: 10, max_passages: 4}}\n"
     )
     application = Application(choose_best, chat_config, quote=True)
     reply = application.post(dialog=["pod " * words_asked], generation={"phrases": ["No."]}).json()

@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from serve_app.evidence import FEATURES, SentenceIndex
-from serve_app.grounding import THRESHOLD, WEIGHTS
+from serve_app.grounding import THRESHOLD, WEIGHTS, knowledge_base
 from serve_app.passages import split_paragraphs
+from serve_app.settings import GroundingLimits
 from serve_app.words import word_vectors
-from training.questions import Question, load
+from training.questions import Question, TextQuestions, load
 
 DEVELOPMENT = Path("training/questions/development")
 PASSAGE_WORDS = 400  # no sentence is cut, so that each question's own is among them
+WINDOW_WORDS = 380  # about what 512 tokens hold beside an instruction and a question
 SHRINKAGE = 0.2  # of the weights' squares: a few hundred questions, a dozen weights
-SILENCE = (
-    3.0  # a question that the text does not answer counts as much as this many others, being rarer here than in use
-)
+SILENCE = 3.0  # how often a question that the text does not answer is counted: they are rarer here than in use
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,18 @@ def unseen(cases: Sequence[Case]) -> list[Judged]:
     return judged
 
 
+def in_window(text: TextQuestions, limits: GroundingLimits) -> tuple[int, int]:
+    """Of the questions that the text answers, how many have the right sentence among the window's passages; and all."""
+    base = knowledge_base(text.text or "", limits.passage_words)
+    found = asked = 0
+    for question in text.questions:
+        if question.sentence is not None:
+            words = " ".join(passage.text for passage in base.rank(question.ask, limits.max_passages).passages).split()
+            found += question.sentence in " ".join(words[:WINDOW_WORDS])
+            asked += 1
+    return found, asked
+
+
 def table(judged: Sequence[Judged]) -> str:
     lines = ["| questions | n | best sentence answers | among the first three | answered |", "|---|---|---|---|---|"]
     answerable = [one for one in judged if one.answerable]
@@ -145,6 +157,10 @@ def main() -> None:
     found = cases()
     say = sys.stdout.write
     say(table(unseen(found)) + "\n\n")
+    for text in load(DEVELOPMENT):
+        if len((text.text or "").split()) > WINDOW_WORDS:
+            right, asked = in_window(text, GroundingLimits())
+            say(f"{text.name}: the right sentence is in the window for {right} of {asked} questions\n")
     shipped = Model(np.array([WEIGHTS[feature] for feature in FEATURES]), THRESHOLD)
     seen = [judge(case, shipped) for case in found]
     say(f"serve_app.grounding as it is, on these texts: {_summary(seen)}\n\n")

@@ -5,9 +5,10 @@ import pytest
 
 from serve_app.evidence import FEATURES
 from serve_app.grounding import THRESHOLD, WEIGHTS
+from serve_app.settings import GroundingLimits
 from training import ranking_study
-from training.questions import Question
-from training.ranking_study import Case, Model, cases, judge, learn, table, unseen
+from training.questions import Question, load
+from training.ranking_study import DEVELOPMENT, Case, Model, cases, in_window, judge, learn, table, unseen
 
 ASKED = Question.model_validate({"ask": "?", "kind": "other-subject", "declines": True})
 
@@ -56,3 +57,9 @@ def test_the_shipped_weights_hold_on_the_development_questions() -> None:
     assert np.mean([one.is_first and one.best > 0 for one in answerable]) > 0.70
     assert np.mean([one.best <= 0 for one in silent]) > 0.72
     assert "| all |" in table(judged)
+
+
+def test_of_a_long_text_the_right_sentence_is_in_the_window() -> None:
+    (long,) = (text for text in load(DEVELOPMENT) if text.name == "village_history")
+    found, asked = in_window(long, GroundingLimits())
+    assert found / asked >= 0.98
