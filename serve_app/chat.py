@@ -1,4 +1,4 @@
-"""One request, step by step: check, ground, fit the prompt, stream from a model replica, turn ids into text.
+"""One request, step by step: check, rank, fit the prompt, stream from a model replica, turn ids into text.
 
 Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
 """
@@ -18,12 +18,13 @@ from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
 from serve_app.errors import InvalidRequest, reason
-from serve_app.grounding import knowledge_base
+from serve_app.grounding import Ranking, knowledge_base
 from serve_app.messages import (
     ChatReply,
     ChatRequest,
     FinishReason,
     GenerateRequest,
+    Generation,
     Grounding,
     Prompt,
     ReplicaStatus,
@@ -33,6 +34,7 @@ from serve_app.messages import (
     Usage,
 )
 from serve_app.prompt import build_prompt
+from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
 
 logger = logging.getLogger("ray.serve.godel")
@@ -54,6 +56,7 @@ class Plan:
     request_id: str
     prompt: Prompt
     sampling: Sampling
+    quotes: Quotes | None  # what the reply may be; None: anything
     config_version: str
     started_at: float = field(default_factory=time.monotonic)
 
@@ -81,6 +84,7 @@ class Chat:
         self.config_file = config_file
         self.replicas = replicas
         self._tokenizer = tokenizer
+        self._quoter = Quoter(tokenizer)
 
     async def plan(self, request: ChatRequest, request_id: str) -> Plan:
         """Raises InvalidRequest, which names the field."""
@@ -94,9 +98,10 @@ class Chat:
             plan.prompt.token_ids,
             plan.sampling,
             budget_s=self.args.request_timeout_s,
+            candidates=plan.quotes.candidates if plan.quotes else (),
             streamed=streamed,
         )
-        text = _GrowingText(self._tokenizer)
+        text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
         first_token_s: float | None = None
         async for chunk in self.replicas.write(request):
             first_token_s = first_token_s or time.monotonic() - plan.started_at
@@ -109,10 +114,15 @@ class Chat:
     def _plan(self, request: ChatRequest, request_id: str) -> Plan:
         current = self.config_file.refresh()
         self._check(request)
+        generation = self._generation(request, current.config)
+        ranking = self._rank(request, current.config)
+        prompt = self._prompt(request, current.config, ranking)
         return Plan(
             request_id=request_id,
-            prompt=self._prompt(request, current.config),
-            sampling=self._sampling(request, current.config),
+            prompt=prompt,
+            # A seed is drawn here and not by the replica, so that another replica can continue the reply.
+            sampling=generation.sampling(secrets.randbits(62) if generation.seed is None else generation.seed),
+            quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
         )
 
@@ -125,10 +135,12 @@ class Chat:
             if len(text) > limit:
                 raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
 
-    def _prompt(self, request: ChatRequest, config: ChatConfig) -> Prompt:
+    def _rank(self, request: ChatRequest, config: ChatConfig) -> Ranking:
         knowledge = config.knowledge if request.knowledge is None else request.knowledge
         base = knowledge_base(knowledge, config.grounding.passage_words)
-        ranking = base.rank(request.dialog, config.grounding.max_passages)
+        return base.rank(request.dialog, config.grounding.max_passages)
+
+    def _prompt(self, request: ChatRequest, config: ChatConfig, ranking: Ranking) -> Prompt:
         return build_prompt(
             self._tokenizer,
             request.instruction or config.instruction,
@@ -138,23 +150,45 @@ class Chat:
             max_turns=config.history.max_turns,
         )
 
-    def _sampling(self, request: ChatRequest, config: ChatConfig) -> Sampling:
+    def _generation(self, request: ChatRequest, config: ChatConfig) -> Generation:
         try:
-            sampling = config.generation.overridden_by(request.generation)
+            generation = config.generation.overridden_by(request.generation)
         except ValidationError as error:
             raise InvalidRequest(f"generation: {reason(error.errors()[0])}") from None
-        if sampling.max_length > self.args.max_reply_tokens:
+        if generation.max_length > self.args.max_reply_tokens:
             limit = self.args.max_reply_tokens
             raise InvalidRequest(
-                f"generation.max_length: {sampling.max_length} is too large; at most {limit} is allowed"
+                f"generation.max_length: {generation.max_length} is too large; at most {limit} is allowed"
             )
-        if sampling.seed is None:
-            # Drawn here and not by the replica, so that another replica can continue the reply.
-            sampling = sampling.model_copy(update={"seed": secrets.randbits(62)})
-        return sampling
+        return generation
+
+    def _is_quoted(self, generation: Generation) -> bool:
+        return self.checkpoint.quote if generation.quote is None else generation.quote
+
+    def _quotes(self, generation: Generation, ranking: Ranking, prompt: Prompt) -> Quotes:
+        sentences = [sentence for passage in prompt.passages for sentence in ranking.sentences[passage.id]]
+        if not sentences and not generation.phrases:
+            raise InvalidRequest(
+                "generation.quote: there is nothing to quote, as no passage is in the prompt and generation.phrases is "
+                "empty; give knowledge or phrases, or set it to false"
+            )
+        quotes = self._quoter.quotes(
+            sentences, generation.phrases, prior=generation.quote_prior, max_length=generation.max_length
+        )
+        if not quotes.candidates:
+            raise InvalidRequest(
+                f"generation.max_length: {generation.max_length} has no room for any sentence or phrase that could be "
+                "quoted; raise it, or set generation.quote to false"
+            )
+        return quotes
 
     def _finish(
-        self, plan: Plan, text: "_GrowingText", chunk: TokenChunk, finish_reason: FinishReason, first_token_s: float
+        self,
+        plan: Plan,
+        text: "_GrowingText | _QuotedText",
+        chunk: TokenChunk,
+        finish_reason: FinishReason,
+        first_token_s: float,
     ) -> ChatReply:
         total_s = time.monotonic() - plan.started_at
         logger.info(
@@ -228,3 +262,19 @@ class _GrowingText:
         piece = text[len(self._shown) :]
         self._shown = text
         return piece
+
+
+class _QuotedText:
+    """Token ids -> the text that they were made of; they come all at once."""
+
+    def __init__(self, quotes: Quotes) -> None:
+        self._quotes = quotes
+        self.token_ids: list[int] = []
+
+    @property
+    def whole(self) -> str:
+        return self._quotes.texts[tuple(self.token_ids)]
+
+    def grow(self, token_ids: list[int]) -> str:
+        self.token_ids += token_ids
+        return self._quotes.texts.get(tuple(self.token_ids), "")

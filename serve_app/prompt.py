@@ -39,10 +39,10 @@ def build_prompt(
     room = window
     while True:
         fitting = _Fitting(tokenizer, room)
-        fitting.place_instruction(_plain(instruction))
-        fitting.place_last_turn(_plain(turns[-1]))
+        fitting.place_instruction(plain(instruction))
+        fitting.place_last_turn(plain(turns[-1]))
         fitting.place_passages(passages[:1])
-        fitting.place_history([_plain(turn) for turn in turns[-max_turns:-1]])
+        fitting.place_history([plain(turn) for turn in turns[-max_turns:-1]])
         if len(fitting.passages) == 1:
             fitting.place_passages(passages[1:])
         token_ids = tokenizer.encode(fitting.text, add_special_tokens=True)
@@ -102,7 +102,7 @@ class _Fitting:
 
     def place_passages(self, passages: Sequence[Passage]) -> None:
         for passage in passages:
-            text = _plain(passage.text)
+            text = plain(passage.text)
             mark = "" if self.passages else " [KNOWLEDGE]"
             if not self._take(f"{mark} {text}"):
                 return
@@ -133,8 +133,8 @@ class _Fitting:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
 
-def _plain(text: str) -> str:
-    """One line, without NUL and without the prompt's own marks."""
+def plain(text: str) -> str:
+    """As a prompt has it: one line, without NUL and without the prompt's own marks."""
     folded = unicodedata.normalize("NFKC", text.replace("\0", " "))  # as T5's tokenizers do: they would read a wide EOS
     unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[2] or mark[0]).lower(), folded)
     return " ".join(unmarked.split())

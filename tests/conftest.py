@@ -12,6 +12,17 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Models as small as the tests' get slower with every thread that waits for another one."""
+    import torch  # here, as most tests need none
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session", params=PROXIES)
 def real_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The backend as it is shipped, on models/mini. Ray takes its time to start, so it starts once a proxy."""

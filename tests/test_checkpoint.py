@@ -76,6 +76,7 @@ def test_the_shipped_settings_name_models_that_can_be_had(no_hub: None) -> None:
     checkpoint = choose(AppArgs(model=GODEL, fallback_model="models/mini"))
     assert checkpoint.folder == ROOT / "models/mini"
     assert checkpoint.requested == GODEL
+    assert checkpoint.quote
 
 
 def test_an_unreachable_hub_means_the_fallback_with_the_reason(no_hub: None, good_folder: Path, caplog: Any) -> None:

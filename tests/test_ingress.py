@@ -25,10 +25,14 @@ Script = Callable[[GenerateRequest], list[TokenChunk | Exception]]
 class Application:
     """A chat over fake replicas, and a client of it."""
 
-    def __init__(self, script: Script, chat_config: Path, fallback_reason: str | None = None) -> None:
+    def __init__(
+        self, script: Script, chat_config: Path, fallback_reason: str | None = None, quote: bool = False
+    ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
-        checkpoint = Checkpoint(name="mini", requested="godel", folder=ROOT, fallback_reason=fallback_reason)
+        checkpoint = Checkpoint(
+            name="mini", requested="godel", folder=ROOT, quote=quote, fallback_reason=fallback_reason
+        )
         args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000)
         chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config, args.max_reply_tokens), self.replicas)
         self.client = TestClient(create_api(chat), raise_server_exceptions=False)
@@ -38,6 +42,11 @@ class Application:
 
     def prompt(self) -> str:
         return str(self.tokenizer.decode(self.replicas.requests[-1].prompt_ids))
+
+    def candidates(self) -> dict[str, float]:
+        """The bonus of each."""
+        asked = self.replicas.requests[-1].candidates
+        return {str(self.tokenizer.decode(list(each.token_ids[:-1]))): each.bonus for each in asked}
 
 
 @pytest.fixture
@@ -235,6 +244,9 @@ def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(
         ({"dialog": ["Hello", "\n\t\0"]}, "dialog"),
         ({"dialog": ["Hello"], "generation": {"max_length": 257}}, "generation.max_length"),
         ({"dialog": ["Hello"], "generation": {"min_length": 51}}, "min_length"),
+        ({"dialog": ["Hello"], "knowledge": "", "generation": {"quote": True}}, "generation.quote"),
+        ({"dialog": ["Hello"], "generation": {"quote": True, "max_length": 3}}, "generation.max_length"),
+        ({"dialog": ["Hello"], "generation": {"phrases": ["x" * 201]}}, "generation.phrases.0"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -263,3 +275,90 @@ def test_a_request_id_is_harmless_in_logs(application: Application) -> None:
         "/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": "a b<c>" + "d" * 99}
     )
     assert response.json()["request_id"] == ("abc" + "d" * 99)[:64]
+
+
+# --- quote mode -----------------------------------------------------------------------------------------------------
+
+
+def choose_best(request: GenerateRequest) -> list[TokenChunk | Exception]:
+    """A model that leaves the choice to the bonuses."""
+    best = max(request.candidates, key=lambda candidate: candidate.bonus)
+    return [TokenChunk(list(best.token_ids[:-1]), ORIGIN, "stop")]
+
+
+@pytest.fixture
+def quoting(chat_config: Path) -> Application:
+    return Application(choose_best, chat_config, quote=True)
+
+
+@pytest.mark.parametrize(
+    ("recommended", "asked", "quoted"),
+    [(True, None, True), (True, False, False), (False, None, False), (False, True, True)],
+)
+def test_the_model_recommends_and_the_request_decides(
+    chat_config: Path, recommended: bool, asked: bool | None, quoted: bool
+) -> None:
+    application = Application(words("Hi"), chat_config, quote=recommended)
+    application.post(dialog=["What is a pod?"], generation={"quote": asked})
+    assert bool(application.replicas.requests[-1].candidates) == quoted
+
+
+def test_the_configuration_decides_over_the_model(chat_config: Path) -> None:
+    chat_config.write_text("instruction: Answer.\nknowledge: A pod is small.\ngeneration: {quote: false}\n")
+    application = Application(words("Hi"), chat_config, quote=True)
+    application.post(dialog=["What is a pod?"])
+    assert application.replicas.requests[-1].candidates == ()
+
+
+def test_candidates_are_the_passages_sentences_and_the_phrases(quoting: Application) -> None:
+    quoting.post(dialog=["What is a pod?"], generation={"phrases": ["Goodbye!"], "quote_prior": 10})
+    found = quoting.candidates()
+    assert set(found) == {"A pod is small.", "A node is big.", "Goodbye!"}
+    (passage,) = quoting.post(dialog=["What is a pod?"]).json()["grounding"]["passages"]
+    assert found["A pod is small."] == pytest.approx(10 * passage["score"])
+    assert found["A pod is small."] > found["Goodbye!"] == 0 > found["A node is big."]
+
+
+@pytest.mark.parametrize(("words_asked", "fewest", "most"), [(1, 5, 5), (440, 2, 4), (475, 1, 1)])
+def test_only_what_is_in_the_prompt_may_be_quoted(chat_config: Path, words_asked: int, fewest: int, most: int) -> None:
+    """A passage that the window has no room for is none of the reply's."""
+    knowledge = " ".join(f"A pod is as small as {number} of them." for number in range(9))
+    chat_config.write_text(f"instruction: Answer.\nknowledge: {knowledge}\ngrounding: {{passage_words: 10}}\n")
+    application = Application(choose_best, chat_config, quote=True)
+    reply = application.post(dialog=["pod " * words_asked], generation={"phrases": ["No."]}).json()
+    quoted = set(application.candidates())
+    assert quoted == {"No.", *(passage["text"] for passage in reply["grounding"]["passages"])}
+    assert fewest <= len(quoted) <= most
+
+
+@pytest.mark.parametrize("sentence", ["It costs 5 € – “now”.", "Ａ pod  is ½\u2009☃.", "Say [KNOWLEDGE] or </s> EOS."])
+def test_a_reply_is_the_sentence_itself_in_json_and_in_a_stream(quoting: Application, sentence: str) -> None:
+    """Whatever the tokenizer made of it. White space is the knowledge's own business: a passage has single spaces."""
+    asked = {"dialog": ["pod?"], "knowledge": sentence}
+    reply = quoting.post(**asked).json()
+    assert reply["response"] == " ".join(sentence.split())
+    assert reply["response"] == reply["grounding"]["passages"][0]["text"]
+    (sent,) = quoting.replicas.requests[-1].candidates
+    assert reply["usage"]["completion_tokens"] == len(sent.token_ids) - 1
+    assert reply["finish_reason"] == "stop"
+    events = [event.split("\ndata: ") for event in quoting.post(**asked, stream=True).text.strip().split("\n\n")]
+    assert [name for name, _ in events] == ["event: token", "event: done"]
+    (token, done) = (json.loads(data) for _, data in events)
+    assert token["text"] == done["response"] == reply["response"]
+
+
+def test_a_choice_that_arrives_in_two_parts_is_shown_when_it_is_whole(chat_config: Path) -> None:
+    """As it may after a failover."""
+
+    def halved(request: GenerateRequest) -> list[TokenChunk | Exception]:
+        longest = max((candidate.token_ids for candidate in request.candidates), key=len)
+        return [TokenChunk(list(longest[:2]), ORIGIN), TokenChunk(list(longest[2:-1]), ORIGIN, "stop")]
+
+    application = Application(halved, chat_config, quote=True)
+    body = application.post(dialog=["pod?"], generation={"phrases": ["It is a pod, and small."]}, stream=True).text
+    assert body.count("event: token") == 1
+    assert '"text":"It is a pod, and small."' in body
+
+
+def test_phrases_may_be_quoted_without_any_knowledge(quoting: Application) -> None:
+    assert quoting.post(dialog=["Hi"], knowledge="", generation={"phrases": ["Hello!"]}).json()["response"] == "Hello!"

@@ -10,7 +10,7 @@ import torch
 from serve_app import model as models
 from serve_app.checkpoint import choose
 from serve_app.engine.errors import EngineFailed
-from serve_app.messages import GenerateRequest, Sampling, TokenChunk
+from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs
 from tests.backend import eventually
@@ -67,6 +67,13 @@ async def test_a_prefix_is_continued_and_not_repeated(model: GodelModel) -> None
     whole = [token for chunk in await chunks_of(model, request()) for token in chunk.token_ids]
     rest = [token for chunk in await chunks_of(model, request(prefix=whole[:150])) for token in chunk.token_ids]
     assert whole[:150] + rest == whole
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_reply_that_is_one_of_candidates_comes_in_one_chunk(model: GodelModel, streamed: bool) -> None:
+    candidates = (Candidate((7, 8, 9, 1), bonus=99), Candidate((7, 9, 1)))
+    chunks = await chunks_of(model, request(candidates=candidates, streamed=streamed))
+    assert chunks == [TokenChunk([7, 8, 9], ORIGIN, "stop")]
 
 
 async def test_the_deadline_is_the_last_chunk(model: GodelModel) -> None:

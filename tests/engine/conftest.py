@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic
@@ -21,13 +20,8 @@ MakeEngine = Callable[..., Engine]
 Journal = list[tuple[str, int]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small get slower with every thread that waits for another one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", autouse=True)
+def all_on_one_thread(one_thread: None) -> None: ...
 
 
 MAKERS: dict[str, Callable[[], Arithmetic]] = {

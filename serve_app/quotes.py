@@ -1,0 +1,68 @@
+"""Pure: sentences, phrases, a tokenizer -> what a reply in quote mode may be, and back from its tokens to the text.
+
+The model reads and writes tokens, and a tokenizer may have none for a character, or fold two into one. So each
+candidate keeps the text that it was made of, and a reply is that text, word for word (law 9).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from transformers import PreTrainedTokenizerBase
+
+from serve_app.engine.trie import MAX_TOKENS
+from serve_app.grounding import Sentence
+from serve_app.messages import Candidate
+from serve_app.prompt import plain
+
+TokenIds = tuple[int, ...]
+
+# More would hardly be read: a window of 512 tokens holds some thirty sentences.
+MAX_CANDIDATES = 64
+
+# Sentences whose tokens are remembered, and the longest, in characters: some megabytes in all.
+_REMEMBERED, _LONGEST_REMEMBERED = 2048, 500
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """The candidates of one reply, and the text of each by its tokens, the closing </s> left out."""
+
+    candidates: tuple[Candidate, ...]
+    texts: Mapping[TokenIds, str]
+
+
+class Quoter:
+    """Makes quotes with one tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._remembered = lru_cache(_REMEMBERED)(self._tokenize)
+
+    def quotes(self, sentences: Iterable[Sentence], phrases: Sequence[str], *, prior: float, max_length: int) -> Quotes:
+        """Phrases, and sentences with the bonus `prior` times their score; those with the best scores where not all
+        can be had, none that a reply of `max_length` has no room for. Of two with the same tokens the better one stays.
+        """
+        bonuses: dict[TokenIds, float] = {}
+        texts: dict[TokenIds, str] = {}
+        room = MAX_TOKENS
+        best_first = sorted(sentences, key=lambda sentence: -sentence.score)
+        options = [(phrase, 0.0) for phrase in phrases] + [(each.text, prior * each.score) for each in best_first]
+        for text, bonus in options:
+            token_ids = self._token_ids(text)
+            if not 1 < len(token_ids) < max_length:  # `max_length` counts the start token, too; an empty text is none
+                continue
+            if token_ids not in bonuses:
+                if len(bonuses) == MAX_CANDIDATES or len(token_ids) > room:
+                    continue
+                room -= len(token_ids)
+            if bonus >= bonuses.get(token_ids, bonus):
+                bonuses[token_ids], texts[token_ids[:-1]] = bonus, text
+        return Quotes(tuple(Candidate(token_ids, bonus) for token_ids, bonus in bonuses.items()), texts)
+
+    def _token_ids(self, text: str) -> TokenIds:
+        """As they stand in a prompt; with the closing </s>."""
+        return self._remembered(text) if len(text) <= _LONGEST_REMEMBERED else self._tokenize(text)
+
+    def _tokenize(self, text: str) -> TokenIds:
+        return tuple(self._tokenizer.encode(plain(text), add_special_tokens=True))
