@@ -6,9 +6,9 @@ count how much is for `grounding` to say.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from serve_app.words import WordVectors, content_words, stems, unit
 
 FEATURES = (
     "meaning",  # cosine of the question and the sentence in its context
-    "clause",  # cosine of the question and the clause of the sentence that is nearest to it
     "words",  # share of the question's words that the sentence, or by half its context, has: the same or similar ones
     "gap",  # the question's weightiest word that sentence and context lack
     "opening",  # share of the question's words that the sentence opens with
@@ -41,15 +40,13 @@ _TELLING = frozenset({"duration", "place", "reason", "instruction"})
 # An earlier turn counts where the last one leans on it, each turn by this much of the one after it.
 _DECAY = 0.5
 _TURNS_CONSIDERED = 4
+_QUESTION_WORDS = 32  # of different ones; more would only cost time and memory
 _LEANS = re.compile(
     r"^(and|or|but|also|what about|how about)\b"
     r"|\b(it|its|he|she|they|them|him|her|his|their|this|these|that|those)\b",
     re.I,
 )
 
-_CLAUSE_END = re.compile(
-    r"[,;:()–—]\s+|\s+(?:and|but|or|because|so that|which|who|if|when|while|where|until|after|before)\s+", re.I
-)
 _CLOSED = re.compile(r"[.!?:;][)\"'”’»]*$")
 _HEADING_WORDS = 12
 
@@ -66,7 +63,7 @@ class _Question:
 class SentenceIndex:
     """The sentences of a text's paragraphs, ready to be weighed against dialogues.
 
-    `sentences` are all of them in order. Memory: two vectors a sentence, one a distinct word, some numbers a word.
+    `sentences` are all of them in order. Memory: a vector a sentence and a distinct word, some numbers a word.
     """
 
     def __init__(self, paragraphs: Sequence[Sequence[str]], vectors: WordVectors) -> None:
@@ -83,36 +80,29 @@ class SentenceIndex:
         self._index_words()
 
     def _index_words(self) -> None:
-        # Word 0 is none at all. Every clause has it, so that no clause is without words.
-        clauses = [[content_words(clause) for clause in _CLAUSE_END.split(sentence)] for sentence in self.sentences]
+        # Word 0 is none at all. Every sentence has it, so that none is without words.
         ids = {"": 0}
-        flat = [[ids.setdefault(word, len(ids)) for word in ("", *clause)] for parts in clauses for clause in parts]
-        self._words = np.array([word for clause in flat for word in clause], dtype=np.int32)
-        self._clause_starts = _starts(map(len, flat))
-        self._clauses_of = _starts(map(len, clauses))
-        self._sentence_starts = self._clause_starts[self._clauses_of] if flat else self._clauses_of
+        sentences = [
+            [ids.setdefault(word, len(ids)) for word in ("", *content_words(sentence))] for sentence in self.sentences
+        ]
+        self._words = np.array(list(chain.from_iterable(sentences)), dtype=np.int32)
+        self._starts = np.cumsum([0, *map(len, sentences)])[:-1]  # of each sentence among the words
 
         vocabulary = stems(list(ids))
         self._by_stem: dict[str, list[int]] = defaultdict(list)
         for word, stem in enumerate(vocabulary):
             if word:
                 self._by_stem[stem].append(word)
-        sentences = [
-            {vocabulary[word] for word in self._words[start:end]}
-            for start, end in pairwise([*self._sentence_starts, len(self._words)])
-        ]
-        self._frequency = Counter(chain.from_iterable(sentences))
+        self._frequency = Counter(chain.from_iterable({vocabulary[word] for word in words} for words in sentences))
         self._word_vectors, counts = self._vectors(list(ids))
-        weights = counts * self._rarity(vocabulary)
-        weighted = (self._word_vectors * weights[:, None])[self._words]
-        if flat:
-            self._clauses = unit(np.add.reduceat(weighted, self._clause_starts))
-            meanings = unit(np.add.reduceat(weighted, self._sentence_starts))
-            padded = np.vstack([meanings, np.zeros_like(meanings[:1])])  # the context of those that have none: -1
+        weighted = self._word_vectors * (counts * self._rarity(vocabulary))[:, None]
+        if sentences:
+            meanings = unit(_sums(weighted, self._words, self._starts))
+            padded = np.pad(meanings, ((0, 1), (0, 0)))  # the context of those that have none: -1
             self._meanings = unit(meanings + _CONTEXT * padded[self._before] + _CONTEXT * padded[self._headings])
-        self._openings = np.zeros((_OPENING_WORDS, len(self.sentences)), dtype=np.int32)
-        for place, (start, end) in enumerate(pairwise([*self._sentence_starts, len(self._words)])):
-            opening = [word for word in self._words[start:end] if word][:_OPENING_WORDS]
+        self._openings = np.zeros((_OPENING_WORDS, len(sentences)), dtype=np.int32)
+        for place, (_, *words) in enumerate(sentences):
+            opening = words[:_OPENING_WORDS]
             self._openings[: len(opening), place] = opening
 
     def _rarity(self, stems: Sequence[str]) -> np.ndarray:
@@ -142,7 +132,7 @@ class SentenceIndex:
     def _matches(self, question: _Question) -> Mapping[str, np.ndarray]:
         shares = question.weights / question.weights.sum()
         similar = self._similarities(question)  # [words of the question, words of the text]
-        by_sentence = np.maximum.reduceat(similar.take(self._words, axis=1), self._sentence_starts, axis=1)
+        by_sentence = np.maximum.reduceat(similar.take(self._words, axis=1), self._starts, axis=1)
         padded = np.pad(by_sentence, ((0, 0), (0, 1)))
         context = np.maximum(padded.take(self._before, axis=1), padded.take(self._headings, axis=1))
         found = np.maximum(by_sentence, 0.5 * context)
@@ -150,7 +140,6 @@ class SentenceIndex:
         asked = unit(question.weights @ question.vectors)
         return {
             "meaning": self._meanings @ asked,
-            "clause": np.maximum.reduceat(self._clauses @ asked, self._clauses_of),
             "words": shares @ found,
             "gap": ((1 - found) * (question.weights / question.weights.max())[:, None]).max(axis=0),
             "opening": shares @ opening,
@@ -168,8 +157,9 @@ class SentenceIndex:
     def _question(self, dialog: Sequence[str]) -> _Question:
         said: dict[str, float] = {}
         for age, turn in enumerate(_considered(dialog)):
-            for word in content_words(turn):
-                said.setdefault(word, _DECAY**age)
+            for word in reversed(content_words(turn)):  # a question tends to stand at the end
+                if len(said) < _QUESTION_WORDS:
+                    said.setdefault(word, _DECAY**age)
         vectors, counts = self._vectors(list(said))
         stemmed = stems(list(said))
         recency = np.array(list(said.values()), dtype=np.float32)
@@ -189,9 +179,11 @@ def _considered(dialog: Sequence[str]) -> Sequence[str]:
     return dialog[: -_TURNS_CONSIDERED - 1 : -1] if leans else dialog[-1:]
 
 
-def _starts(lengths: Iterator[int]) -> np.ndarray:
-    """Where each of consecutive runs of these lengths starts."""
-    return np.cumsum([0, *lengths])[:-1]
+def _sums(vectors: np.ndarray, words: np.ndarray, starts: np.ndarray, block: int = 512) -> np.ndarray:
+    """The sum of each sentence's words' vectors; block by block, as a long text's words would take much memory."""
+    bounds = np.append(starts, len(words))
+    blocks = (bounds[first : first + block + 1] for first in range(0, len(starts), block))
+    return np.concatenate([np.add.reduceat(vectors[words[here[0] : here[-1]]], here[:-1] - here[0]) for here in blocks])
 
 
 def _contexts(paragraphs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
