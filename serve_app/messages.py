@@ -77,7 +77,7 @@ class GenerationOverrides(SamplingValues):
     quote_prior: Annotated[
         float,
         Field(ge=0, le=1000, description="weight of the ranking's score of a sentence beside the model's, if quoting"),
-    ] = 32.0
+    ] = 128.0
     phrases: Annotated[
         tuple[Phrase, ...],
         Field(max_length=16, description="short replies that may be given instead of a sentence, if quoting"),

@@ -23,10 +23,10 @@ from training.answering import Answered, Answerer, Asked
 from training.baselines import Ranker
 from training.judging import Known, Share
 from training.questions import DEVELOPMENT, EVALUATION, Question, TextQuestions, is_right, load
-from training.scores import Column, Judged, Speed, as_json, table
+from training.scores import ANSWERED, DECLINED, Column, Judged, Speed, as_json, table
 
 SETS = {"evaluation": EVALUATION, "development": DEVELOPMENT}
-PRIORS = (0, 2, 4, 8, 16, 32, 64, 128, 1000)
+PRIORS = (0, 4, 8, 16, 32, 64, 128)
 
 _MODES = {"quote mode": True, "free decoding": False}
 _QUICK = 5  # every fifth question
@@ -60,7 +60,9 @@ class Evaluation:
     async def by_prior(self, prior: float) -> Column:
         """In quote mode."""
         name = f"prior {prior:g}"
-        return Column(name, self._judged(await self._ask(name, GenerationOverrides(quote=True, quote_prior=prior))))
+        column = Column(name, self._judged(await self._ask(name, GenerationOverrides(quote=True, quote_prior=prior))))
+        log.info("%s: answers %s, declines %s", name, column.right[ANSWERED], column.right[DECLINED])
+        return column
 
     def by_ranking(self, name: str, ranker: Ranker, threshold: float) -> Column:
         """Without a model, which small talk is left out for. A score above the threshold is an answer's."""

@@ -89,8 +89,6 @@ _SUPERLATIVE = re.compile(
     r"(?:of|in|to|on) .*?)(?:,| that | which | and (?:largest|most|capital) |$)"
 )
 _BEST = re.compile(r"\b(?:most|only|[a-z]{2,}est)\b")
-# Behind these a number does not say how many things there are: "the two sisters", "his last ten films".
-_NO_COUNT = re.compile(r"\b(?:the|its|his|her|their|these|in|at|between|from|over|by|last|first|next|than)$")
 
 
 def _definition(about: About) -> Iterator[Question]:
@@ -207,7 +205,7 @@ def _how_many(about: About) -> Iterator[Question]:
         return
     number, things = found
     before, after = clause.rest[: number.start].strip(), clause.rest[number.end :].strip().removeprefix(things).strip()
-    if len(before.split()) > 2 or _NO_COUNT.search(before):
+    if len(before.split()) > 2:
         return
     is_more = re.match(r"(?:of|in|on|from|for|with) ", after) and not spans.time(after) and short(after, 5)
     yield Question(about.stem(f"How many {things}", f"{before} {is_more or ''}".strip()), "how-many", number.text)

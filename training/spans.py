@@ -105,6 +105,10 @@ _COUNTED = re.compile(
     rf"(?<![\w$€£,.-])(?<!AD )(?P<number>{_AMOUNT}) "
     r"(?P<noun>(?:[a-z]+(?:-[a-z]+)* ){0,2}?[a-z]+(?:-[a-z]+)*(?:s|people|men|women|children|species))\b"
 )
+# Behind these a number does not say how many there are: "one of the two sisters", "his last ten films".
+_NO_COUNT = re.compile(
+    r"\b(?:the|its|his|her|their|these|those|in|at|between|from|over|by|last|first|next|than|original) $", re.I
+)
 _NO_THINGS = PREPOSITIONS | DETERMINERS | AUXILIARIES | word_set("and or percent times")
 
 # ---- Places and names.
@@ -165,9 +169,11 @@ def quantity(text: str) -> tuple[Span, str] | None:
 
 
 def counted(text: str) -> tuple[Span, str] | None:
-    """The first number of things that are no unit, and the things: ("three", "floors")."""
+    """The first number that says how many things there are, and the things, no unit: ("three", "floors")."""
     for found in _COUNTED.finditer(text):
         words = found["noun"].split()
+        if _NO_COUNT.search(text[: found.start()]):
+            continue
         if not _UNIT.fullmatch(found["noun"]) and not set(words) & _NO_THINGS:
             return Span(found.start("number"), found.end("number"), found["number"]), found["noun"]
     return None

@@ -161,8 +161,10 @@ class Teacher:
         ids, mask, cache = self._behind_prefix(prompts)
         size = len(self._tokenizer(f" {question}").input_ids)  # the prompts are padded on the left, so they end alike
         new = ids[:, self._prefix.shape[1] :]
+        places = (mask.cumsum(1) - 1)[:, self._prefix.shape[1] :]  # padding takes none
         with torch.inference_mode():
-            logits = self._model(input_ids=new, attention_mask=mask, past_key_values=cache).logits.float()
+            written = self._model(input_ids=new, attention_mask=mask, position_ids=places, past_key_values=cache)
+        logits = written.logits.float()
         scored = logits[:, -size - 1 : -1].log_softmax(-1).gather(2, new[:, -size:, None])
         return [float(mean) for mean in scored.mean((1, 2))]
 

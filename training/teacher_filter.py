@@ -26,17 +26,17 @@ _OPENERS = AUXILIARIES | word_set("what who whom whose where when which why how 
 _STOPWORDS = _OPENERS | DETERMINERS | PREPOSITIONS | PRONOUNS | word_set("and or that not there s so")
 # Words that a question adds and no sentence needs to say.
 _ASKING = word_set(
-    "called type kind many much long far tall high deep wide big large heavy old fast year time day date century place "
-    "mean used use made located size length height area depth weight city country people live born"
+    "called type kind many much long far tall high deep wide big large heavy old fast year time day date century mean "
+    "made used cost located size length height area depth weight city country"
 )
 _VAGUE = re.compile(
     r"\b(?:the (?:two|following|above|difference|name|term|person|people)|these|those|this|it|they|them|he|she|him|her|"
-    r"its)\b"
+    r"its|you|your)\b"
 )
 _SUPERLATIVE = re.compile(r"\b(?:most|least|first|only|largest|[a-z]{3,}est)\b")
 _CAUSE = re.compile(
     r"\b(?:because|due to|owing to|as a result of|so that|so as to|in order to|caused by|"
-    r"since (?!\d|the \d|then|at|its))\b"
+    r"since (?!\d|the \d|then|been|at|its))\b"
 )
 
 _stemmer = Stemmer.Stemmer("english")
@@ -121,6 +121,12 @@ def _word_fault(record: Record, lexicon: Lexicon) -> str | None:
 
 # ---- What the question asks for, and whether the sentence has it.
 
+_LOCATING = re.compile(
+    r"\b(?:located|situated|lies|lie|stands)\b|^[^,]*(?:,.*,)? (?:is|was|are|were) (?:an?|the) (?P<what>.*)"
+)
+_DEFINING = re.compile(
+    r"(?:The |An? )?(?P<name>.{1,80}?)(?:,.*?)? (?:is|are|was|were) (?:an?|the|any|one of) (?P<what>.+)"
+)
 _Evidence = Callable[[Record, "re.Match[str]", Lexicon], bool]
 
 
@@ -132,26 +138,60 @@ def _kind_fault(record: Record, lexicon: Lexicon) -> str | None:
     return "open question"
 
 
-def _has_time(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
-    return spans.time(record.sentence) is not None and len(_content(record.question)) > 1
+def _has_time(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "When was X built?"; "When was X?" only of what went on for a while."""
+    time = spans.time(record.sentence)
+    if time is None or len(_content(record.question)) < 2:
+        return False
+    if "year" in asked[0]:
+        return re.search(r"\d{3}", time.text) is not None
+    is_bare = _stems(asked["rest"]) <= _stems(record.title)
+    return not is_bare or time.text.startswith(("from", "between"))
 
 
-def _has_place(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
-    return spans.place(record.sentence, "located", lexicon) is not None
+def _has_place(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "Where did X live?": any place. "In which country ...?": one that the dictionary calls so."""
+    if spans.place(record.sentence, "located", lexicon) is None or _SUPERLATIVE.search(record.question):
+        return False
+    what = asked["what"]
+    return not what or any(lexicon.instance(name.text) == what for name in spans.names(record.sentence))
+
+
+def _is_located(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "Where is X?": "X is located in ...", "X is a town in Peru"; of no person. "Where was X built?": any place."""
+    place = spans.place(record.sentence, "located", lexicon)
+    if place is None:
+        return False
+    if _is_verb_said(asked["thing"].split()[-1], record.sentence, lexicon):
+        return True
+    said = _LOCATING.search(record.sentence)
+    is_of_title = _stems(asked["thing"]) <= _stems(record.title) and not re.match(r"(?:He|She)\b", record.sentence)
+    is_named = any(word[0].isupper() for word in place.text.split())
+    return is_of_title and is_named and said is not None and not (said["what"] and is_person(said["what"], lexicon))
 
 
 def _has_count(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "How many floors does the mill have?"; what is counted needs another word to be found by."""
     counted = spans.counted(record.sentence)
-    return counted is not None and asked["things"].startswith(counted[1])
+    things = asked["things"]
+    is_same = counted is not None and things.startswith(counted[1]) and not _SUPERLATIVE.search(counted[1])
+    return is_same and len(_content(things)) > 1
 
 
 def _has_quantity(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
+    """ "How long is X?"; of distances, only from the title's subject."""
     quantity = spans.quantity(record.sentence)
+    if found := re.match(r"how far (?:is|are|was|were) (.+) from", record.question.lower()):
+        return quantity is not None and _stems(found[1]) <= _stems(record.title)
     return quantity is not None and quantity[1] in _MEASURED[asked["how"]]
 
 
 def _has_cause(record: Record, _: "re.Match[str]", lexicon: Lexicon) -> bool:
-    return tells_cause(record.sentence)
+    """What is asked must stand before the cause."""
+    cause = _CAUSE.search(record.sentence)
+    return cause is not None and _stems(record.question) <= _stems(record.sentence[: cause.start()]) | _stems(
+        record.title
+    )
 
 
 def _has_agent(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
@@ -168,33 +208,28 @@ def _has_agent(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool
 
 
 def _is_definition(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
-    """ "What is TITLE?" of the first sentence, which says "TITLE is a ..."."""
-    said = re.match(
-        r"(?:The |An? )?(?P<name>.{1,80}?)(?:,.*?)? (?:is|are|was|were) (?:an?|the|any|one of) (?P<what>.+)",
-        record.sentence,
-    )
+    """ "What is TITLE?" of the first sentence, which says "TITLE is a ..."; "Who is TITLE?" of a person."""
+    said = _DEFINING.match(record.sentence)
     if record.index != 0 or not said:
         return False
-    thing = _stems(asked["thing"])
-    is_title = thing == _stems(record.title) or thing == _stems(said["name"])
-    return is_title and is_person(said["what"], lexicon) == asked["word"].startswith("who")
+    is_title = _stems(asked["thing"]) in (_stems(record.title), _stems(said["name"]))
+    return is_title and is_person(said["what"], lexicon) == asked[0].startswith("who")
 
 
 def _is_said_of(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
-    """ "What is the capital of Peru?": "... is the capital of Peru", or "The capital of Peru is ..."."""
+    """ "What is the capital of Peru?": "... is the capital of Peru", or "The capital of Peru is ..."; or it is the
+    title."""
+    if _stems(asked["thing"]) <= _stems(record.title):
+        return _is_definition(record, asked, lexicon)
     what, of = re.escape(asked["what"]), asked["of"]
-    sentence = record.sentence.lower()
-    is_there = re.search(
-        rf"\b(?:is|was|are|were) the {what} of\b|\b{what} (?:of [\w ,'-]+ )?(?:is|was|are|were)\b", sentence
-    )
-    return bool(is_there) and _stems(of) <= _stems(record.sentence) | _stems(record.title)
+    said = rf"\b(?:is|was|are|were) the {what} of\b|\b{what} (?:of [\w ,'-]+ )?(?:is|was|are|were)\b"
+    is_known = _stems(of) <= _stems(record.sentence) | _stems(record.title)
+    return is_known and not _stems(what) & _stems(of) and re.search(said, record.sentence.lower()) is not None
 
 
 def _has_object(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
     """ "What do owls eat?": the verb, or a synonym, with something behind it."""
-    bases = [lexicon.base(word, "verb") for word in _words(record.sentence)[:-1]]
-    verb = asked["verb"]
-    return verb != "do" and any(base in {verb, *lexicon.synonyms(verb)} for base in bases if base)
+    return asked["verb"] != "do" and _is_verb_said(asked["verb"], record.sentence.rsplit(maxsplit=1)[0], lexicon)
 
 
 def _has_phrase(record: Record, asked: "re.Match[str]", lexicon: Lexicon) -> bool:
@@ -208,7 +243,6 @@ _MEASURED = {
     **dict.fromkeys(("heavy", "weight"), ("mass",)),
     "long": ("length", "duration"),
     "fast": ("speed",),
-    "much": ("money",),
 }
 _PHRASES = {
     "made of": r"\b(?:made|composed|consists?|built) (?:primarily |mainly |mostly )?(?:of|from)\b",
@@ -223,9 +257,11 @@ _PHRASES = {
 _KINDS: tuple[tuple["re.Pattern[str]", _Evidence, str], ...] = tuple(
     (re.compile(asked), has_answer, name)
     for asked, has_answer, name in (
-        (r"(?:in )?(?:what|which) (?:year|century|day|date)|when (?:is|was|were|did|does|do) ", _has_time, "no time"),
+        (r"(?:in )?(?:what|which) (?:year|century|day|date)(?P<rest>.*)", _has_time, "no time"),
+        (r"when (?:is|was|were|did|does|do) (?P<rest>.*)", _has_time, "no time"),
+        (r"where (?:is|are|was|were) (?P<thing>.+?)(?: located| situated)?$", _is_located, "no place"),
         (
-            r"where (?:is|are|was|were|did|does|do|can) |in (?:what|which) (?:country|city|region)\b",
+            r"where (?:is|are|was|were|did|does|do|can) |in which (?P<what>country|city|region)\b",
             _has_place,
             "no place",
         ),
@@ -234,9 +270,9 @@ _KINDS: tuple[tuple["re.Pattern[str]", _Evidence, str], ...] = tuple(
         (r"why ", _has_cause, "no cause"),
         (r"who (?P<verb>(?!is|are|was|were|did|does|do\b)[a-z]+) ", _has_agent, "no such agent"),
         (rf"(?:what|who) (?:is|are|was|were) .*\b(?P<phrase>{'|'.join(_PHRASES)})$", _has_phrase, "no such phrase"),
-        (r"what (?:is|are|was|were) the (?P<what>[\w ]+?) of (?P<of>.+)", _is_said_of, "not said"),
-        (r"(?P<word>what|who) (?:is|are|was|were) (?:the |an? )?(?P<thing>.+)", _is_definition, "no definition"),
-        (r"(?P<word>what) (?:does|do) (?:the |an? )?(?P<thing>.+) mean$", _is_definition, "no definition"),
+        (r"what (?:is|are|was|were) the (?P<thing>(?P<what>[\w ]+?) of (?P<of>.+))", _is_said_of, "not said"),
+        (r"(?:what|who) (?:is|are|was|were) (?:the |an? )?(?P<thing>.+)", _is_definition, "no definition"),
+        (r"what (?:does|do) (?:the |an? )?(?P<thing>.+) mean$", _is_definition, "no definition"),
         (
             r"what (?:does|do|did) .+? (?P<verb>[a-z]+)(?: (?:to|on|of|in|for|with|from))?$",
             _has_object,
@@ -253,6 +289,13 @@ def _is_known(word: str, meant: frozenset[str], lexicon: Lexicon) -> bool:
     """Whether a word of the question stands in the sentence, in some form or as a synonym, or need not stand there."""
     others = (word, *_bases(word, lexicon), *lexicon.synonyms(word))
     return word in _ASKING or any(_stem(other) in meant for other in others)
+
+
+def _is_verb_said(verb: str, sentence: str, lexicon: Lexicon) -> bool:
+    """Whether the sentence has the verb in some form, or a synonym of it."""
+    base = lexicon.base(verb, "verb")
+    bases = {lexicon.base(word, "verb") for word in _words(sentence)} - {None, "be", "have"}
+    return base is not None and bool(bases & {base, *lexicon.synonyms(verb)})
 
 
 def _bases(word: str, lexicon: Lexicon) -> list[str]:

@@ -61,7 +61,7 @@ class Load:
                 self.under_way[pod.name] -= 1
 
     def _ask(self, pod: RunningPod) -> None:
-        generation = {"min_length": self.tokens, "max_length": self.tokens}
+        generation = {"min_length": self.tokens, "max_length": self.tokens, "quote": False}
         body = {"dialog": ["What is a pod?"], "stream": True, "generation": generation}
         with requests.post(f"http://{pod.address}:8000/chat", json=body, stream=True, timeout=(5, REPLY_S)) as response:
             assert response.status_code == 200, response.text

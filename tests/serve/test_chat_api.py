@@ -42,17 +42,43 @@ def test_a_later_question_may_depend_on_an_earlier_turn(backend: Backend) -> Non
     assert "Google" in backend.chat(*dialog).json()["response"]
 
 
-def test_a_streamed_reply_arrives_in_pieces_and_ends_with_the_whole(backend: Backend) -> None:
-    with requests.post(
-        f"{backend.url}/chat", json={"dialog": ["What is Kubernetes?"], "stream": True}, stream=True, timeout=60
-    ) as response:
+@pytest.mark.parametrize("quote", [True, False])
+def test_a_streamed_reply_arrives_in_pieces_and_ends_with_the_whole(backend: Backend, quote: bool) -> None:
+    """A quoted one in a single piece."""
+    asked = {"dialog": ["What is Kubernetes?"], "generation": {"quote": quote}}
+    with requests.post(f"{backend.url}/chat", json=asked | {"stream": True}, stream=True, timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         *tokens, (last, done) = events(response)
     assert last == "done"
     assert {name for name, _ in tokens} == {"token"}
+    assert (len(tokens) == 1) == quote
     assert "".join(data["text"] for _, data in tokens) == done["response"]
-    assert done["response"] == backend.chat("What is Kubernetes?").json()["response"]
+    assert done["response"] == requests.post(f"{backend.url}/chat", json=asked, timeout=60).json()["response"]
     assert done["replica_id"] == response.headers["x-replica-id"]
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_a_quoted_reply_is_a_sentence_of_its_passages_or_a_phrase(backend: Backend, seed: int | None) -> None:
+    """Law 9; quote mode is what models/mini recommends. With a seed the reply is drawn from all that are allowed."""
+    drawn = {"do_sample": True, "temperature": 10, "top_p": 1, "seed": seed} if seed else {}
+    knowledge = (
+        "The bakery opens at six.  It sells bread, and nothing but bread: the owner says “no” to cakes. ½ costs 2 €."
+    )
+    generation = drawn | {"phrases": ["Ask the owner."]}
+    replies = [
+        backend.chat(question, knowledge=knowledge, generation=generation).json()
+        for question in ("When does it open?", "Are there cakes?", "What does half a loaf cost?", "Who are you?", "☃")
+    ]
+    for reply in replies:
+        assert reply["response"] in (
+            "The bakery opens at six.",
+            "It sells bread, and nothing but bread: the owner says “no” to cake.",
+            "½ is 2 €.",
+            "Ask the owner.",
+        )
+        assert reply["finish_reason"] == "stop"
+        assert reply["usage"]["completion_tokens"] > 1
+    assert len({reply["response"] for reply in replies}) > 1
 
 
 def test_the_accept_header_asks_for_a_stream_too(backend: Backend) -> None:
@@ -96,6 +122,7 @@ def test_a_seed_makes_a_sampled_reply_repeatable(backend: Backend) -> None:
         ({"dialog": ["hello"], "generation": {"top_p": 2}}, 422, "generation.top_p"),
         ({"dialog": ["hello"], "generation": {"max_length": 100_000}}, 422, "generation.max_length"),
         ({"dialog": ["hello"], "generation": {"min_length": 20, "max_length": 10}}, 422, "min_length"),
+        ({"dialog": ["hello"], "knowledge": "", "generation": {"phrases": []}}, 422, "generation.quote"),
         ({"dialog": ["x" * 5_000_000]}, 413, "2097152 bytes"),
     ],
     ids=lambda value: str(value)[:40],
@@ -213,7 +240,11 @@ def _logs_of_ray(backend: Backend) -> Path:
 def test_a_reader_who_leaves_frees_the_slot(backend: Backend) -> None:
     response = requests.post(
         f"{backend.url}/chat",
-        json={"dialog": ["Hello"], "stream": True, "generation": {"max_length": 256, "min_length": 256}},
+        json={
+            "dialog": ["Hello"],
+            "stream": True,
+            "generation": {"max_length": 256, "min_length": 256, "quote": False},
+        },
         stream=True,
         timeout=60,
     )

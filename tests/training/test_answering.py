@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.errors import ModelError
-from serve_app.messages import GenerationOverrides
+from serve_app.errors import DeadlineExceeded, ModelError
+from serve_app.messages import GenerateRequest, GenerationOverrides, Sampling
 from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
-from training.answering import AT_ONCE, Answerer, Asked
+from training.answering import AT_ONCE, Answerer, Asked, InProcessReplicas
 
 FREE = GenerationOverrides(quote=False, max_length=8)
 
@@ -33,6 +33,27 @@ def test_a_request_brings_its_own_knowledge(answerer: Answerer) -> None:
 def test_without_knowledge_the_configured_one_is_used(answerer: Answerer) -> None:
     reply = asyncio.run(answerer.answer(Asked(("What is a pod?",), None, FREE))).reply
     assert reply.grounding.passages[0].text in " ".join(answerer.config.knowledge.split())
+
+
+def test_in_quote_mode_a_reply_is_a_sentence_of_the_knowledge_or_a_phrase(answerer: Answerer) -> None:
+    knowledge = "A tent is a house of cloth. It has poles."
+    phrases = ("I don't know.",)
+    quoted = GenerationOverrides(quote=True, phrases=phrases, quote_prior=1000)
+    asked = [Asked((ask,), knowledge, quoted) for ask in ("What is a tent?", "Has it poles?", "Who won?")]
+    replies = [each.reply.response for each in asyncio.run(answerer.answer_all(asked, lambda done: None))]
+    assert set(replies) <= {"A tent is a house of cloth.", "It has poles.", *phrases}
+    assert replies[0] == "A tent is a house of cloth."
+
+
+def test_a_reply_that_takes_too_long_is_an_error(answerer: Answerer) -> None:
+    request = GenerateRequest("late", [5, 6, 1], Sampling(), budget_s=0)
+
+    async def write() -> None:
+        async for _ in InProcessReplicas(answerer._engine).write(request):
+            pass
+
+    with pytest.raises(DeadlineExceeded, match="within 0 s"):
+        asyncio.run(write())
 
 
 def test_many_are_answered_in_their_order_and_each_is_reported(answerer: Answerer) -> None:

@@ -103,8 +103,12 @@ def test_a_quick_run_asks_every_fifth_question_of_all_kinds(capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("faked")
-def test_a_sweep_has_a_column_for_each_prior(capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate.main(["--quick", "--sweep", "4", "32"]) == 0
+def test_a_sweep_has_a_column_for_each_prior(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "evaluate"):
+        assert evaluate.main(["--quick", "--sweep", "4", "32"]) == 0
+    assert "prior 4: answers 0.00" in caplog.text and "prior 32: answers 0." in caplog.text
     header, *_ = capsys.readouterr().out.splitlines()
     assert header == "| right replies to | questions | prior 4 | prior 32 |"
 

@@ -67,7 +67,7 @@ def test_kept(index: int, question: str) -> None:
         (4, "Why is the lid made?", "no cause"),
         (2, "Who built the three floors?", "other words"),
         (3, "Who eats mice?", "no such agent"),
-        (1, "What is Hollin Mill used for?", "no such phrase"),
+        (1, "What is Hollin Mill made of?", "no such phrase"),
         (4, "What is the wood of the lamp?", "not said"),
         (3, "What do owls do?", "no such object"),
         (3, "Do owls eat mice in the garden?", "no answer left"),
