@@ -108,7 +108,7 @@ def _say_data(path: Path, data: Data) -> None:
     lost = {
         "their oldest turns": data.cut.turns,
         "some of their Knowledge": data.cut.knowledge,
-        "all of their Knowledge, as none of it fits the turns": data.cut.all_knowledge,
+        "all of their Knowledge": data.cut.all_knowledge,
         "a part of their instruction or last turn": data.cut.prompt,
         "the end of their Response": data.cut.reply,
     }
