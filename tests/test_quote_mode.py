@@ -1,55 +1,38 @@
 """Law 9, from a request over HTTP to the engine and back: in quote mode no word of a reply is made up."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.quote import InProcess
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.ingress import create_api
-from serve_app.messages import GenerateRequest, ReplicaStatus, TokenChunk
 from serve_app.passages import split_paragraphs
 from serve_app.settings import AppArgs
 from tests.checkpoints import random_t5, small_tokenizer
-from tests.fakes import ORIGIN
 
 TOKENIZER = small_tokenizer()
 PASSAGE_WORDS = 12
-
-
-class InProcess:
-    """One engine, asked without Serve, as `model.GodelModel` asks it."""
-
-    def __init__(self) -> None:
-        weights = from_transformers(random_t5(seed=3, vocab_size=len(TOKENIZER)))
-        self.engine = Engine(weights, slots=4, max_prompt=512, max_reply=256)
-        self.ready = [ReplicaStatus(ORIGIN, slots=4, active=0, waiting=0, tokens_per_second=0)]
-
-    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
-        reply = self.engine.submit(
-            request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
-        )
-        async for tokens in reply:
-            yield TokenChunk(tokens, ORIGIN, cast(Any, reply.ending))
 
 
 @pytest.fixture(scope="module")
 def client(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     path = tmp_path_factory.mktemp("quote") / "chatbot.yaml"
     path.write_text(f"instruction: Answer.\nknowledge: ''\ngrounding: {{passage_words: {PASSAGE_WORDS}}}\n")
-    replica = InProcess()
-    checkpoint = Checkpoint(name="random", requested="random", folder=Path(ROOT), quote=True)
-    yield TestClient(create_api(Chat(AppArgs(), checkpoint, TOKENIZER, ConfigFile(path, 256), replica)))
-    replica.engine.close()
+    weights = from_transformers(random_t5(seed=3, vocab_size=len(TOKENIZER)))
+    engine = Engine(weights, slots=4, max_prompt=512, max_reply=256)
+    checkpoint = Checkpoint(name="random", requested="random", folder=ROOT, quote=True)
+    yield TestClient(create_api(Chat(AppArgs(), checkpoint, TOKENIZER, ConfigFile(path, 256), InProcess(engine))))
+    engine.close()
 
 
 # Words that tokenizers fold, split or do not know, and marks that prompts are made of.

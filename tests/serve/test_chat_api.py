@@ -72,8 +72,8 @@ def test_a_quoted_reply_is_a_sentence_of_its_passages_or_a_phrase(backend: Backe
     for reply in replies:
         assert reply["response"] in (
             "The bakery opens at six.",
-            "It sells bread, and nothing but bread: the owner says “no” to cake.",
-            "½ is 2 €.",
+            "It sells bread, and nothing but bread: the owner says “no” to cakes.",
+            "½ costs 2 €.",
             "Ask the owner.",
         )
         assert reply["finish_reason"] == "stop"
