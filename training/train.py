@@ -1,4 +1,4 @@
-"""How models/mini is made, from packages to weights: `make mini`, or `python -m training.train`.
+"""How the successor of models/mini is made, from packages to weights: `make mini`, or `python -m training.train`.
 
     sources -> tokenizer -> MiniLM rewritten -> distilled -> taught to answer -> models/mini
 
@@ -42,7 +42,7 @@ _LONGEST_PROMPT, _LONGEST_REPLY = 512, 90  # tokens; what is longer is not taugh
 
 @dataclass(frozen=True)
 class Plan:
-    """What the shipped weights were made with. Rates are AdamW's; steps are of all processes together."""
+    """Rates are AdamW's; steps are of all processes together."""
 
     words: int = 16_200
     parts: int = 1_500
