@@ -224,7 +224,11 @@ def keep_good(file: Path, kept: Path, folder: Path, likelier: bool) -> None:
 
 
 def _is_likelier(teacher: Teacher, record: Record, article: Sequence[str]) -> bool:
-    """Whether the question is likelier given its sentence than given any other of the article."""
+    """Whether the question is likelier given its sentence than given any other of the article.
+
+    Of 43 questions that the filter had kept, this dropped 6, all of them right, and none of the 5 wrong ones; so it is
+    not asked unless wanted.
+    """
     others = [sentence for sentence in article if sentence != record.sentence]
     if not others:
         return True
