@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("command", choices=("write", "keep"))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the corpus (default: %(default)s)")
     parser.add_argument("--count", type=int, help="write no more than this many")
-    parser.add_argument("--likelier", action="store_true", help="keep: ask the model, too (some 20 a second)")
+    parser.add_argument("--likelier", action="store_true", help="keep: ask the model, too, which is slow")
     asked = parser.parse_args()
     file = asked.folder / "teacher.jsonl"
     try:
