@@ -13,6 +13,7 @@ from random import Random
 
 import yaml
 
+from serve_app.passages import join_passages
 from training import everyday
 from training.asking import Subject
 from training.clauses import Lexicon
@@ -141,7 +142,7 @@ class Lessons:
         self, turns: tuple[str, ...], texts: Sequence[Sequence[str]], reply: str, small_talk: str | None = None
     ) -> Lesson:
         random = self._random
-        passages = [passage for text in texts for passage in _passages(text)]
+        passages = join_passages(texts, PASSAGE_WORDS)
         right = [passage for passage in passages if reply in passage]
         share = random.random()
         if share < 0.6 and right:  # ranked well
@@ -166,21 +167,6 @@ class Lessons:
             for replies, _ in SMALL_TALK.values()
         ]
         return (*(phrase for phrase in chosen if phrase), UNKNOWN)
-
-
-def _passages(sentences: Sequence[str]) -> list[tuple[str, ...]]:
-    """As serve_app.grounding packs them."""
-    passages: list[tuple[str, ...]] = []
-    words = PASSAGE_WORDS
-    for sentence in sentences:
-        size = len(sentence.split())
-        if passages and words + size <= PASSAGE_WORDS:
-            passages[-1] = (*passages[-1], sentence)
-            words += size
-        else:
-            passages.append((sentence,))
-            words = size
-    return passages
 
 
 class RuleQuestions:
