@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serve_app.checkpoint import ROOT
 from training import dialogues
 from training.dialogues import Dialogue, DialoguesError, read, split
 
@@ -41,6 +42,12 @@ def test_a_line_is_a_dialogue(tmp_path: Path) -> None:
         Dialogue(turns, "A pod is small.", "Small."),
         Dialogue(turns, "", "Small.", "Be brief."),
     ]
+
+
+def test_the_guides_example_is_two_lines_of_one_dialogue(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "fine-tuning.md").read_text().splitlines()
+    first, second = read(written(tmp_path, *(line for line in guide if line.startswith('{"Context"'))))
+    assert second.turns[:2] == (*first.turns, first.response)
 
 
 def test_only_a_word_of_its_own_ends_a_turn(tmp_path: Path) -> None:
