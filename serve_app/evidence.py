@@ -35,14 +35,14 @@ _UNRELATED = 0.3
 # How much a sentence takes on of the one before it in its paragraph, and of its heading.
 _CONTEXT = 0.4
 _OPENING_WORDS = 3
-_TELLING = frozenset({"duration", "place", "reason", "instruction"})
+_TELLING = frozenset({"definition", "duration", "place", "reason", "instruction"})
 
 # An earlier turn counts where the last one leans on it, each turn by this much of the one after it.
 _DECAY = 0.5
 _TURNS_CONSIDERED = 4
 _QUESTION_WORDS = 32  # of different ones; more would only cost time and memory
 _LEANS = re.compile(
-    r"^(and|or|but|also|what about|how about)\b"
+    r"^(and|or|but|also|what about|how about)\b(?! (what|who|when|where|why|how) )"
     r"|\b(it|its|he|she|they|them|him|her|his|their|this|these|that|those)\b",
     re.I,
 )

@@ -41,7 +41,7 @@ BAKERY = """\
   The bakery opens at half past six in the morning.
   On Sundays it closes at noon.
   A loaf of rye bread costs 4.20 euros.
-  It was founded by Ida Holm in 1931.
+  The bakery was founded by Ida Holm in 1931.
 """
 
 
