@@ -1,28 +1,33 @@
-"""`python -m bench.quality`: what int8 changes in the free replies of models/mini, on questions about the shipped
-knowledge."""
+"""`python -m bench.quality`: what int8 changes in the free replies of models/mini, to the dialogues in quality.jsonl.
+
+Their prompts are of the form that the model was taught: four passages, by an earlier ranking.
+"""
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from serve_app.chat_config import load
-from serve_app.checkpoint import ROOT, choose, load_model, load_tokenizer
+from serve_app.checkpoint import choose, load_model, load_tokenizer
 from serve_app.engine.arithmetic import Arithmetic
 from serve_app.engine.dtypes import Dtype, arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import Weights, from_transformers
-from serve_app.grounding import knowledge_base
 from serve_app.messages import Sampling
-from serve_app.prompt import build_prompt
+from serve_app.prompt import render
 from serve_app.settings import AppArgs
-from training import questions
 
+DIALOGUES = Path(__file__).parent / "quality.jsonl"  # one a line: its turns, and the passages it is given
+INSTRUCTION = (
+    "Instruction: given a dialog context and related knowledge, you need to answer the last question based on the "
+    "knowledge."
+)
 WINDOW, LONGEST_REPLY, SLOTS = 512, 64, 16
 log = logging.getLogger("bench")
 
@@ -39,9 +44,11 @@ class Quality:
 
 
 def measure(arithmetic: Arithmetic) -> Quality:
-    """On all questions about the shipped knowledge."""
+    """On all dialogues."""
     checkpoint = choose(AppArgs(model="models/mini"))
-    model, prompts = load_model(checkpoint), _prompts(load_tokenizer(checkpoint))
+    model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
+    dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
+    prompts = [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]
     reference, rounded = from_transformers(model), from_transformers(model, arithmetic)
     expected = asyncio.run(_replies(reference, prompts))
     replies = asyncio.run(_replies(rounded, prompts))
@@ -56,23 +63,6 @@ def measure(arithmetic: Arithmetic) -> Quality:
         cosine_mean=float(cosine.mean()),
         cosine_min=float(cosine.min()),
     )
-
-
-def _prompts(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    config = load(ROOT / "configs/chatbot.yaml", environment={}).config
-    knowledge = knowledge_base(config.knowledge, config.grounding.passage_words)
-    asked = next(text for text in questions.load(questions.EVALUATION) if text.name == "shipped_knowledge")
-    return [
-        build_prompt(
-            tokenizer,
-            config.instruction,
-            question.ask,
-            knowledge.rank(question.ask, config.grounding.max_passages).passages,
-            window=WINDOW,
-            max_turns=config.history.max_turns,
-        ).token_ids
-        for question in asked.questions
-    ]
 
 
 async def _replies(weights: Weights, prompts: Sequence[list[int]]) -> list[list[int]]:
