@@ -147,6 +147,8 @@ def report(name: str, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase
 def main() -> None:
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
+    for others in ("bm25s", "ray.serve"):  # which say a line for each knowledge and for each reply
+        logging.getLogger(others).setLevel(logging.WARNING)
     mini = choose(ARGS.model_copy(update={"model": "models/mini"}))
     tokenizer = load_tokenizer(mini)
     report("models/mini", mini, tokenizer, forced_lengths=False)

@@ -125,7 +125,7 @@ def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
     asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub")
     try:
         return asking.submit(_ask_hub, model, revision, timeout_s).result(timeout_s)
-    except ModelError:
+    except ModelError:  # its generation_config.json is damaged
         raise
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
