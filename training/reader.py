@@ -31,6 +31,7 @@ into transformers):
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -171,11 +172,15 @@ class _Scale:
     rms: float  # of the stream h_l, its wires included
 
 
+def _norms(bert: Any) -> list[torch.nn.LayerNorm]:
+    """In their order: the embeddings' one, then each layer's two."""
+    layers = [(layer.attention.output.LayerNorm, layer.output.LayerNorm) for layer in bert.encoder.layer]
+    return [bert.embeddings.LayerNorm, *chain.from_iterable(layers)]
+
+
 def _scales(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]) -> list[_Scale]:
     """For the embeddings' norm and each layer's two."""
-    norms = [bert.embeddings.LayerNorm]
-    for layer in bert.encoder.layer:
-        norms += [layer.attention.output.LayerNorm, layer.output.LayerNorm]
+    norms = _norms(bert)
     sums: list[list[Tensor]] = [[] for _ in norms]
     hooks = [
         norm.register_forward_pre_hook(lambda _, given, kept=kept: kept.append(given[0][0]))
@@ -206,9 +211,7 @@ def _scales(bert: Any, tokenizer: PreTrainedTokenizerBase, sample: Sequence[str]
 
 
 def _rewrite_encoder(model: Any, bert: Any, scales: list[_Scale]) -> None:
-    norms = [bert.embeddings.LayerNorm]
-    for layer in bert.encoder.layer:
-        norms += [layer.attention.output.LayerNorm, layer.output.LayerNorm]
+    norms = _norms(bert)
     for index, (source, block) in enumerate(zip(bert.encoder.layer, model.encoder.block, strict=True)):
         _set_norm(block.layer[0].layer_norm, norms[2 * index], scales[2 * index])
         _rewrite_attention(block.layer[0].SelfAttention, source.attention, norms[2 * index], scales[2 * index + 1])
