@@ -15,7 +15,7 @@ import yaml
 
 from serve_app.passages import join_passages
 from training import everyday
-from training.asking import Subject
+from training.asking import subject_of
 from training.clauses import Lexicon
 from training.corpus import Article
 from training.noisy_questions import casual, keywords, noisy
@@ -187,7 +187,7 @@ class RuleQuestions:
         return [casual(question, self._random) if self._random.random() < 0.4 else question for question in asked]
 
     def _ask(self, article: Article, sentence: str) -> list[str]:
-        subject = Subject(article.title)
+        subject = subject_of(article.title, article.sentences, self._lexicon)
         asked = [*self._written.get(sentence, ())]
         asked += [question.text for question in questions(sentence, subject, self._lexicon, self._random)]
         if not asked or self._random.random() < 0.4:

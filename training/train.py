@@ -300,7 +300,7 @@ def main() -> None:
         work.distilled()
     if dist.is_initialized():
         dist.barrier()
-    taught = teach(material, work, plan, _written_questions(arguments.corpus / "teacher.jsonl"))
+    taught = teach(material, work, plan, _written_questions(arguments.corpus / "teacher_kept.jsonl"))
     if _is_first():
         publish(T5.from_pretrained(taught), work.tokenizer(), arguments.target)
 
