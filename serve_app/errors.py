@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in the domain's words. Status codes are given in ingress.py only.
+"""Everything that can go wrong, in the domain's words. Status codes are given in http_errors.py only.
 
 ServeAppError
 ├── ConfigError               a configuration file, or a value in it, is wrong

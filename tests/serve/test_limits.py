@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -47,10 +48,19 @@ def test_a_second_replica_starts_under_load_and_goes_afterwards(slow_backend: Ba
 
 
 def test_health_is_good_under_full_load(slow_backend: Backend) -> None:
+    seen_busy = threading.Event()
+
+    def ask_until_seen() -> None:  # replies may be shorter than the second between two looks at the replicas
+        while not seen_busy.is_set():
+            slow_backend.chat("Hello", generation=LONG)
+
     with ThreadPoolExecutor(4) as clients:
-        asking = [clients.submit(slow_backend.chat, "Hello", generation=LONG) for _ in range(4)]
-        eventually(lambda: any(r["active"] for r in slow_backend.replicas()), 30, "a busy replica")
-        assert slow_backend.health()["status"] == "ok"
+        asking = [clients.submit(ask_until_seen) for _ in range(4)]
+        try:
+            eventually(lambda: any(r["active"] for r in slow_backend.replicas()), 30, "a busy replica")
+            assert slow_backend.health()["status"] == "ok"
+        finally:
+            seen_busy.set()
         _finish(asking)
 
 

@@ -1,0 +1,122 @@
+"""Errors over HTTP: their status codes, which are given nowhere else, and the one shape of their bodies; body limit."""
+
+import logging
+import re
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoReplica,
+    Overloaded,
+    ReplyInterrupted,
+    RequestError,
+    reason,
+)
+
+logger = logging.getLogger("ray.serve.godel")
+
+_STATUS: dict[type[RequestError], int] = {
+    InvalidRequest: 422,
+    Overloaded: 429,
+    NoReplica: 503,
+    ReplyInterrupted: 503,
+    DeadlineExceeded: 504,
+}
+_HTTP_ERROR_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+# A request id may be the client's own: only what is harmless in logs is kept of it.
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class ErrorDetail(BaseModel):
+    type: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+def error_body(type_: str, message: str, request_id: str) -> ErrorBody:
+    return ErrorBody(error=ErrorDetail(type=type_, message=message, request_id=request_id))
+
+
+class BodyLimit:
+    """ASGI middleware: whoever reads more than `max_bytes` of a request's body gets a 413 to raise instead."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            receive = self._refuse
+        size = 0
+
+        async def receive_limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._max_bytes:
+                await self._refuse()
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    async def _refuse(self) -> Message:
+        raise HTTPException(413, f"the body is too large; at most {self._max_bytes} bytes are allowed")
+
+
+def add_errors(api: FastAPI) -> None:
+    @api.exception_handler(RequestError)
+    async def on_request_error(request: Request, error: RequestError) -> Response:
+        return _error(request, _STATUS[type(error)], error.type, str(error), error.retry_after_s)
+
+    @api.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        mistakes = error.errors()
+        if mistakes[0]["type"] == "json_invalid":
+            return _error(request, 400, "malformed_json", f"the body is not JSON: {mistakes[0]['ctx']['error']}")
+        return _error(request, 422, InvalidRequest.type, "; ".join(map(_explain, mistakes[:5])))
+
+    @api.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        return _error(request, error.status_code, _HTTP_ERROR_TYPES.get(error.status_code, "http_error"), error.detail)
+
+    @api.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> Response:
+        logger.error("request %s failed", request_id_of(request), exc_info=error)
+        return _error(request, 500, "internal_error", "an error of this server, not of your request; see its log")
+
+
+def _explain(mistake: dict[str, Any]) -> str:
+    """Field, reason and, for plain numbers and flags, the value. What users wrote is not repeated."""
+    field = ".".join(str(part) for part in mistake["loc"] if part != "body") or "body"
+    if mistake["type"] == "extra_forbidden":
+        return f"{field}: there is no such field; /docs lists those that exist"
+    value = f", not {mistake['input']}" if isinstance(mistake["input"], int | float) else ""
+    return f"{field}: {reason(mistake)}{value}"
+
+
+def _error(request: Request, status: int, type_: str, message: str, retry_after_s: int | None = None) -> JSONResponse:
+    body = error_body(type_, message, request_id_of(request))
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
+
+
+def request_id_of(request: Request) -> str:
+    """Serve gives every request this header, unless the client did, and puts it on the response."""
+    return _NOT_IN_IDS.sub("", request.headers.get("x-request-id", ""))[:64] or "none"
