@@ -39,6 +39,7 @@ def build(args: AppArgs) -> Application:
         GodelModel,
         max_ongoing_requests=args.slots,  # what a replica decodes at a time; more would wait in a replica's own queue
         graceful_shutdown_timeout_s=args.request_timeout_s + 5,
+        request_router_config={"request_router_class": "serve_app.routing.AroundStalled"},
     )
     ingress = _deployment(Ingress, graceful_shutdown_timeout_s=args.request_timeout_s + 10)
     return ingress.bind(model.bind(checkpoint, args), checkpoint, load_tokenizer(checkpoint), args)
@@ -65,7 +66,7 @@ class Ingress:
         args: AppArgs,
     ) -> None:
         """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
-        self._replicas = ModelReplicas(model)
+        self._replicas = ModelReplicas(model, args.stall_limit_s)
         self._config_file = _config_file(args)
         self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._replicas)
 

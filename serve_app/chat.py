@@ -19,6 +19,7 @@ from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
 from serve_app.errors import InvalidRequest, reason
 from serve_app.grounding import Ranking, knowledge_base
+from serve_app.liveness import State
 from serve_app.messages import (
     ChatReply,
     ChatRequest,
@@ -45,6 +46,9 @@ class Replicas(Protocol):
 
     @property
     def ready(self) -> list[ReplicaStatus]: ...
+
+    @property
+    def states(self) -> list[tuple[ReplicaStatus, State]]: ...
 
     def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from serve_app.chat import Chat, Piece
 from serve_app.errors import RequestError
 from serve_app.http_errors import BodyLimit, ErrorBody, add_errors, error_body, request_id_of
+from serve_app.liveness import State
 from serve_app.messages import ChatReply, ChatRequest, Origin
 
 logger = logging.getLogger("ray.serve.godel")
@@ -58,18 +59,18 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
 
     @api.get("/replicas")
     async def get_replicas() -> dict[str, list[dict[str, Any]]]:
-        """The model replicas that answer, and how busy each is."""
-        return {"replicas": [_flat(asdict(status)) for status in chat.replicas.ready]}
+        """The model replicas, how each is, and how busy: RUNNING, LATE with its answers, or STALLED."""
+        return {"replicas": [_flat(asdict(status), state) for status, state in chat.replicas.states]}
 
 
-def _flat(status: dict[str, Any]) -> dict[str, Any]:
+def _flat(status: dict[str, Any], state: State) -> dict[str, Any]:
     origin = status.pop("origin")
     return {
         "replica_id": origin["replica_id"],
         "node_id": origin["node_id"],
         "podName": origin["pod_name"],
         "nodeName": origin["node_name"],
-        "state": "RUNNING",
+        "state": state,
         **status,
     }
 

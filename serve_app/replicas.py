@@ -1,55 +1,70 @@
-"""The ingress's side of the model replicas: stream a reply, across a replica's death if need be; know who is ready."""
+"""The ingress's side of the model replicas: stream a reply, going on elsewhere if a replica is lost; know who lives."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
-from serve_app.engine.errors import EngineFailed
+from serve_app import routing
+from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.liveness import Liveness, State
 from serve_app.messages import GenerateRequest, ReplicaStatus, TokenChunk
 
 logger = logging.getLogger("ray.serve.godel")
 
 _POLL_S = 1.0
-# A replica that has not answered for this long no longer counts as ready.
-_FORGET_S = 5.0
-# A reply changes replicas at most this often: a request that kills every replica it meets must not meet them all.
-_MAX_FAILOVERS = 3
+# A reply changes replicas at most this often: a request that kills or hangs every replica it meets must not meet all.
+_MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
 _GRACE_S = 1.0
 
-_REPLICA_LOST = (RayActorError, ReplicaUnavailableError, EngineFailed)
+
+class ReplicaStalled(Exception):
+    """It lives, and does not get on."""
+
+
+_REPLICA_LOST = (RayActorError, ReplicaUnavailableError, EngineFailed, ReplicaStalled)
+_Stream: TypeAlias = "DeploymentResponseGenerator[TokenChunk]"
 
 
 class ModelReplicas:
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], stall_limit_s: float) -> None:
         self._generate = handle.options(stream=True, method_name="generate")
         self._handle = handle
-        self._statuses: list[ReplicaStatus] = []
-        self._answered_at = 0.0
+        self._stall_limit_s = stall_limit_s
+        self.liveness = Liveness(stall_limit_s, time.monotonic)
+        self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
 
     @property
     def ready(self) -> list[ReplicaStatus]:
-        """The replicas that answered lately."""
-        return self._statuses if time.monotonic() - self._answered_at < _FORGET_S else []
+        return self.liveness.ready
+
+    @property
+    def states(self) -> list[tuple[ReplicaStatus, State]]:
+        """All that are known, and how each is."""
+        return self.liveness.states
 
     async def watch(self) -> None:
-        """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready."""
-        while True:
-            await self._poll()
-            self._polled.set()
-            await asyncio.sleep(_POLL_S)
+        """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.
+
+        A round that waits for a replica does not keep the next one waiting.
+        """
+        async with asyncio.TaskGroup() as rounds:
+            while True:
+                rounds.create_task(self._ask_all())
+                await asyncio.sleep(_POLL_S)
+                self._avoid_stalled()
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
-        """Stream a reply. If its replica dies, another goes on after the tokens that have arrived.
+        """Stream a reply. If its replica dies or stalls, another goes on after the tokens that have arrived.
 
         Raises NoReplica, Overloaded, DeadlineExceeded, ReplyInterrupted.
         """
@@ -57,7 +72,7 @@ class ModelReplicas:
         if not self.ready:
             raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
         deadline = time.monotonic() + request.budget_s
-        for _ in range(_MAX_FAILOVERS + 1):
+        for _ in range(_MAX_TAKEOVERS + 1):
             try:
                 async for chunk in self._write_once(request, deadline):
                     request = replace(request, prefix=[*request.prefix, *chunk.token_ids])
@@ -66,17 +81,17 @@ class ModelReplicas:
                         return
             except _REPLICA_LOST as error:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
-        raise ReplyInterrupted("the replicas that wrote this reply died; try again")
+        raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
 
     async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncIterator[TokenChunk]:
         response = self._generate.remote(replace(request, budget_s=deadline - time.monotonic()))
-        stream = cast("DeploymentResponseGenerator[TokenChunk]", response)  # what stream=True makes of it
+        stream = cast(_Stream, response)  # what stream=True makes of it
+        writer: str | None = None  # unknown until it is heard
         try:
             while True:
-                # Not around the whole loop: the first chunk is awaited in another task than the others.
-                async with asyncio.timeout(deadline - time.monotonic() + _GRACE_S):
-                    chunk = await anext(stream)
-                self._answered_at = time.monotonic()  # as good as a status, which comes late from a busy machine
+                chunk = await self._next(stream, writer, deadline)
+                writer = chunk.origin.replica_id
+                self.liveness.heard_token(writer)
                 if chunk.finish_reason == "deadline":
                     raise TimeoutError
                 yield chunk
@@ -84,23 +99,76 @@ class ModelReplicas:
                     return
         except StopAsyncIteration:
             raise ReplicaUnavailableError("its stream ended before the reply did") from None
-        except BackPressureError:
+        except (BackPressureError, QueueFull):
             raise Overloaded("all replicas are busy and the queue is full; try again shortly") from None
         except TimeoutError:
             _cancel(stream)
             raise DeadlineExceeded("the reply was not complete in time; try again, or ask for a shorter one") from None
-        except (asyncio.CancelledError, GeneratorExit):  # whoever asked has left
+        except (asyncio.CancelledError, GeneratorExit, ReplicaStalled):  # whoever asked has left, or goes elsewhere
             _cancel(stream)
             raise
 
-    async def _poll(self) -> None:
+    async def _next(self, stream: _Stream, writer: str | None, deadline: float) -> TokenChunk:
+        """The next tokens. Raises ReplicaStalled, TimeoutError, and what the stream raises."""
+        began = time.monotonic()
+        arriving = asyncio.ensure_future(anext(stream))
         try:
-            answers = await self._handle.broadcast("status").results_async(timeout_s=_FORGET_S, return_exceptions=True)
-        except (DeploymentUnavailableError, TimeoutError):
-            return
-        self._statuses = [answer for answer in answers if isinstance(answer, ReplicaStatus)]
-        self._answered_at = time.monotonic()
+            while not arriving.done():
+                now = time.monotonic()
+                if now >= deadline + _GRACE_S:
+                    raise TimeoutError
+                if now - began >= self._stall_limit_s and self._is_stalled(writer):
+                    raise ReplicaStalled
+                await asyncio.wait([arriving], timeout=min(_POLL_S, deadline + _GRACE_S - now))
+            return arriving.result()
+        finally:
+            arriving.cancel()
+
+    def _is_stalled(self, writer: str | None) -> bool:
+        """Whether a reply that has waited too long for its next tokens waits for a replica that does not get on.
+
+        Before its first token nobody can tell which replica has it, and it may rightly wait in a queue.
+        """
+        if writer is None:
+            return time.monotonic() - self._hung_at < self._stall_limit_s or bool(self.liveness.stalled)
+        self.liveness.suspect(writer)
+        self._avoid_stalled()
+        return True
+
+    async def _ask_all(self) -> None:
+        try:
+            # Ray's public way waits for all answers, and one replica that hangs would hide the others.
+            answers = await self._handle.broadcast("status")._fetch_replica_results_async()
+            statuses = await asyncio.gather(*map(self._ask, answers))
+        except DeploymentUnavailableError:
+            self.liveness.keep(())
+        except Exception:  # whatever it is, the next round may do better
+            logger.exception("the model replicas could not be asked for their status")
+        else:
+            if time.monotonic() - self._hung_at > self._stall_limit_s:  # who is not among the answers is gone
+                self.liveness.keep([status.origin.replica_id for status in statuses if status])
+        finally:
+            self._polled.set()
+
+    async def _ask(self, answer: Any) -> ReplicaStatus | None:
+        """A replica's status; nothing where it died or does not answer."""
+        try:
+            async with asyncio.timeout(self._stall_limit_s):
+                status: ReplicaStatus = await answer.get_async()
+        except TimeoutError:
+            self._hung_at = time.monotonic()
+            answer.cancel()
+            return None
+        except RayActorError:
+            return None
+        self.liveness.heard(status)
+        return status
+
+    def _avoid_stalled(self) -> None:
+        stalled = self.liveness.stalled
+        routing.AVOIDED.intersection_update(stalled)
+        routing.AVOIDED.update(stalled)
 
 
-def _cancel(stream: "DeploymentResponseGenerator[TokenChunk]") -> None:
+def _cancel(stream: _Stream) -> None:
     stream.cancel()  # type: ignore[no-untyped-call]  # Ray's

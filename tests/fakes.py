@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
+from serve_app.liveness import State
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
 
 ORIGIN = Origin(replica_id="r1", node_id="n1", pod_name="pod-1", node_name="node-1")
@@ -15,6 +16,10 @@ class FakeReplicas:
         self.requests: list[GenerateRequest] = []
         self.closed = 0
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
+
+    @property
+    def states(self) -> list[tuple[ReplicaStatus, State]]:
+        return [(status, "RUNNING") for status in self.ready]
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         self.requests.append(request)

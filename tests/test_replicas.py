@@ -1,8 +1,9 @@
 """Failover, deadlines and readiness, against a handle that plays back what Ray would do."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,8 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from serve_app import routing
+from serve_app.engine.errors import QueueFull
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.replicas import ModelReplicas
@@ -17,6 +20,8 @@ from tests.fakes import ORIGIN
 
 REQUEST = GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=30)
 STATUS = ReplicaStatus(ORIGIN, slots=4, active=0, waiting=0, tokens_per_second=0)
+
+OTHER = replace(ORIGIN, replica_id="r2")
 
 Step = TokenChunk | Exception | asyncio.Event
 
@@ -61,21 +66,45 @@ class FakeHandle:
         assert method == "status"
         return self
 
-    async def results_async(self, **_: Any) -> list[Any]:
-        return self._statuses()
+    async def _fetch_replica_results_async(self) -> list["FakeAnswer"]:
+        return [FakeAnswer(status) for status in self._statuses()]
 
 
-async def replicas_over(handle: FakeHandle) -> AsyncIterator[ModelReplicas]:
-    replicas = ModelReplicas(cast("DeploymentHandle[Any]", handle))
+class FakeAnswer:
+    """One replica's: its status, an exception, or an event to wait for."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    async def get_async(self) -> Any:
+        if isinstance(self._content, asyncio.Event):
+            await self._content.wait()
+        if isinstance(self._content, Exception):
+            raise self._content
+        return self._content
+
+    def cancel(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def replicas_over(handle: FakeHandle, stall_limit_s: float = 30) -> AsyncIterator[ModelReplicas]:
+    replicas = ModelReplicas(cast("DeploymentHandle[Any]", handle), stall_limit_s)
     watcher = asyncio.create_task(replicas.watch())
     yield replicas
     watcher.cancel()
+    routing.AVOIDED.clear()
 
 
-async def written(handle: FakeHandle, request: GenerateRequest = REQUEST) -> list[int]:
-    async for replicas in replicas_over(handle):
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def written(handle: FakeHandle, request: GenerateRequest = REQUEST, *, stall_limit_s: float = 30) -> list[int]:
+    async with replicas_over(handle, stall_limit_s) as replicas:
         return [token async for chunk in replicas.write(request) for token in chunk.token_ids]
-    raise AssertionError
 
 
 async def test_a_reply_goes_on_elsewhere_after_the_tokens_that_arrived() -> None:
@@ -118,7 +147,7 @@ async def test_the_deadline_ends_a_reply_and_the_call(steps: list[Step], monkeyp
 
 async def test_a_reader_who_leaves_cancels_the_call() -> None:
     handle = FakeHandle([TokenChunk([7], ORIGIN), asyncio.Event()])
-    async for replicas in replicas_over(handle):
+    async with replicas_over(handle) as replicas:
         stream = cast("Any", replicas.write(REQUEST))
         await anext(stream)
         waiting = asyncio.ensure_future(anext(stream))
@@ -129,14 +158,65 @@ async def test_a_reader_who_leaves_cancels_the_call() -> None:
     assert handle.streams[0].cancelled
 
 
-async def test_whoever_writes_is_ready_though_its_status_is_late() -> None:
-    async for replicas in replicas_over(FakeHandle([TokenChunk([7], ORIGIN), TokenChunk([8], ORIGIN, "stop")])):
-        stream = replicas.write(REQUEST)
-        await anext(stream)
-        replicas._answered_at = -math.inf
-        assert not replicas.ready
-        await anext(stream)
-        assert replicas.ready
+async def test_a_reply_goes_on_elsewhere_when_its_replica_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    never = asyncio.Event()
+    handle = FakeHandle(
+        [TokenChunk([7], ORIGIN), never],
+        [TokenChunk([8], OTHER), TokenChunk([9], OTHER, "stop")],
+        statuses=lambda: [never, replace(STATUS, origin=OTHER)],
+    )
+    assert await written(handle, stall_limit_s=0.05) == [7, 8, 9]
+    assert handle.streams[0].cancelled
+    assert handle.requests[1].prefix == [7]
+
+
+async def test_a_replica_that_hangs_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    answers: list[Any] = [STATUS, replace(STATUS, origin=OTHER)]
+    handle = FakeHandle([TokenChunk([7], OTHER, "stop")], statuses=lambda: answers)
+    async with replicas_over(handle, stall_limit_s=0.05) as replicas:
+        await until(lambda: len(replicas.ready) == 2)
+        answers[0] = asyncio.Event()
+        await until(lambda: [status.origin for status in replicas.ready] == [OTHER])
+        await until(lambda: ORIGIN.replica_id in routing.AVOIDED)
+        assert [chunk.token_ids async for chunk in replicas.write(REQUEST)] == [[7]]
+        answers[0] = STATUS
+        await until(lambda: len(replicas.ready) == 2 and not routing.AVOIDED)
+
+
+async def test_before_its_first_token_a_reply_leaves_a_hanging_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    answers = [asyncio.Event(), replace(STATUS, origin=OTHER)]
+    handle = FakeHandle([asyncio.Event()], [TokenChunk([7], OTHER, "stop")], statuses=lambda: answers)
+    assert await written(handle, stall_limit_s=0.05) == [7]
+
+
+async def test_a_reply_that_waits_in_a_queue_is_left_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    turn = asyncio.Event()
+    handle = FakeHandle([turn, TokenChunk([7], ORIGIN, "stop")])
+    asyncio.get_running_loop().call_later(0.2, turn.set)
+    assert await written(handle, stall_limit_s=0.05) == [7]
+    assert len(handle.requests) == 1
+
+
+async def test_a_round_of_questions_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    rounds = iter([ValueError("odd"), RuntimeError("odder")])
+
+    def statuses() -> list[Any]:
+        for error in rounds:
+            raise error
+        return [STATUS]
+
+    async with replicas_over(FakeHandle(statuses=statuses)) as replicas:
+        await until(lambda: replicas.ready == [STATUS])
+
+
+async def test_a_full_engine_is_overloaded() -> None:
+    with pytest.raises(Overloaded):
+        await written(FakeHandle([QueueFull()]))
 
 
 async def test_without_a_replica_a_request_is_refused_at_once() -> None:
@@ -149,6 +229,6 @@ async def test_without_a_replica_a_request_is_refused_at_once() -> None:
 
 async def test_a_replica_that_failed_to_answer_is_not_ready() -> None:
     handle = FakeHandle([TokenChunk([7], ORIGIN, "stop")], statuses=lambda: [STATUS, ActorDiedError()])
-    async for replicas in replicas_over(handle):
+    async with replicas_over(handle) as replicas:
         assert [chunk.token_ids async for chunk in replicas.write(REQUEST)] == [[7]]
         assert replicas.ready == [STATUS]
