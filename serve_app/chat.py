@@ -5,10 +5,11 @@ Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
 
 import asyncio
 import logging
-import secrets
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -27,16 +28,19 @@ from serve_app.messages import (
     GenerateRequest,
     Generation,
     Grounding,
+    Origin,
     Prompt,
     ReplicaStatus,
     Sampling,
     Timing,
     TokenChunk,
     Usage,
+    Writer,
 )
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
+from serve_app.shared_replies import SharedReplies, SharedReply
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -89,33 +93,54 @@ class Chat:
         self.replicas = replicas
         self._tokenizer = tokenizer
         self._quoter = Quoter(tokenizer)
+        self._replies: SharedReplies[Piece] = SharedReplies()
 
-    async def plan(self, request: ChatRequest, request_id: str) -> Plan:
+    def seed(self, request: ChatRequest, request_id: str) -> int:
+        """The request's or the configuration's; else one that follows from its id, wherever and whenever it is asked.
+
+        Not drawn by the model replica, so that another one can continue the reply.
+        """
+        given = request.generation.seed if request.generation else None
+        if given is None:
+            given = self.config_file.current.config.generation.seed
+        return given if given is not None else int.from_bytes(sha256(request_id.encode()).digest()[:7])
+
+    def reply(self, request: ChatRequest, request_id: str, *, streamed: bool) -> SharedReply[Piece]:
+        """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
+        seed = self.seed(request, request_id)
+        name = (request_id, seed, _digest(request))
+        return self._replies.join(name, lambda: self._write(request, request_id, seed, streamed))
+
+    async def plan(self, request: ChatRequest, request_id: str, seed: int) -> Plan:
         """Raises InvalidRequest, which names the field."""
         # Ranking and tokenizing a long text takes tens of milliseconds, in which others' tokens should flow.
-        return await asyncio.to_thread(self._plan, request, request_id)
+        return await asyncio.to_thread(self._plan, request, request_id, seed)
 
-    async def reply(self, plan: Plan, *, streamed: bool) -> AsyncGenerator[Piece]:
-        """The reply to a plan, piece by piece; by few pieces where nobody reads along. Raises RequestError."""
+    async def _write(self, asked: ChatRequest, request_id: str, seed: int, streamed: bool) -> AsyncGenerator[Piece]:
+        """The reply, piece by piece; by few pieces where nobody reads along."""
+        plan = await self.plan(asked, request_id, seed)
         request = GenerateRequest(
             plan.request_id,
             plan.prompt.token_ids,
             plan.sampling,
-            budget_s=self.args.request_timeout_s,
+            budget_s=min(asked.timeout_s or math.inf, self.args.request_timeout_s),
             candidates=plan.quotes.candidates if plan.quotes else (),
             streamed=streamed,
         )
         text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
         first_token_s: float | None = None
+        writers: dict[Origin, None] = {}  # in their order
         async for chunk in self.replicas.write(request):
             first_token_s = first_token_s or time.monotonic() - plan.started_at
+            writers[chunk.origin] = None
             piece = text.grow(chunk.token_ids)
             if chunk.finish_reason in ("stop", "length"):
-                yield Piece(piece, chunk, self._finish(plan, text, chunk, chunk.finish_reason, first_token_s))
+                reply = self._finish(plan, text, list(writers), chunk.finish_reason, first_token_s)
+                yield Piece(piece, chunk, reply)
             else:
                 yield Piece(piece, chunk)
 
-    def _plan(self, request: ChatRequest, request_id: str) -> Plan:
+    def _plan(self, request: ChatRequest, request_id: str, seed: int) -> Plan:
         current = self.config_file.refresh()
         self._check(request)
         generation = self._generation(request, current.config)
@@ -124,8 +149,7 @@ class Chat:
         return Plan(
             request_id=request_id,
             prompt=prompt,
-            # A seed is drawn here and not by the replica, so that another replica can continue the reply.
-            sampling=generation.sampling(secrets.randbits(62) if generation.seed is None else generation.seed),
+            sampling=generation.sampling(seed),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
         )
@@ -190,7 +214,7 @@ class Chat:
         self,
         plan: Plan,
         text: "_GrowingText | _QuotedText",
-        chunk: TokenChunk,
+        writers: Sequence[Origin],
         finish_reason: FinishReason,
         first_token_s: float,
     ) -> ChatReply:
@@ -202,16 +226,17 @@ class Chat:
             len(text.token_ids),
             first_token_s * 1000,
             total_s * 1000,
-            chunk.origin.replica_id,
+            " -> ".join(writer.replica_id for writer in writers),
         )
         response = text.whole.strip()
         cited = cite(response, plan.prompt.passages)
         return ChatReply(
             response=response,
-            podName=chunk.origin.pod_name,
-            nodeName=chunk.origin.node_name,
-            replica_id=chunk.origin.replica_id,
-            node_id=chunk.origin.node_id,
+            podName=writers[-1].pod_name,
+            nodeName=writers[-1].node_name,
+            replica_id=writers[-1].replica_id,
+            node_id=writers[-1].node_id,
+            origins=[_writer(origin) for origin in writers],
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
@@ -244,6 +269,19 @@ class Chat:
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }
+
+
+def _digest(request: ChatRequest) -> bytes:
+    """Of what the reply depends on, apart from its seed."""
+    asked = request.model_dump(exclude={"stream", "generation"}, exclude_unset=True)
+    generation = request.generation.model_dump(exclude={"seed"}, exclude_unset=True) if request.generation else {}
+    return sha256(repr((asked, generation)).encode()).digest()
+
+
+def _writer(origin: Origin) -> Writer:
+    return Writer(
+        replica_id=origin.replica_id, node_id=origin.node_id, podName=origin.pod_name, nodeName=origin.node_name
+    )
 
 
 class _GrowingText:

@@ -40,7 +40,10 @@ class InvalidRequest(RequestError):
 
 class Overloaded(RequestError):
     type = "overloaded"
-    retry_after_s = 2
+
+    def __init__(self, message: str, retry_after_s: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NoReplica(RequestError):

@@ -3,6 +3,7 @@
 import logging
 import re
 from typing import Any
+from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -83,7 +84,7 @@ class BodyLimit:
 def add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestError)
     async def on_request_error(request: Request, error: RequestError) -> Response:
-        return _error(request, _STATUS[type(error)], error.type, str(error), error.retry_after_s)
+        return error_response(request, error)
 
     @api.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -102,6 +103,10 @@ def add_errors(api: FastAPI) -> None:
         return _error(request, 500, "internal_error", "an error of this server, not of your request; see its log")
 
 
+def error_response(request: Request, error: RequestError) -> JSONResponse:
+    return _error(request, _STATUS[type(error)], error.type, str(error), error.retry_after_s)
+
+
 def _explain(mistake: dict[str, Any]) -> str:
     """Field, reason and, for plain numbers and flags, the value. What users wrote is not repeated."""
     field = ".".join(str(part) for part in mistake["loc"] if part != "body") or "body"
@@ -118,5 +123,7 @@ def _error(request: Request, status: int, type_: str, message: str, retry_after_
 
 
 def request_id_of(request: Request) -> str:
-    """Serve gives every request this header, unless the client did, and puts it on the response."""
-    return _NOT_IN_IDS.sub("", request.headers.get("x-request-id", ""))[:64] or "none"
+    """The client's own, or the one that Serve gives to every request; it puts either on the response."""
+    given = _NOT_IN_IDS.sub("", request.headers.get("x-request-id", ""))[:64]
+    made: str = given or request.scope.setdefault("request_id", uuid4().hex)
+    return made

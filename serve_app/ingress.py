@@ -1,6 +1,7 @@
 """HTTP: /chat, /health, /replicas."""
 
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
-from serve_app.errors import RequestError
-from serve_app.http_errors import BodyLimit, ErrorBody, add_errors, error_body, request_id_of
+from serve_app.errors import Overloaded, RequestError
+from serve_app.http_errors import BodyLimit, ErrorBody, add_errors, error_body, error_response, request_id_of
 from serve_app.liveness import State
 from serve_app.messages import ChatReply, ChatRequest, Origin
 
@@ -27,24 +30,57 @@ def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None) -> 
         lifespan=lifespan,
     )
     api.add_middleware(BodyLimit, max_bytes=chat.args.max_body_bytes)
+    api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s)
     add_errors(api)
     _add_routes(api, chat)
     return api
+
+
+def _admission(chat: Chat) -> Admission:
+    def slots() -> int:
+        return sum(status.slots for status in chat.replicas.ready)
+
+    return Admission(slots, chat.args.max_waiting, time.monotonic)
+
+
+class Gate:
+    """ASGI middleware: a chat for which there is no room is refused before its body is read."""
+
+    def __init__(self, app: ASGIApp, admission: Admission, budget_s: float) -> None:
+        self._app = app
+        self._admission = admission
+        self._budget_s = budget_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        request = Request(scope)
+        try:
+            with self._admission.enter(_client(request), self._budget_s):
+                await self._app(scope, receive, send)
+        except Overloaded as error:
+            await error_response(request, error)(scope, receive, send)
+
+
+def _client(request: Request) -> str:
+    """For whom it is asked: a frontend says so for its visitors, who all come from its address."""
+    address = request.client.host if request.client else ""
+    return request.headers.get("x-session-id", address)[:64]
 
 
 def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.post("/chat", response_model=ChatReply, responses={422: {"model": ErrorBody}, 429: {"model": ErrorBody}})
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
-        plan = await chat.plan(body, request_id_of(request))
+        request_id = request_id_of(request)
         streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
-        pieces = chat.reply(plan, streamed=streamed)
+        pieces = chat.reply(body, request_id, streamed=streamed).read()
         # The first piece is awaited before the answer begins, so that a refusal still has its status code.
         first = await anext(pieces)
         if streamed:
-            events = _events(first, pieces, request_id_of(request))
+            start = _Start(request_id=request_id, seed=chat.seed(body, request_id))
             return StreamingResponse(
-                events,
+                _events(start, first, pieces),
                 media_type="text/event-stream",
                 headers=_origin_headers(first.chunk.origin) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -83,10 +119,12 @@ async def _last(first: Piece, pieces: AsyncGenerator[Piece]) -> tuple[ChatReply,
     return piece.reply, piece.chunk.origin
 
 
-async def _events(first: Piece, pieces: AsyncGenerator[Piece], request_id: str) -> AsyncIterator[str]:
-    """`token` events, then one `done` with the whole reply, or one `error`."""
+async def _events(start: "_Start", first: Piece, pieces: AsyncGenerator[Piece]) -> AsyncIterator[str]:
+    """One `start`, `token` events, then one `done` with the whole reply, or one `error`."""
+    request_id = start.request_id
     try:
         async with aclosing(pieces):
+            yield _event("start", start)
             piece = first
             while True:
                 if piece.text:
@@ -105,6 +143,13 @@ async def _events(first: Piece, pieces: AsyncGenerator[Piece], request_id: str) 
 
 def _event(name: str, data: BaseModel) -> str:
     return f"event: {name}\ndata: {data.model_dump_json()}\n\n"
+
+
+class _Start(BaseModel):
+    """With these two, and the same body, the same reply can be asked for again."""
+
+    request_id: str
+    seed: int
 
 
 class _Token(BaseModel):

@@ -111,6 +111,9 @@ class ChatRequest(BaseModel):
     instruction: Text | None = None
     knowledge: Text | None = None
     generation: GenerationOverrides | None = None
+    timeout_s: Annotated[
+        float | None, Field(gt=0, description="give up after so many seconds; never more than the server allows")
+    ] = None
 
 
 class Passage(BaseModel):
@@ -221,14 +224,27 @@ class Timing(BaseModel):
     total: float
 
 
+class Writer(BaseModel):
+    """A model replica that took part in a reply."""
+
+    replica_id: str
+    node_id: str
+    podName: str
+    nodeName: str
+
+
 class ChatReply(BaseModel):
-    """The body of a reply. The first three names are the workshop application's."""
+    """The body of a reply. The first three names are the workshop application's.
+
+    `replica_id`, `node_id`, `podName` and `nodeName` are those of the model replica that wrote the reply, or its end.
+    """
 
     response: str
     podName: str
     nodeName: str
     replica_id: str
     node_id: str
+    origins: list[Writer]  # all that wrote a part of it, oldest first
     model: str
     config_version: str
     finish_reason: FinishReason

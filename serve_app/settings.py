@@ -59,6 +59,14 @@ class AppArgs(BaseModel):
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")
     ] = 60
+    max_waiting: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="requests of one ingress that may wait while all slots are taken; beyond that: 429 with "
+            "Retry-After. Serve's own `max_queued_requests` should be no less",
+        ),
+    ] = 64
     stall_limit_s: Annotated[
         float,
         Field(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,19 @@ class Application:
     """A chat over fake replicas, and a client of it."""
 
     def __init__(
-        self, script: Script, chat_config: Path, fallback_reason: str | None = None, quote: bool = False
+        self,
+        script: Script,
+        chat_config: Path,
+        fallback_reason: str | None = None,
+        quote: bool = False,
+        max_waiting: int = 8,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
         checkpoint = Checkpoint(
             name="mini", requested="godel", folder=ROOT, quote=quote, fallback_reason=fallback_reason
         )
-        args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000)
+        args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000, max_waiting=max_waiting)
         chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config, args.max_reply_tokens), self.replicas)
         self.client = TestClient(create_api(chat), raise_server_exceptions=False)
 
@@ -84,6 +90,7 @@ def test_the_reply_has_the_contracts_fields(application: Application) -> None:
         "nodeName",
         "replica_id",
         "node_id",
+        "origins",
         "model",
         "config_version",
         "finish_reason",
@@ -121,7 +128,7 @@ def test_a_stream_ends_with_the_same_object_as_json(application: Application) ->
     body = application.post(dialog=["What is a pod?"], stream=True).text
     plain = application.post(dialog=["What is a pod?"]).json()
     names = [line.removeprefix("event: ") for line in body.splitlines() if line.startswith("event: ")]
-    assert names == ["token"] * 4 + ["done"]
+    assert names == ["start"] + ["token"] * 4 + ["done"]
     assert f'"response":"{plain["response"]}"' in body
 
 
@@ -130,6 +137,61 @@ def test_every_request_has_a_seed_of_its_own_so_that_it_can_be_continued(applica
     application.post(dialog=["Hello"])
     first, second = (request.sampling.seed for request in application.replicas.requests)
     assert first is not None and second is not None and first != second
+
+
+def test_whoever_asks_again_by_the_same_id_gets_the_same_reply_and_it_is_not_written_twice(
+    application: Application,
+) -> None:
+    def ask(id: str, *dialog: str, **generation: Any) -> str:
+        return str(
+            application.client.post(
+                "/chat",
+                json={"dialog": dialog, "stream": True, "generation": generation or None},
+                headers={"x-request-id": id},
+            ).text
+        )
+
+    first = ask("mine", "Hello")
+    start = json.loads(first.split("data: ")[1].split("\n")[0])
+    assert start["request_id"] == "mine"
+    assert ask("mine", "Hello") == ask("mine", "Hello", seed=start["seed"]) == first
+    assert len(application.replicas.requests) == 1
+    ask("mine", "Hello, you")  # the same name, another question
+    ask("mine", "Hello", temperature=0.5)
+    ask("yours", "Hello")
+    assert len(application.replicas.requests) == 4
+    assert application.replicas.requests[1].sampling.seed == start["seed"], "another ingress would write the same"
+
+
+def test_a_reply_that_failed_is_written_anew(chat_config: Path) -> None:
+    fates: list[list[TokenChunk | Exception]] = [[NoReplica("none")], [TokenChunk([20], ORIGIN, "stop")]]
+    application = Application(lambda request: fates.pop(0), chat_config)
+    statuses = [
+        application.client.post("/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": "mine"}).status_code
+        for _ in range(2)
+    ]
+    assert statuses == [503, 200]
+
+
+def test_all_who_wrote_a_part_are_named_oldest_first(chat_config: Path) -> None:
+    other = replace(ORIGIN, replica_id="r2", pod_name="pod-2")
+    script = [TokenChunk([20], ORIGIN), TokenChunk([21], ORIGIN), TokenChunk([22], other, "stop")]
+    application = Application(lambda request: list(script), chat_config)
+    reply = application.post(dialog=["Hello"]).json()
+    assert [(origin["replica_id"], origin["podName"]) for origin in reply["origins"]] == [
+        ("r1", "pod-1"),
+        ("r2", "pod-2"),
+    ]
+    assert (reply["replica_id"], reply["podName"]) == ("r2", "pod-2")
+
+
+def test_a_full_house_refuses_before_it_reads_the_question(chat_config: Path) -> None:
+    application = Application(lambda request: [TokenChunk([20], ORIGIN, "stop")], chat_config, max_waiting=0)
+    application.replicas.ready = []
+    response = application.client.post("/chat", content=b"not even JSON")
+    assert response.status_code == 429
+    assert response.json()["error"]["type"] == "overloaded"
+    assert int(response.headers["Retry-After"]) >= 1
 
 
 def test_generation_overrides_only_what_it_names(application: Application) -> None:
@@ -345,8 +407,8 @@ def test_a_reply_is_the_sentence_itself_in_json_and_in_a_stream(quoting: Applica
     assert reply["usage"]["completion_tokens"] == len(sent.token_ids) - 1
     assert reply["finish_reason"] == "stop"
     events = [event.split("\ndata: ") for event in quoting.post(**asked, stream=True).text.strip().split("\n\n")]
-    assert [name for name, _ in events] == ["event: token", "event: done"]
-    (token, done) = (json.loads(data) for _, data in events)
+    assert [name for name, _ in events] == ["event: start", "event: token", "event: done"]
+    (_, token, done) = (json.loads(data) for _, data in events)
     assert token["text"] == done["response"] == reply["response"]
 
 

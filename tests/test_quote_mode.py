@@ -93,6 +93,6 @@ def test_the_ranking_outweighs_a_model_that_knows_nothing(client: TestClient) ->
         assert answer in client.post("/chat", json=asked).json()["response"]
 
 
-def test_a_stream_is_one_token_event_and_the_whole(client: TestClient) -> None:
+def test_a_stream_is_the_start_one_token_event_and_the_whole(client: TestClient) -> None:
     asked = {"dialog": ["Is a pod small?"], "knowledge": "A pod is small.", "stream": True}
-    assert re.findall(r"event: (\w+)", client.post("/chat", json=asked).text) == ["token", "done"]
+    assert re.findall(r"event: (\w+)", client.post("/chat", json=asked).text) == ["start", "token", "done"]

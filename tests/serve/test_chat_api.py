@@ -48,8 +48,9 @@ def test_a_streamed_reply_arrives_in_pieces_and_ends_with_the_whole(backend: Bac
     asked = {"dialog": ["What is Kubernetes?"], "generation": {"quote": quote}}
     with requests.post(f"{backend.url}/chat", json=asked | {"stream": True}, stream=True, timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        *tokens, (last, done) = events(response)
-    assert last == "done"
+        (first, start), *tokens, (last, done) = events(response)
+    assert (first, last) == ("start", "done")
+    assert start["request_id"] == done["request_id"] == response.headers["x-request-id"]
     assert {name for name, _ in tokens} == {"token"}
     assert (len(tokens) == 1) == quote
     assert "".join(data["text"] for _, data in tokens) == done["response"]
