@@ -17,6 +17,7 @@ import requests
 import yaml
 
 from tools import haproxy
+from tools.serve_environment import QUICK_REPLACEMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 Proxy = Literal["haproxy", "serves-own"]
@@ -83,7 +84,10 @@ def run_backend(
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
             cwd=ROOT,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | (proxy if behind == "haproxy" else haproxy.OFF),
+            env=os.environ
+            | {"RAY_USAGE_STATS_ENABLED": "0"}
+            | QUICK_REPLACEMENT
+            | (proxy if behind == "haproxy" else haproxy.OFF),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

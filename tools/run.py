@@ -26,6 +26,7 @@ import requests
 from tools import haproxy
 from tools.preflight import Plan, PlanError, find_problems, read_plan
 from tools.processes import Processes
+from tools.serve_environment import QUICK_REPLACEMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.5
@@ -227,7 +228,7 @@ def child_environment(
     }
     if environment.get("RAY_SERVE_ENABLE_HA_PROXY", "1") != "1":
         proxy = haproxy.OFF  # who turns HAProxy off turns off with it what is of use with it only
-    result = defaults | dict(proxy) | dict(environment) | {"FRONTEND_PORT": str(plan.frontend_port)}
+    result = defaults | QUICK_REPLACEMENT | dict(proxy) | dict(environment) | {"FRONTEND_PORT": str(plan.frontend_port)}
     result.pop("RAY_ADDRESS", None)
     if "RAY_AUTH_TOKEN" not in result and "RAY_AUTH_TOKEN_PATH" not in result:
         result["RAY_AUTH_TOKEN_PATH"] = str(_token_file(run_dir))

@@ -3,6 +3,7 @@
 Each test prints what became of the requests (`-s` shows it).
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -22,7 +23,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     with run_backend(
         tmp_path_factory.mktemp("faults"),
         args={"stall_limit_s": STALL_LIMIT_S},
-        model_deployment={"autoscaling_config": scaling},
+        model_deployment={"autoscaling_config": scaling, "health_check_period_s": 2, "health_check_timeout_s": 5},
     ) as running:
         eventually(lambda: _running(running) == REPLICAS, 60, "all replicas")
         yield running
@@ -66,7 +67,7 @@ def _under_load(backend: Backend, pinger: Pinger, name: str, fault: Callable[[],
         fault()
         seen = record.identical
         eventually(lambda: record.identical > seen + 60 and _is_whole(backend, broken_at), 90, f"recovery from {name}")
-    print(record.line(name, max(0.0, record.last_trouble_at - broken_at)))
+    sys.stdout.write(record.line(name, max(0.0, record.last_trouble_at - broken_at)) + "\n")
     assert not record.lost and not record.wrong
     assert record.identical == record.sent
     return record

@@ -1,0 +1,9 @@
+"""What Serve takes from the environment alone: how soon it notices and replaces what hangs."""
+
+QUICK_REPLACEMENT = {
+    # A replica that failed its health checks is killed. By default it is asked to finish first, and one that hangs
+    # holds its place, and its processors, for `graceful_shutdown_timeout_s`.
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # Three missed checks in a row, 10 s apart by default, are what it takes to start a dead proxy anew.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+}
