@@ -41,9 +41,10 @@ class Point:
     def line(self) -> str:
         failed = ", ".join(f"{count} x {what}" for what, count in self.failed.items()) or "none"
         return (
-            f"{self.clients:5d} clients: {self.good / self.seconds:6.1f} good replies/s ({_percentiles(self.latencies_s)}), "
-            f"{self.refused / self.seconds:6.1f} refusals/s ({_percentiles(self.refusals_s)}), {self.late} late, "
-            f"failed: {failed}; the load took {self.load_cores:.2f} cores"
+            f"{self.clients:5d} clients: {self.good / self.seconds:6.1f} good replies/s "
+            f"({_percentiles(self.latencies_s)}), {self.refused / self.seconds:6.1f} refusals/s "
+            f"({_percentiles(self.refusals_s)}), {self.late} late, failed: {failed}; "
+            f"the load took {self.load_cores:.2f} cores"
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 from transformers import PreTrainedTokenizerBase
 
@@ -21,6 +22,7 @@ from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
 from serve_app.engine.engine import Engine
+from serve_app.liveness import State
 from serve_app.messages import ChatReply, ChatRequest, GenerateRequest, Origin, ReplicaStatus, TokenChunk
 from serve_app.model import make_engine
 from serve_app.settings import AppArgs
@@ -54,6 +56,7 @@ class InProcess:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._origin = Origin("in-process", "here", "here", "here")
+        self.states: list[tuple[ReplicaStatus, State]] = []
         self.ready = [ReplicaStatus(self._origin, slots=engine.slots, active=0, waiting=0, tokens_per_second=0)]
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
@@ -76,8 +79,7 @@ class Measured:
 
 async def ask(chat: Chat, question: str, generation: dict[str, Any]) -> ChatReply:
     asked = ChatRequest.model_validate({"dialog": [question], "generation": generation})
-    plan = await chat.plan(asked, "bench")
-    pieces = [piece async for piece in chat.reply(plan, streamed=True)]
+    pieces = [piece async for piece in chat.reply(asked, uuid4().hex, streamed=True).read()]
     return cast(ChatReply, pieces[-1].reply)  # the last one has it
 
 

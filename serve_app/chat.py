@@ -107,18 +107,17 @@ class Chat:
 
     def reply(self, request: ChatRequest, request_id: str, *, streamed: bool) -> SharedReply[Piece]:
         """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
-        seed = self.seed(request, request_id)
-        name = (request_id, seed, _digest(request))
-        return self._replies.join(name, lambda: self._write(request, request_id, seed, streamed))
+        name = (request_id, self.seed(request, request_id), _digest(request))
+        return self._replies.join(name, lambda: self._write(request, request_id, streamed))
 
-    async def plan(self, request: ChatRequest, request_id: str, seed: int) -> Plan:
+    async def plan(self, request: ChatRequest, request_id: str) -> Plan:
         """Raises InvalidRequest, which names the field."""
         # Ranking and tokenizing a long text takes tens of milliseconds, in which others' tokens should flow.
-        return await asyncio.to_thread(self._plan, request, request_id, seed)
+        return await asyncio.to_thread(self._plan, request, request_id)
 
-    async def _write(self, asked: ChatRequest, request_id: str, seed: int, streamed: bool) -> AsyncGenerator[Piece]:
+    async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
         """The reply, piece by piece; by few pieces where nobody reads along."""
-        plan = await self.plan(asked, request_id, seed)
+        plan = await self.plan(asked, request_id)
         request = GenerateRequest(
             plan.request_id,
             plan.prompt.token_ids,
@@ -140,7 +139,7 @@ class Chat:
             else:
                 yield Piece(piece, chunk)
 
-    def _plan(self, request: ChatRequest, request_id: str, seed: int) -> Plan:
+    def _plan(self, request: ChatRequest, request_id: str) -> Plan:
         current = self.config_file.refresh()
         self._check(request)
         generation = self._generation(request, current.config)
@@ -149,7 +148,7 @@ class Chat:
         return Plan(
             request_id=request_id,
             prompt=prompt,
-            sampling=generation.sampling(seed),
+            sampling=generation.sampling(self.seed(request, request_id)),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
@@ -15,6 +16,7 @@ from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, choose, load_tokenizer
 from serve_app.engine.engine import Engine
 from serve_app.errors import DeadlineExceeded
+from serve_app.liveness import State
 from serve_app.messages import (
     ChatReply,
     ChatRequest,
@@ -49,6 +51,7 @@ class InProcessReplicas:
     """One model replica, without Ray."""
 
     ready: list[ReplicaStatus] = []
+    states: list[tuple[ReplicaStatus, State]] = []
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -87,9 +90,8 @@ class Answerer:
         """Raises RequestError."""
         started = time.perf_counter()
         request = ChatRequest(dialog=list(asked.dialog), knowledge=asked.knowledge, generation=asked.generation)
-        plan = await self._chat.plan(request, "in-process")
         reply = None
-        async for piece in self._chat.reply(plan, streamed=False):
+        async for piece in self._chat.reply(request, uuid4().hex, streamed=False).read():
             reply = piece.reply
         if reply is None:
             raise RuntimeError("the reply ended without a last piece")
