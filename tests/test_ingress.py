@@ -263,6 +263,31 @@ def test_what_was_wrong_in_a_text_is_not_repeated(application: Application) -> N
     assert "my secret" not in response.text
 
 
+@pytest.mark.parametrize(
+    "content", [b'{"dialog":' + b"[" * 90_000, b'{"dialog": ["\xff"]}', b"9" * 5_000, b"{"], ids=range(4)
+)
+def test_what_is_no_json_is_400(application: Application, content: bytes) -> None:
+    response = application.client.post("/chat", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "malformed_json"
+
+
+def test_an_error_is_short_however_long_the_name_or_number(application: Application) -> None:
+    """Names of fields and numbers were repeated in full."""
+    for body in ({"x" * 90_000: 1}, {"generation": {"top_k": 10**4000}}):
+        response = application.post(dialog=["Hi"], **body)
+        assert response.status_code == 422
+        assert len(response.text) < 300
+
+
+@pytest.mark.parametrize("path", ["/chat", "/health", "/replicas"])
+def test_a_method_that_is_not_allowed_is_405_and_says_which_is(application: Application, path: str) -> None:
+    response = application.client.put(path)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == ("POST" if path == "/chat" else "GET")
+    assert response.json()["error"]["type"] == "method_not_allowed"
+
+
 def test_half_a_surrogate_pair_is_refused(application: Application) -> None:
     response = application.client.post(
         "/chat", content=b'{"dialog": ["\\ud800"]}', headers={"Content-Type": "application/json"}
