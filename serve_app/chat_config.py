@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -108,28 +109,31 @@ class ConfigFile:
     """The configuration in use, kept up with its file.
 
     `refresh` is called before each use: it costs one `stat`, which follows the symbolic link that Kubernetes swaps
-    when a mounted ConfigMap changes, and parses only when the file has changed.
+    when a mounted ConfigMap changes, and parses only when the file has changed. Several threads may call it, but not an
+    event loop: who comes while another one parses waits for it, so that nobody puts an old version over a new one.
     """
 
     def __init__(self, path: Path, max_reply_tokens: int) -> None:
         """Raises ConfigError: a start needs a good configuration. `max_reply_tokens`: what the engine's slots hold."""
         self._path = path
         self._max_reply_tokens = max_reply_tokens
+        self._lock = Lock()
         self._seen = self._fingerprint()
         self.current = self._load()
         self.error: str | None = None
 
     def refresh(self) -> VersionedConfig:
         """The newest good configuration; `error` says what is wrong with the file, if anything is."""
-        fingerprint = self._fingerprint()
-        if fingerprint != self._seen:
-            self._seen = fingerprint
-            try:
-                self.current = self._load()
-                self.error = None
-            except ConfigError as error:
-                self.error = str(error)
-        return self.current
+        with self._lock:
+            fingerprint = self._fingerprint()
+            if fingerprint != self._seen:
+                self._seen = fingerprint
+                try:
+                    self.current = self._load()
+                    self.error = None
+                except ConfigError as error:
+                    self.error = str(error)
+            return self.current
 
     def _load(self) -> VersionedConfig:
         loaded = load(self._path)

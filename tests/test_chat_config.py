@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,33 @@ def test_an_unchanged_file_is_not_read_again(path: Path, monkeypatch: pytest.Mon
     for _ in range(3):
         file.refresh()
     assert reads == [path], "a bad file is read once too"
+
+
+def test_a_slow_reader_of_an_old_version_does_not_put_it_over_a_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests and /health each looked for edits. The old one stayed, as the new one had been seen."""
+    file = ConfigFile(path, 256)
+    reading, overtaken = threading.Event(), threading.Event()
+
+    def slow_at_first(path: Path) -> VersionedConfig:
+        loaded = load(path)
+        if loaded.config.knowledge == "Second.":
+            reading.set()
+            overtaken.wait(0.5)
+        else:
+            overtaken.set()
+        return loaded
+
+    monkeypatch.setattr(chat_config, "load", slow_at_first)
+    edit(path, yaml.safe_dump(GOOD | {"knowledge": "Second."}))
+    slow = threading.Thread(target=file.refresh)
+    slow.start()
+    assert reading.wait(10)
+    edit(path, yaml.safe_dump(GOOD | {"knowledge": "Third."}))
+    assert file.refresh().config.knowledge == "Third."
+    slow.join(10)
+    assert file.refresh().config.knowledge == "Third."
 
 
 def test_a_length_that_no_slot_holds_is_refused_with_both_settings_named(path: Path) -> None:
