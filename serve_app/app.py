@@ -87,7 +87,7 @@ class Ingress:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
         config_error = metrics.Gauge("godel_config_error", description=GAUGES["godel_config_error"])
         while True:
-            current = self._config_file.refresh()
+            current = await asyncio.to_thread(self._config_file.refresh)
             logger.setLevel(current.config.logging_level)
             config_error.set(1 if self._config_file.error else 0)
             await asyncio.sleep(_CONFIG_POLL_S)

@@ -6,9 +6,11 @@ Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
 import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -18,10 +20,12 @@ from transformers import PreTrainedTokenizerBase
 from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
-from serve_app.errors import InvalidRequest, reason
-from serve_app.grounding import Ranking, knowledge_base
+from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
+from serve_app.grounding import Ranking
+from serve_app.knowledge import knowledge_base
 from serve_app.liveness import State
 from serve_app.messages import (
+    SAYS_SOMETHING,
     ChatReply,
     ChatRequest,
     FinishReason,
@@ -43,6 +47,12 @@ from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
 
 logger = logging.getLogger("ray.serve.godel")
+
+# Threads that rank and tokenize. They and the event loop, in which streams run, take turns: with more of them a stream
+# waits longer; with one, a request behind another's long text does.
+_PLANNERS = 2
+
+_says_something = re.compile(SAYS_SOMETHING).search
 
 
 class Replicas(Protocol):
@@ -66,7 +76,7 @@ class Plan:
     sampling: Sampling
     quotes: Quotes | None  # what the reply may be; None: anything
     config_version: str
-    started_at: float = field(default_factory=time.monotonic)
+    started_at: float  # when the request arrived, on this machine's monotonic clock
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class Chat:
         self._tokenizer = tokenizer
         self._quoter = Quoter(tokenizer)
         self._replies: SharedReplies[Piece] = SharedReplies()
+        self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
 
     def seed(self, request: ChatRequest, request_id: str) -> int:
         """The request's or the configuration's; else one that follows from its id, wherever and whenever it is asked.
@@ -111,9 +122,18 @@ class Chat:
         return self._replies.join(name, lambda: self._write(request, request_id, streamed))
 
     async def plan(self, request: ChatRequest, request_id: str) -> Plan:
-        """Raises InvalidRequest, which names the field."""
+        """Raises InvalidRequest, which names the field, and DeadlineExceeded."""
+        started_at = time.monotonic()
+        self._check(request)
         # Ranking and tokenizing a long text takes tens of milliseconds, in which others' tokens should flow.
-        return await asyncio.to_thread(self._plan, request, request_id)
+        planning = asyncio.get_running_loop().run_in_executor(
+            self._planners, self._plan, request, request_id, started_at
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s(request)):
+                return await planning
+        except TimeoutError:
+            raise DeadlineExceeded("there was no time to begin the reply; try again") from None
 
     async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
         """The reply, piece by piece; by few pieces where nobody reads along."""
@@ -122,7 +142,7 @@ class Chat:
             plan.request_id,
             plan.prompt.token_ids,
             plan.sampling,
-            budget_s=min(asked.timeout_s or math.inf, self.args.request_timeout_s),
+            budget_s=plan.started_at + self._timeout_s(asked) - time.monotonic(),
             candidates=plan.quotes.candidates if plan.quotes else (),
             streamed=streamed,
         )
@@ -139,9 +159,8 @@ class Chat:
             else:
                 yield Piece(piece, chunk)
 
-    def _plan(self, request: ChatRequest, request_id: str) -> Plan:
+    def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
-        self._check(request)
         generation = self._generation(request, current.config)
         ranking = self._rank(request, current.config)
         prompt = self._prompt(request, current.config, ranking)
@@ -151,20 +170,28 @@ class Chat:
             sampling=generation.sampling(self.seed(request, request_id)),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
+            started_at=started_at,
         )
 
+    def _timeout_s(self, request: ChatRequest) -> float:
+        return min(request.timeout_s or math.inf, self.args.request_timeout_s)
+
     def _check(self, request: ChatRequest) -> None:
-        if not request.dialog[-1].replace("\0", " ").strip():
+        if not _says_something(request.dialog[-1]):
             raise InvalidRequest("dialog: the last turn is blank; it must hold the user's message")
-        limit = self.args.max_turn_chars
-        turns = ((f"dialog.{i}", turn) for i, turn in enumerate(request.dialog))
-        for name, text in (*turns, ("instruction", request.instruction or "")):
-            if len(text) > limit:
-                raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
+        for i, turn in enumerate(request.dialog):
+            _check_length(f"dialog.{i}", turn, self.args.max_turn_chars)
+        _check_length("instruction", request.instruction, self.args.max_turn_chars)
+        _check_length("knowledge", request.knowledge, self.args.max_knowledge_chars)
+        if (size := sum(map(len, request.dialog))) > (limit := self.args.max_dialog_chars):
+            raise InvalidRequest(
+                f"dialog: {size} characters in all; at most {limit} are allowed, so leave out its oldest turns"
+            )
 
     def _rank(self, request: ChatRequest, config: ChatConfig) -> Ranking:
+        configured = request.knowledge is None
         knowledge = config.knowledge if request.knowledge is None else request.knowledge
-        base = knowledge_base(knowledge, config.grounding.passage_words)
+        base = knowledge_base(knowledge, config.grounding.passage_words, configured=configured)
         return base.rank(request.dialog, config.grounding.max_passages)
 
     def _prompt(self, request: ChatRequest, config: ChatConfig, ranking: Ranking) -> Prompt:
@@ -252,9 +279,9 @@ class Chat:
             request_id=plan.request_id,
         )
 
-    def health(self) -> dict[str, Any]:
+    async def health(self) -> dict[str, Any]:
         """What /health says. Reading it also notices an edit of the configuration."""
-        current: VersionedConfig = self.config_file.refresh()
+        current: VersionedConfig = await asyncio.to_thread(self.config_file.refresh)
         ready = len(self.replicas.ready)
         return {
             "status": "ok" if ready else "unavailable",
@@ -281,6 +308,11 @@ def _writer(origin: Origin) -> Writer:
     return Writer(
         replica_id=origin.replica_id, node_id=origin.node_id, podName=origin.pod_name, nodeName=origin.node_name
     )
+
+
+def _check_length(name: str, text: str | None, limit: int) -> None:
+    if text is not None and len(text) > limit:
+        raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
 
 
 class _GrowingText:

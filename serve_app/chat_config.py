@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -24,6 +27,9 @@ ENVIRONMENT = {
     "DO_SAMPLE": ("generation", "do_sample"),
     "LOGGING_LEVEL": ("logging_level",),
 }
+
+_LOOKS_LIKE_A_NAME = re.compile(r"[\w\[\]-]{1,40}")
+_QUOTED = re.compile(r"""(['"])(?!<).{2,}\1""", re.DOTALL)  # but for YAML's own words, as '<block end>'
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,10 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> VersionedCo
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; set `chat_config` in serve_config.yaml") from None
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or an odd date
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from None
     if content is None:
         raise ConfigError(f"{path}: the file is empty; it needs at least `instruction` and `knowledge`")
@@ -63,10 +69,26 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+class _Loader(yaml.SafeLoader):
+    """Says where a value is not what its tag or looks say. PyYAML lets Python's own errors through, of many kinds, some
+    of which quote the value."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            problem = f"this is no {kind}; if it is text, put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
 def _reason(error: Exception) -> str:
-    """Without the excerpt that YAML's errors carry, which may be of the knowledge."""
+    """Without what YAML's errors quote, which may be of the knowledge."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+        problem = _QUOTED.sub("...", str(error.problem))
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {problem}"
     return " ".join(str(error).split())
 
 
@@ -84,8 +106,14 @@ def _explain(path: Path, error: ValidationError, environment: Mapping[str, str])
     sentences = []
     for mistake in error.errors(include_url=False):
         place = tuple(str(part) for part in mistake["loc"])
-        sentences.append(f"{_source(path, place, environment)}: {'.'.join(place)}: {_complaint(mistake)}")
+        field = ".".join(map(_name, place)) or "a name"
+        sentences.append(f"{_source(path, place, environment)}: {field}: {_complaint(mistake)}")
     return "; ".join(sentences)
+
+
+def _name(name: str) -> str:
+    """A line of the knowledge that is not indented as the others reads as a name."""
+    return name if _LOOKS_LIKE_A_NAME.fullmatch(name) else f"(a name of {len(name)} characters)"
 
 
 def _source(path: Path, place: tuple[str, ...], environment: Mapping[str, str]) -> str:
@@ -100,36 +128,41 @@ def _source(path: Path, place: tuple[str, ...], environment: Mapping[str, str]) 
 def _complaint(mistake: ErrorDetails) -> str:
     if mistake["type"] == "extra_forbidden":  # its value may be the knowledge, under a misspelled name
         return "there is no such setting; remove it, or correct its name"
-    value = "" if isinstance(mistake["input"], dict | list) else f", not {str(mistake['input'])[:80]!r}"
-    return reason(mistake) + value
+    value = mistake["input"]
+    shown = isinstance(value, str | float | date) or (isinstance(value, int) and value.bit_length() <= 64)
+    is_knowledge = mistake["loc"][:1] == ("knowledge",)
+    return reason(mistake) + (f", not {str(value)[:80]!r}" if shown and not is_knowledge else "")
 
 
 class ConfigFile:
     """The configuration in use, kept up with its file.
 
     `refresh` is called before each use: it costs one `stat`, which follows the symbolic link that Kubernetes swaps
-    when a mounted ConfigMap changes, and parses only when the file has changed.
+    when a mounted ConfigMap changes, and parses only when the file has changed. Several threads may call it, but not an
+    event loop: who comes while another one parses waits for it, so that nobody puts an old version over a new one.
     """
 
     def __init__(self, path: Path, max_reply_tokens: int) -> None:
         """Raises ConfigError: a start needs a good configuration. `max_reply_tokens`: what the engine's slots hold."""
         self._path = path
         self._max_reply_tokens = max_reply_tokens
+        self._lock = Lock()
         self._seen = self._fingerprint()
         self.current = self._load()
         self.error: str | None = None
 
     def refresh(self) -> VersionedConfig:
         """The newest good configuration; `error` says what is wrong with the file, if anything is."""
-        fingerprint = self._fingerprint()
-        if fingerprint != self._seen:
-            self._seen = fingerprint
-            try:
-                self.current = self._load()
-                self.error = None
-            except ConfigError as error:
-                self.error = str(error)
-        return self.current
+        with self._lock:
+            fingerprint = self._fingerprint()
+            if fingerprint != self._seen:
+                self._seen = fingerprint
+                try:
+                    self.current = self._load()
+                    self.error = None
+                except ConfigError as error:
+                    self.error = str(error)
+            return self.current
 
     def _load(self) -> VersionedConfig:
         loaded = load(self._path)

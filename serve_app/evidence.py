@@ -6,7 +6,7 @@ count how much is for `grounding` to say.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -49,6 +49,9 @@ _LEANS = re.compile(
 
 _CLOSED = re.compile(r"[.!?:;][)\"'”’»]*$")
 _HEADING_WORDS = 12
+
+# A short string, and its place in a list or dict.
+_OBJECT_BYTES = 150
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,36 @@ class SentenceIndex:
                 self._by_stem[stem].append(word)
         self._frequency = Counter(chain.from_iterable({vocabulary[word] for word in words} for words in sentences))
         self._word_vectors, counts = self._vectors(list(ids))
-        weighted = self._word_vectors * (counts * self._rarity(vocabulary))[:, None]
-        if sentences:
-            meanings = unit(_sums(weighted, self._words, self._starts))
-            padded = np.pad(meanings, ((0, 1), (0, 0)))  # the context of those that have none: -1
-            self._meanings = unit(meanings + _CONTEXT * padded[self._before] + _CONTEXT * padded[self._headings])
+        self._meanings = self._read_meanings(counts * self._rarity(vocabulary))
         self._openings = np.zeros((_OPENING_WORDS, len(sentences)), dtype=np.int32)
         for place, (_, *words) in enumerate(sentences):
             opening = words[:_OPENING_WORDS]
             self._openings[: len(opening), place] = opening
+
+    def _read_meanings(self, weights: np.ndarray) -> np.ndarray:
+        """[sentences, dimensions], of length 1: the weighted sum of each sentence's words, and some of its context's.
+
+        Block by block: what a long text takes in between would be several times what it is in the end.
+        """
+        size, width = len(self.sentences), self._word_vectors.shape[1]
+        bounds = np.append(self._starts, len(self._words))
+        alone = np.zeros((size + 1, width), dtype=np.float32)  # the last is the context of those that have none: -1
+        for block in _blocks(size):
+            words = self._words[bounds[block.start] : bounds[block.stop]]
+            vectors = self._word_vectors[words]
+            vectors *= weights[words, None]
+            alone[block] = unit(np.add.reduceat(vectors, bounds[block] - bounds[block.start], axis=0))
+        meanings = np.empty((size, width), dtype=np.float32)
+        for block in _blocks(size):
+            context = _CONTEXT * alone[self._before[block]] + _CONTEXT * alone[self._headings[block]]
+            meanings[block] = unit(alone[block] + context)
+        return meanings
+
+    @property
+    def nbytes(self) -> int:
+        """About: its arrays, and what Python takes for each sentence and each distinct word."""
+        arrays = (value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+        return sum(arrays) + _OBJECT_BYTES * (2 * len(self.sentences) + len(self._word_vectors))
 
     def _rarity(self, stems: Sequence[str]) -> np.ndarray:
         """BM25's inverse document frequencies over sentences, 1 for a word that the text does not have."""
@@ -179,11 +203,8 @@ def _considered(dialog: Sequence[str]) -> Sequence[str]:
     return dialog[: -_TURNS_CONSIDERED - 1 : -1] if leans else dialog[-1:]
 
 
-def _sums(vectors: np.ndarray, words: np.ndarray, starts: np.ndarray, block: int = 512) -> np.ndarray:
-    """The sum of each sentence's words' vectors; block by block, as a long text's words would take much memory."""
-    bounds = np.append(starts, len(words))
-    blocks = (bounds[first : first + block + 1] for first in range(0, len(starts), block))
-    return np.concatenate([np.add.reduceat(vectors[words[here[0] : here[-1]]], here[:-1] - here[0]) for here in blocks])
+def _blocks(size: int, block: int = 128) -> Iterator[slice]:
+    return (slice(first, min(first + block, size)) for first in range(0, size, block))
 
 
 def _contexts(paragraphs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -60,6 +59,7 @@ class KnowledgeBase:
         self.passages = [" ".join(sentences) for sentences in self._passages]
         self._starts = np.cumsum([0, *map(len, self._passages)])
         self._index = SentenceIndex(paragraphs, word_vectors())
+        self.nbytes = self._index.nbytes + 2 * len(text)  # about; the text is here as passages, too
 
     def rank(self, dialog: Sequence[str], limit: int) -> Ranking:
         """At most `limit` passages: those that fit the dialogue's last turns, best first; as filling their neighbours,
@@ -98,9 +98,3 @@ def _order(best: np.ndarray, limit: int) -> list[int]:
 
 def _id(i: int) -> str:
     return f"p{i}"
-
-
-@lru_cache(maxsize=8)
-def knowledge_base(text: str, passage_words: int) -> KnowledgeBase:
-    """A knowledge base, remembered: the configured one, and those that clients send along with each request."""
-    return KnowledgeBase(text, passage_words)

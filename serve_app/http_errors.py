@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -32,7 +33,9 @@ _STATUS: dict[type[RequestError], int] = {
     ReplyInterrupted: 503,
     DeadlineExceeded: 504,
 }
-_HTTP_ERROR_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_HTTP_ERROR_TYPES = {400: "malformed_json", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+# A name or number that a client made up may be as long as a body.
+_LONGEST_NAME = _LONGEST_VALUE = 40
 
 # A request id may be the client's own: only what is harmless in logs is kept of it.
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]")
@@ -95,7 +98,8 @@ def add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        return _error(request, error.status_code, _HTTP_ERROR_TYPES.get(error.status_code, "http_error"), error.detail)
+        type_ = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
+        return _error(request, error.status_code, type_, error.detail, error.headers)  # 405 comes with Allow
 
     @api.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
@@ -104,21 +108,23 @@ def add_errors(api: FastAPI) -> None:
 
 
 def error_response(request: Request, error: RequestError) -> JSONResponse:
-    return _error(request, _STATUS[type(error)], error.type, str(error), error.retry_after_s)
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
+    return _error(request, _STATUS[type(error)], error.type, str(error), headers)
 
 
 def _explain(mistake: dict[str, Any]) -> str:
     """Field, reason and, for plain numbers and flags, the value. What users wrote is not repeated."""
-    field = ".".join(str(part) for part in mistake["loc"] if part != "body") or "body"
+    field = ".".join(str(part)[:_LONGEST_NAME] for part in mistake["loc"] if part != "body") or "body"
     if mistake["type"] == "extra_forbidden":
         return f"{field}: there is no such field; /docs lists those that exist"
-    value = f", not {mistake['input']}" if isinstance(mistake["input"], int | float) else ""
+    value = f", not {mistake['input']}"[:_LONGEST_VALUE] if isinstance(mistake["input"], int | float) else ""
     return f"{field}: {reason(mistake)}{value}"
 
 
-def _error(request: Request, status: int, type_: str, message: str, retry_after_s: int | None = None) -> JSONResponse:
+def _error(
+    request: Request, status: int, type_: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     body = error_body(type_, message, request_id_of(request))
-    headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 
 

@@ -90,7 +90,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.get("/health")
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
-        health = chat.health()
+        health = await chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
     @api.get("/replicas")

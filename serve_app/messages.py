@@ -5,11 +5,30 @@ ChatReply  <--ingress--  Origin                       <-- TokenChunk      <--mod
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    Strict,
+    StrictStr,
+    StringConstraints,
+    model_validator,
+)
 
 FinishReason = Literal["stop", "length"]
+
+# Of a longer dialogue nothing but its newest turns could be read.
+MAX_TURNS = 10_000
+# In tokens, whatever `max_reply_tokens` allows.
+LONGEST_REPLY = 4096
+# A text has something to say if it has such a character: neither white space nor a control character.
+SAYS_SOMETHING = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
+# Names that do not exist, of which each would be an error; an answer shows as many.
+_UNKNOWN_NAMES = 5
 
 
 def _encodable(text: str) -> str:
@@ -25,25 +44,43 @@ Text = Annotated[StrictStr, AfterValidator(_encodable)]
 Phrase = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class SamplingValues(BaseModel):
+class KnownNames(BaseModel):
+    """Frozen, and refuses names that it does not have; at the cost of the first few, however many there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        left_out = set([name for name in values if name not in cls.model_fields][_UNKNOWN_NAMES:])
+        return {name: value for name, value in values.items() if name not in left_out} if left_out else values
+
+
+class SamplingValues(KnownNames):
     """Each within its range; they need not fit together yet."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
     max_length: Annotated[
-        int, Field(ge=2, description="most tokens of a reply, the decoder's start token included")
+        int, Field(ge=2, le=LONGEST_REPLY, description="most tokens of a reply, the decoder's start token included")
     ] = 128
-    min_length: Annotated[int, Field(ge=0, description="fewest tokens of a reply, the start token included")] = 0
+    min_length: Annotated[
+        int, Field(ge=0, le=LONGEST_REPLY, description="fewest tokens of a reply, the start token included")
+    ] = 0
     do_sample: Annotated[bool, Field(description="false: always the most likely token")] = False
     temperature: Annotated[float, Field(ge=0, le=10, description="randomness; 0 is the same as do_sample: false")] = 1.0
-    top_k: Annotated[int, Field(ge=0, description="sample among the k likeliest tokens; 0: off")] = 0
+    top_k: Annotated[int, Field(ge=0, le=1_000_000, description="sample among the k likeliest tokens; 0: off")] = 0
     top_p: Annotated[float, Field(gt=0, le=1, description="sample among the likeliest tokens that reach p; 1: off")] = (
         0.9
     )
     repetition_penalty: Annotated[
         float, Field(ge=0.1, le=10, description="above 1: repeating becomes less likely; 1: off")
     ] = 1.0
-    no_repeat_ngram_size: Annotated[int, Field(ge=0, description="no run of n tokens occurs twice; 0: off")] = 0
+    no_repeat_ngram_size: Annotated[
+        int, Field(ge=0, le=LONGEST_REPLY, description="no run of n tokens occurs twice; 0: off")
+    ] = 0
     seed: Annotated[
         int | None, Field(ge=0, lt=2**63, description="makes a sampled reply repeatable; null: drawn for each request")
     ] = None
@@ -80,8 +117,16 @@ class GenerationOverrides(SamplingValues):
     ] = 128.0
     phrases: Annotated[
         tuple[Phrase, ...],
+        Strict(False),  # JSON and YAML have lists
+        FailFast(),
         Field(max_length=16, description="short replies that may be given instead of a sentence, if quoting"),
     ] = ()
+
+
+class RequestedGeneration(GenerationOverrides):
+    """A request's own: a number is a number there, as the OpenAPI document says. The environment knows text alone."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class Generation(GenerationOverrides, Sampling):
@@ -101,16 +146,17 @@ class Generation(GenerationOverrides, Sampling):
         return Sampling.model_validate(self.model_dump(include=set(Sampling.model_fields)) | {"seed": seed})
 
 
-class ChatRequest(BaseModel):
-    """The body of POST /chat. Turns alternate; the last is the user's."""
+class ChatRequest(KnownNames):
+    """The body of POST /chat. Turns alternate; the last is the user's, and not blank."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True)
 
-    dialog: Annotated[list[Text], Field(min_length=1)]
+    # Without FailFast a list of wrong items costs a kilobyte of errors for each of them.
+    dialog: Annotated[list[Text], FailFast(), Field(min_length=1, max_length=MAX_TURNS)]
     stream: bool = False
     instruction: Text | None = None
     knowledge: Text | None = None
-    generation: GenerationOverrides | None = None
+    generation: RequestedGeneration | None = None
     timeout_s: Annotated[
         float | None, Field(gt=0, description="give up after so many seconds; never more than the server allows")
     ] = None

@@ -11,6 +11,11 @@ from serve_app.messages import Passage, Prompt
 # GODEL marks the parts of a prompt with plain words, and T5's tokenizers read their special tokens in any text, so a
 # user could type both: they are taken out of what users type.
 _MARKERS = re.compile(r"\[(CONTEXT|KNOWLEDGE)\]|<(/?s|pad|unk|extra_id_\d+)>|\bEOS\b")
+_CONTROLS = re.compile(r"[\0-\x1f\x7f-\x9f]")
+
+# The longest piece of a SentencePiece vocabulary, unless it was trained to have longer ones. What has more characters
+# than so many for each token that there is room for cannot fit, and is not tokenized to find that out.
+_PIECE_CHARS = 16
 
 
 def render(instruction: str, turns: Sequence[str], passages: Sequence[str]) -> str:
@@ -37,12 +42,13 @@ def build_prompt(
     question tends to stand at the end. Raises ValueError where `window` has no room for the form alone.
     """
     room = window
+    instruction, last_turn = plain(instruction), plain(turns[-1])
     while True:
         fitting = _Fitting(tokenizer, room)
-        fitting.place_instruction(plain(instruction))
-        fitting.place_last_turn(plain(turns[-1]))
+        fitting.place_instruction(instruction)
+        fitting.place_last_turn(last_turn)
         fitting.place_passages(passages[:1])
-        fitting.place_history([plain(turn) for turn in turns[-max_turns:-1]])
+        fitting.place_history(turns[-max_turns:-1])
         if len(fitting.passages) == 1:
             fitting.place_passages(passages[1:])
         token_ids = tokenizer.encode(fitting.text, add_special_tokens=True)
@@ -62,7 +68,7 @@ class _Fitting:
     """A prompt that grows part by part within its window.
 
     T5's tokens do not reach across a space: each part is counted once, as rendered with the space before it, and the
-    counts add up.
+    counts add up. No text is tokenized that is longer than the window could hold.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, window: int) -> None:
@@ -95,7 +101,7 @@ class _Fitting:
         self.turns = [turn]
 
     def place_history(self, history: Sequence[str]) -> None:
-        for turn in reversed(history):
+        for turn in map(plain, reversed(history)):
             if not self._take(f" {turn} EOS"):
                 return
             self.turns = [turn, *self.turns]
@@ -118,7 +124,11 @@ class _Fitting:
         return True
 
     def _cut(self, text: str, limit: int, *, keep_end: bool) -> str:
+        chars, most_chars = len(text), _PIECE_CHARS * limit
+        text = text[max(chars - most_chars, 0) :] if keep_end else text[:most_chars]
         ids = self._tokenizer.encode(text, add_special_tokens=False)
+        if text:  # what was cut off without being tokenized, as if it were like the rest
+            self.truncated_tokens += round((chars - len(text)) * len(ids) / len(text))
         room = size = len(ids)
         while size > limit:
             room = min(room - 1, limit)
@@ -130,11 +140,17 @@ class _Fitting:
         return text
 
     def _size(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
+        """In tokens; not less than what its characters could fill."""
+        fewest = -(-len(text) // _PIECE_CHARS)
+        return (
+            fewest if fewest > self._room else max(fewest, len(self._tokenizer.encode(text, add_special_tokens=False)))
+        )
 
 
 def plain(text: str) -> str:
-    """As a prompt has it: one line, without NUL and without the prompt's own marks."""
-    folded = unicodedata.normalize("NFKC", text.replace("\0", " "))  # as T5's tokenizers do: they would read a wide EOS
-    unmarked = _MARKERS.sub(lambda mark: (mark[1] or mark[2] or mark[0]).lower(), folded)
+    """As a prompt has it: one line, without control characters and without the prompt's own marks."""
+    # Both as T5's tokenizers do, which would read a wide EOS, and a </s> with an invisible character inside.
+    folded = unicodedata.normalize("NFKC", _CONTROLS.sub(" ", text))
+    # With a space on both sides of what is left of a mark, so that it makes no other one with what stands around it.
+    unmarked = _MARKERS.sub(lambda mark: f" {(mark[1] or mark[2] or mark[0]).lower()} ", folded)
     return " ".join(unmarked.split())

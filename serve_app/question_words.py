@@ -55,6 +55,8 @@ _ASKED: tuple[tuple[Want, re.Pattern[str]], ...] = (
     ),
 )
 _CONTINUES = re.compile(r"(and|or|but|also|what about|how about)\b")
+_TURNS_CONSIDERED = 4
+_QUESTION_CHARS = 1000
 
 _NUMBERS = _words(
     """
@@ -93,10 +95,14 @@ _CLOCK_OR_YEAR = re.compile(r"\d:\d\d|\b(1\d|20)\d\d\b")
 
 def wanted(dialog: Sequence[str]) -> Want | None:
     """What the last turn asks for; where it only goes on ("And the caravan?"), what the user's turn before it did."""
-    question = dialog[-1].strip().lower()
-    if found := next((want for want, pattern in _ASKED if pattern.search(question)), None):
-        return found
-    return wanted(dialog[:-2]) if len(dialog) > 2 and _CONTINUES.match(question) else None
+    for turn in dialog[-1 : -2 * _TURNS_CONSIDERED : -2]:
+        # A question tends to stand at the end; some patterns take time that grows with the square of a text's length.
+        question = turn[-_QUESTION_CHARS:].strip().lower()
+        if found := next((want for want, pattern in _ASKED if pattern.search(question)), None):
+            return found
+        if not _CONTINUES.match(question):
+            return None
+    return None
 
 
 def held(sentence: str) -> frozenset[Want]:

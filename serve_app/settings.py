@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from serve_app.messages import Generation, Text
+from serve_app.messages import LONGEST_REPLY, Generation, Text
 
 
 class AppArgs(BaseModel):
@@ -39,7 +39,7 @@ class AppArgs(BaseModel):
         int | None, Field(ge=1, description="CPU threads of one model replica; null: the CPUs that Ray gives it")
     ] = None
     max_prompt_tokens: Annotated[int, Field(ge=32, le=2048, description="the model's window; GODEL's is 512")] = 512
-    max_reply_tokens: Annotated[int, Field(ge=2, le=4096, description="upper limit of max_length")] = 256
+    max_reply_tokens: Annotated[int, Field(ge=2, le=LONGEST_REPLY, description="upper limit of max_length")] = 256
     prefill_tokens: Annotated[
         int,
         Field(
@@ -81,6 +81,15 @@ class AppArgs(BaseModel):
     max_turn_chars: Annotated[
         int, Field(ge=1, description="a longer turn, or instruction of a request, is refused with 422")
     ] = 16_000
+    max_dialog_chars: Annotated[
+        int, Field(ge=1, description="a dialogue of longer turns in all is refused with 422")
+    ] = 500_000
+    max_knowledge_chars: Annotated[
+        int,
+        Field(
+            ge=0, description="a longer knowledge of a request is refused with 422; the configured one may be longer"
+        ),
+    ] = 200_000
 
 
 class History(BaseModel):

@@ -26,6 +26,7 @@ _GRAMMAR = (
 )
 _LETTERS_A_PIECE = 2  # fewer on average, and a word is only spelt
 _OWN_DIRECTIONS = 4096
+_BLOCK = 4096  # words read at a time: their pieces' vectors take several times the memory of their own
 
 _IS_GRAMMAR = frozenset(_GRAMMAR.split())
 
@@ -70,11 +71,12 @@ class WordVectors:
         vectors = np.zeros((len(words), self._own.shape[1]), dtype=np.float32)
         counts = np.ones(len(words), dtype=np.float32)
         pieces = [self._whole.get(word) or self._split(word) for word in words]
-        if known := [i for i, ids in enumerate(pieces) if ids]:
-            starts = np.cumsum([0, *(len(pieces[i]) for i in known[:-1])])
-            flat = np.array([piece for ids in pieces for piece in ids])
-            vectors[known] = unit(np.add.reduceat(self._pieces[flat], starts, axis=0, dtype=np.float32))
-            counts[known] = np.maximum.reduceat(self._weights[flat], starts)
+        known = [i for i, ids in enumerate(pieces) if ids]
+        for block in (known[first : first + _BLOCK] for first in range(0, len(known), _BLOCK)):
+            starts = np.cumsum([0, *(len(pieces[i]) for i in block[:-1])])
+            flat = np.array([piece for i in block for piece in pieces[i]])
+            vectors[block] = unit(np.add.reduceat(self._pieces[flat], starts, axis=0, dtype=np.float32))
+            counts[block] = np.maximum.reduceat(self._weights[flat], starts)
         for i, (word, ids) in enumerate(zip(words, pieces, strict=True)):
             if len(word) < _LETTERS_A_PIECE * len(ids):
                 vectors[i] = self._own[crc32(word.encode()) % _OWN_DIRECTIONS]

@@ -12,7 +12,7 @@ INGRESS = """
 import pickle
 import sys
 import serve_app.app
-from serve_app.grounding import knowledge_base
+from serve_app.knowledge import knowledge_base
 knowledge_base("A pod is small.", 40).rank(["What is a pod?"], limit=1)
 checkpoint, tokenizer, args = pickle.load(sys.stdin.buffer)
 print(tokenizer.encode("What is a pod?"), [name for name in ("torch", "serve_app.model") if name in sys.modules])

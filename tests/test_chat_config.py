@@ -2,11 +2,15 @@
 
 import os
 import re
+import threading
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serve_app import chat_config
 from serve_app.chat_config import ConfigFile, VersionedConfig, load
@@ -68,11 +72,24 @@ def test_what_is_left_out_has_a_default(path: Path) -> None:
         ("instruction: [Answer", "cannot be read as YAML: line 1"),
         ("instruction:\tAnswer.\n\tknowledge: x", "cannot be read as YAML: line"),
         ("instruction: !!python/object/apply:os.system [ls]\nknowledge: x", "cannot be read as YAML: line 1"),
-        ("instruction: 2024-13-45\nknowledge: x", "cannot be read as YAML: month must be in 1..12"),
+        (
+            "knowledge: x\ninstruction: 2024-13-45",
+            "cannot be read as YAML: line 2, column 14: this is no timestamp; if it is text, put it in quotes",
+        ),
+        ("instruction: A\nknowledge: !!int many", "cannot be read as YAML: line 2, column 12: this is no int"),
+        ("instruction: A\nknowledge: !!bool x", "cannot be read as YAML: line 2, column 12: this is no bool"),
+        ("instruction: A\nknowledge: *x", "cannot be read as YAML: line 2, column 12: found undefined alias"),
+        ("instruction: 2024-12-13\nknowledge: x", "instruction: Input should be a valid string, not '2024-12-13'"),
+        ("instruction: A\nknowledge: 0x" + "f" * 5000, "knowledge: Input should be a valid string$"),
+        ('instruction: A\nknowledge: x\n"\\ud800": y', "a name: Input should be a valid string"),
+        (
+            "instruction: A\nknowledge:\nOpening hours: 9 to 5",
+            "knowledge: .*; .*\\(a name of 13 characters\\): there is no",
+        ),
         ("instruction: " + "[" * 5000, "cannot be read as YAML: maximum recursion depth"),
         ("instruction: A\0B", "cannot be read as YAML: unacceptable character"),
         ("instruction: Answer.", "knowledge: Field required"),
-        ("instruction: Answer.\nknowledge: 5", "knowledge: Input should be a valid string, not '5'"),
+        ("instruction: Answer.\nknowledge: 5", "knowledge: Input should be a valid string$"),
         ("instruction: ''\nknowledge: x", "instruction: String should have at least 1 character, not ''"),
         ("instruction: A\nknowledge: x\n1: y", "1: "),
         ('instruction: "\\ud83d"\nknowledge: x', "instruction: Input should be a valid string, unable to parse"),
@@ -138,6 +155,22 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         f"instruction: A\nknowledge: [{SECRET}]",
         f"instruction: A\nknowledge: {{text: '{SECRET}'}}",
         f"instruction: A\nknowledge: {SECRET}\ngeneration: {{top_p: 2}}",
+        f'instruction: A\nknowledge: "\\udc00 {SECRET}"',
+        f"instruction: A\nknowledge: !!set {{'{SECRET}'}}",
+        f"instruction: A\nknowledge: !!omap [a: '{SECRET}']",
+        f"instruction: A\nknowledge: !!int '{SECRET}'",
+        f"instruction: A\nknowledge: !!float '{SECRET}'",
+        f"instruction: A\nknowledge: !!bool '{SECRET}'",
+        f"instruction: A\nknowledge: !!timestamp '{SECRET}'",
+        f"instruction: A\nknowledge: !!binary '{SECRET}'",
+        f"instruction: A\nknowledge: !!python/name:{SECRET.split()[1]} x",
+        f"instruction: A\nknowledge: *{SECRET.split()[1]}",
+        f"instruction: A\nknowledge: !{SECRET.split()[1]} x",
+        f"instruction: A\nknowledge: !{SECRET.split()[1]}! x",
+        f"instruction: A\nknowledge: |\n  The code:\n{SECRET[:-1]}: none",  # a line that is not indented
+        f"instruction: A\nknowledge: 'x'\n? [{SECRET}]\n: y",
+        f"instruction: A\nknowledge: &vault 'x'\nhistory: &vault '{SECRET}",
+        f"{{instruction: A, knowledge: {{'{SECRET}': {{'{SECRET}': 1}}}}}}",
     ],
 )
 def test_an_error_does_not_quote_the_knowledge(tmp_path: Path, text: str) -> None:
@@ -147,6 +180,52 @@ def test_an_error_does_not_quote_the_knowledge(tmp_path: Path, text: str) -> Non
         load(path, environment={})
     assert "vault" not in str(refusal.value)
     assert "4711" not in str(refusal.value)
+
+
+NAMES = "instruction knowledge generation history grounding logging_level phrases top_p max_turns seed"
+MARKS = ": , - ? | > & * ! % @ ` ' \" # { } [ ] << = ~ &a *a --- ... %YAML %TAG"
+TAGS = "!!int !!float !!bool !!set !!omap !!pairs !!binary !!timestamp !!null !!map !!seq !!str !!merge !!value !x !!"
+LITERALS = "null yes no .nan .inf -0 0x 0b1 1_0 1:30 1e9 2024-12-13 2024-13-45 \\ud800 \\x \\N"
+ODD = [" ", "\n", "\n  ", "\n\t", ": ", "- ", "\0", "\x85", "\u2028", "\ufeff", "9" * 5000, "0x" + "f" * 5000, SECRET]
+FRAGMENTS = st.sampled_from(" ".join((NAMES, MARKS, TAGS, LITERALS)).split() + ODD)
+FILES = (
+    st.binary(max_size=200)
+    | st.text(max_size=200).map(str.encode)
+    | st.lists(FRAGMENTS, max_size=20).map(lambda parts: "".join(parts).encode())
+    | st.lists(FRAGMENTS, max_size=12).map(lambda parts: f"instruction: A\nknowledge: {' '.join(parts)}".encode())
+)
+
+
+@settings(max_examples=400)
+@given(FILES)
+def test_any_bytes_are_a_configuration_or_a_config_error_that_can_be_sent(content: bytes) -> None:
+    with NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        try:
+            load(Path(file.name), environment={})
+        except ConfigError as error:
+            str(error).encode()
+            assert len(str(error)) < 2000
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates() | st.just(SECRET),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just(SECRET), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(VALUES.filter(lambda value: not isinstance(value, str)))
+def test_whatever_the_knowledge_is_an_error_quotes_nothing_of_it(value: Any) -> None:
+    with NamedTemporaryFile("w") as file:
+        yaml.safe_dump({"instruction": "A", "knowledge": value}, file)
+        file.flush()
+        with pytest.raises(ConfigError) as refusal:
+            load(Path(file.name), environment={})
+    assert str(refusal.value).endswith("knowledge: Input should be a valid string")
 
 
 # --- the workshop application's environment names --------------------------------------------------------------------
@@ -191,7 +270,7 @@ def test_a_wrong_environment_value_names_the_variable(path: Path, name: str, val
     with pytest.raises(ConfigError) as refusal:
         load(path, {name: value})
     assert str(refusal.value).startswith(f"environment variable {name}: {field}: ")
-    assert repr(value) in str(refusal.value)
+    assert (repr(value) in str(refusal.value)) == (name != "KNOWLEDGE")
 
 
 def test_a_variable_that_does_not_fit_the_file_is_named_with_it(path: Path) -> None:
@@ -304,6 +383,33 @@ def test_an_unchanged_file_is_not_read_again(path: Path, monkeypatch: pytest.Mon
     for _ in range(3):
         file.refresh()
     assert reads == [path], "a bad file is read once too"
+
+
+def test_a_slow_reader_of_an_old_version_does_not_put_it_over_a_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests and /health each looked for edits. The old one stayed, as the new one had been seen."""
+    file = ConfigFile(path, 256)
+    reading, overtaken = threading.Event(), threading.Event()
+
+    def slow_at_first(path: Path) -> VersionedConfig:
+        loaded = load(path)
+        if loaded.config.knowledge == "Second.":
+            reading.set()
+            overtaken.wait(0.5)
+        else:
+            overtaken.set()
+        return loaded
+
+    monkeypatch.setattr(chat_config, "load", slow_at_first)
+    edit(path, yaml.safe_dump(GOOD | {"knowledge": "Second."}))
+    slow = threading.Thread(target=file.refresh)
+    slow.start()
+    assert reading.wait(10)
+    edit(path, yaml.safe_dump(GOOD | {"knowledge": "Third."}))
+    assert file.refresh().config.knowledge == "Third."
+    slow.join(10)
+    assert file.refresh().config.knowledge == "Third."
 
 
 def test_a_length_that_no_slot_holds_is_refused_with_both_settings_named(path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.chat_config import load
-from serve_app.grounding import KnowledgeBase, knowledge_base
+from serve_app.grounding import KnowledgeBase
 
 
 def test_text_without_any_punctuation_is_cut_and_found() -> None:
@@ -363,9 +363,3 @@ def test_the_same_question_brings_the_same_passages_from_many_threads_too(shippe
         ranked = list(threads.map(lambda question: shipped.rank([question], 4), questions))
     assert ranked[:4] * 25 == ranked
     assert [ranking.passages[0].filling for ranking in ranked[:4]] == [e.passages[0].filling for e in expected]
-
-
-def test_a_knowledge_base_is_made_once_for_a_text_and_size() -> None:
-    assert knowledge_base("A pod is small.", 40) is knowledge_base("A pod is small.", 40)
-    assert knowledge_base("A pod is small.", 40) is not knowledge_base("A pod is small.", 20)
-    assert knowledge_base.cache_info().maxsize is not None, "memory is bounded (law 8)"

@@ -1,7 +1,10 @@
 """The HTTP side without Ray: contracts, status codes, streaming, bad input, the configuration in use."""
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from fastapi.testclient import TestClient
 from transformers import PreTrainedTokenizerFast
 
 from serve_app.chat import Chat
-from serve_app.chat_config import ConfigFile
+from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.ingress import create_api
@@ -33,14 +36,23 @@ class Application:
         fallback_reason: str | None = None,
         quote: bool = False,
         max_waiting: int = 8,
+        timeout_s: float = 60,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
         checkpoint = Checkpoint(
             name="mini", requested="godel", folder=ROOT, quote=quote, fallback_reason=fallback_reason
         )
-        args = AppArgs(max_body_bytes=100_000, max_turn_chars=2_000, max_waiting=max_waiting)
-        chat = Chat(args, checkpoint, self.tokenizer, ConfigFile(chat_config, args.max_reply_tokens), self.replicas)
+        args = AppArgs(
+            max_body_bytes=100_000,
+            max_turn_chars=2_000,
+            max_dialog_chars=11_000,
+            max_knowledge_chars=5_000,
+            request_timeout_s=timeout_s,
+            max_waiting=max_waiting,
+        )
+        self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
+        chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)
         self.client = TestClient(create_api(chat), raise_server_exceptions=False)
 
     def post(self, **body: Any) -> Any:
@@ -303,8 +315,11 @@ def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(
     ("body", "named"),
     [
         ({"dialog": ["x" * 2_001]}, "dialog.0"),
+        ({"dialog": ["x" * 2_000] * 6}, "dialog: 12000 characters in all; at most 11000 are allowed"),
+        ({"dialog": ["Hello"], "knowledge": "x" * 5_001}, "knowledge: 5001 characters; at most 5000 are allowed"),
         ({"dialog": ["Hello"], "instruction": "x" * 2_001}, "instruction"),
         ({"dialog": ["Hello", "\n\t\0"]}, "dialog"),
+        ({"dialog": ["Hello", "\x1b\x85\ufeff\u2028"]}, "dialog"),
         ({"dialog": ["Hello"], "generation": {"max_length": 257}}, "generation.max_length"),
         ({"dialog": ["Hello"], "generation": {"min_length": 51}}, "min_length"),
         ({"dialog": ["Hello"], "knowledge": "", "generation": {"quote": True}}, "generation.quote"),
@@ -320,10 +335,94 @@ def test_limits_name_the_field(application: Application, body: dict[str, Any], n
     assert not application.replicas.requests
 
 
+def test_what_is_too_large_is_refused_before_a_planner_or_the_configuration_sees_it(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application.config_file, "refresh", lambda: pytest.fail("was asked"))
+    assert application.post(dialog=["Hello"], knowledge="x" * 5_001).status_code == 422
+
+
+def test_the_deadline_counts_from_arrival(chat_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counted from when the request was ranked and tokenized."""
+    application = Application(words("Hi"), chat_config, timeout_s=30)
+    refresh = application.config_file.refresh
+
+    def slowly() -> VersionedConfig:
+        time.sleep(0.2)
+        return refresh()
+
+    monkeypatch.setattr(application.config_file, "refresh", slowly)
+    reply = application.post(dialog=["Hello"]).json()
+    assert application.replicas.requests[-1].budget_s < 29.8
+    assert reply["timing_ms"]["total"] >= reply["timing_ms"]["first_token"] >= 200
+
+
+def test_a_request_that_is_not_even_begun_by_its_deadline_is_504(
+    chat_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = Application(words("Hi"), chat_config, timeout_s=0.05)
+    refresh, released = application.config_file.refresh, threading.Event()
+
+    def blocked() -> VersionedConfig:
+        released.wait(10)
+        return refresh()
+
+    monkeypatch.setattr(application.config_file, "refresh", blocked)
+    try:
+        response = application.post(dialog=["Hello"])
+    finally:
+        released.set()
+    assert (response.status_code, response.json()["error"]["type"]) == (504, "deadline_exceeded")
+    assert not application.replicas.requests
+
+
+def test_long_texts_are_read_in_few_threads_of_their_own(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were read in those that all of asyncio shares: twenty of them, that took turns with the streams."""
+    names: set[str] = set()
+    refresh = application.config_file.refresh
+
+    def noted() -> VersionedConfig:
+        names.add(threading.current_thread().name)
+        return refresh()
+
+    monkeypatch.setattr(application.config_file, "refresh", noted)
+    with ThreadPoolExecutor(12) as clients:
+        statuses = list(clients.map(lambda _: application.post(dialog=["Hello"]).status_code, range(24)))
+    assert statuses == [200] * 24
+    assert names <= {"plan_0", "plan_1"}
+
+
 def test_what_was_wrong_in_a_text_is_not_repeated(application: Application) -> None:
     response = application.client.post("/chat", json={"dialog": "my secret", "stream": "my secret"})
     assert response.status_code == 422
     assert "my secret" not in response.text
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"dialog":' + b"[" * 90_000, b'{"dialog": ["\xff"]}', b"9" * 5_000, b"{"], ids=range(4)
+)
+def test_what_is_no_json_is_400(application: Application, content: bytes) -> None:
+    response = application.client.post("/chat", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "malformed_json"
+
+
+def test_an_error_is_short_however_long_the_name_or_number(application: Application) -> None:
+    """Names of fields and numbers were repeated in full."""
+    for body in ({"x" * 90_000: 1}, {"generation": {"top_k": 10**4000}}):
+        response = application.post(dialog=["Hi"], **body)
+        assert response.status_code == 422
+        assert len(response.text) < 300
+
+
+@pytest.mark.parametrize("path", ["/chat", "/health", "/replicas"])
+def test_a_method_that_is_not_allowed_is_405_and_says_which_is(application: Application, path: str) -> None:
+    response = application.client.put(path)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == ("POST" if path == "/chat" else "GET")
+    assert response.json()["error"]["type"] == "method_not_allowed"
 
 
 def test_half_a_surrogate_pair_is_refused(application: Application) -> None:

@@ -28,6 +28,8 @@ def test_defaults_are_godels() -> None:
         ("request_timeout_s", 0),
         ("max_body_bytes", 10),
         ("max_turn_chars", 0),
+        ("max_dialog_chars", 0),
+        ("max_knowledge_chars", -1),
         ("slot", 4),
     ],
 )

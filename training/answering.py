@@ -21,9 +21,9 @@ from serve_app.messages import (
     ChatReply,
     ChatRequest,
     GenerateRequest,
-    GenerationOverrides,
     Origin,
     ReplicaStatus,
+    RequestedGeneration,
     TokenChunk,
 )
 from serve_app.model import make_engine
@@ -38,7 +38,7 @@ _HERE = Origin("in-process", "in-process", "in-process", "in-process")
 class Asked:
     dialog: tuple[str, ...]
     knowledge: str | None  # None: the configured one
-    generation: GenerationOverrides
+    generation: RequestedGeneration
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import bm25s
 import Stemmer
 
-from serve_app.grounding import knowledge_base
+from serve_app.knowledge import knowledge_base
 from serve_app.passages import split_sentences
 from training.questions import TextQuestions, is_right
 

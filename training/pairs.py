@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from serve_app.grounding import knowledge_base
+from serve_app.knowledge import knowledge_base
 from serve_app.prompt import build_prompt
 from serve_app.settings import AppArgs, ChatConfig
 from training.dialogues import Dialogue

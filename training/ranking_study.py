@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from serve_app.evidence import FEATURES, SentenceIndex
-from serve_app.grounding import THRESHOLD, WEIGHTS, knowledge_base
+from serve_app.grounding import THRESHOLD, WEIGHTS
+from serve_app.knowledge import knowledge_base
 from serve_app.passages import split_paragraphs
 from serve_app.settings import GroundingLimits
 from serve_app.words import word_vectors

@@ -12,7 +12,7 @@ from serve_app.chat_config import load
 from serve_app.checkpoint import choose, load_model
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
-from serve_app.grounding import knowledge_base
+from serve_app.knowledge import knowledge_base
 from serve_app.messages import Sampling
 from serve_app.prompt import build_prompt
 from serve_app.settings import AppArgs

@@ -1,13 +1,22 @@
 """HAProxy's settings on a machine that others use too."""
 
+import json
 import os
+import socket
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
+from tests.backend import eventually
 from tools import haproxy
+from tools.preflight import free_port
 
 linux_only = pytest.mark.skipif(haproxy.bundled_binary() is None, reason="ray[serve] brings HAProxy on Linux only")
 
@@ -47,6 +56,66 @@ def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path
     lines = config.read_text().splitlines()
     assert [line.strip() for line in lines if "bind" in line] == ["bind 127.0.0.1:8000"]
     assert "    log global" in lines and "    http-request return status 404" in lines
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with the request's headers."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def through_haproxy(tmp_path: Path) -> Iterator[str]:
+    """The address of an HAProxy that passes everything on to an `_Echo`."""
+    echo = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    threading.Thread(target=echo.serve_forever, daemon=True).start()
+    port = free_port("127.0.0.1")
+    passing_on = f"server echo 127.0.0.1:{echo.server_port}"
+    config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(config.replace("http-request return status 404", passing_on))
+    with haproxy.settings() as settings:
+        process = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
+        try:
+            eventually(lambda: _listens(port), 30, "HAProxy listens")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+            echo.shutdown()
+            echo.server_close()
+
+
+@linux_only
+def test_what_clients_must_not_tell_serve_is_taken_out(through_haproxy: str) -> None:
+    """As serve_app/proxy_headers.py does: they lifted the deadline, and had a reply written on after they left."""
+    hostile = {"X-Request-Timeout-Seconds": "0", "X-Request-Disconnect-Disabled": "?1", "X-Request-Id": "a b"}
+    seen = requests.get(through_haproxy, headers={"Accept": "text/event-stream", **hostile}, timeout=30).json()
+    assert seen["accept"] == "text/event-stream"
+    assert not seen.keys() & {name.lower() for name in hostile}
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("request_id", "passed_on"),
+    [("mine-1", True), ("A._-z", True), ("x" * 64, True), ("x" * 65, False), ("<b>", False), ("a,b", False)],
+)
+def test_only_a_harmless_request_id_is_passed_on(through_haproxy: str, request_id: str, passed_on: bool) -> None:
+    seen = requests.get(through_haproxy, headers={"X-Request-Id": request_id}, timeout=30).json()
+    assert seen.get("x-request-id") == (request_id if passed_on else None)
 
 
 @linux_only
