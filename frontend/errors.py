@@ -27,13 +27,18 @@ class FrontendError(Exception):
 
 
 class BackendError(FrontendError):
-    """The backend gave no reply. `retry_after` is in seconds, where the backend said it."""
+    """The backend gave no reply.
+
+    `retry_after` is in seconds, where the backend said it. `broken`: the connection ended, or whoever was writing did,
+    before the backend itself said how it ends; asked again, it may give the rest.
+    """
 
     type = "unavailable"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, broken: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.broken = broken
 
 
 class Unavailable(BackendError):

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.types import Receive, Scope, Send
 
 from frontend import sse
+from frontend.asking import Restart
 from frontend.backend import Token
 from frontend.errors import (
     Busy,
@@ -211,6 +212,8 @@ async def _encoded(reply: Reply) -> AsyncIterator[bytes]:
 def _encode(event: ReplyEvent) -> bytes:
     if isinstance(event, Token):
         return sse.encode("token", {"text": event.text})
+    if isinstance(event, Restart):
+        return sse.encode("restart", {})
     if isinstance(event, Finished):
         return sse.encode("done", exchange_view(event.exchange, is_last=True, writing=False).model_dump())
     if isinstance(event, Failed):

@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     read_timeout_seconds: Seconds = Field(
         default=75.0,
         description=(
-            "Longest silence of the backend while it writes a reply; above its `request_timeout_s`, so that its own "
-            "error arrives first."
+            "Longest time for a reply, asking again after a broken connection included; above the backend's "
+            "`request_timeout_s`, so that its own error arrives first."
         ),
     )
     health_timeout_seconds: Seconds = Field(default=2.0, description="Longest wait for the backend's `/health`.")

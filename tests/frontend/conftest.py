@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 from starlette.testclient import TestClient
 
 from frontend.app import create_app
+from frontend.asking import PAUSES_SECONDS
 from frontend.database import migrate, open_engine
 from frontend.settings import Settings
 from frontend.store import ChatStore
@@ -48,6 +49,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of the person who runs the tests do not matter."""
     for name in [name for name in os.environ if name.startswith("FRONTEND_") and name != POSTGRES]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that is away is asked again as often, but not for as long."""
+    monkeypatch.setattr("frontend.asking.PAUSES_SECONDS", (0.001,) * len(PAUSES_SECONDS))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from frontend.asking import PAUSES_SECONDS
 from frontend.routes import NO_SESSION
 from frontend.session import COOKIE
 from frontend.sse import SseParser
@@ -235,12 +236,51 @@ def test_the_whole_dialogue_goes_to_the_backend(client: TestClient, stub: StubBa
 def test_failures_end_the_stream_and_are_kept(
     client: TestClient, stub: StubBackend, answer: Answer, failure: str
 ) -> None:
-    stub.plan(answer)
+    stub.plan(*[answer] * (len(PAUSES_SECONDS) + 1))  # a broken connection is one each time
     name, data = stream(client, "question")[-1]
     assert (name, data["type"]) == ("error", failure)
     (exchange,) = exchanges(client)
     assert exchange["trouble"] == data
     assert (exchange["reply"], exchange["retryable"]) == (None, True)
+
+
+def test_a_reply_whose_connection_breaks_is_one_reply(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(seed=7, dies_after=2))
+    _, *tokens, (last, view) = stream(client, "What is a pod?")
+    assert [(name, data["text"]) for name, data in tokens] == [("token", token) for token in Answer().tokens]
+    assert (last, view["reply"]["text"]) == ("done", Answer().text)
+    assert stub.request_ids[0] == stub.request_ids[1]
+    detail = {"label": "Asked again", "value": "once, after the connection to the chat service broke"}
+    assert detail in view["reply"]["details"]
+    assert view == exchanges(client)[0]
+
+
+def test_each_reply_has_a_name_of_its_own(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(status=503))
+    stream(client, "What is a pod?")
+    client.post("/messages/1/retry", data={"conversation": conversation_id(client)}, headers=STREAM)
+    stream(client, "And a node?")
+    assert len({*stub.request_ids}) == 3
+    assert all(re.fullmatch("[0-9a-f]{32}", str(request_id)) for request_id in stub.request_ids)
+
+
+def test_a_reply_that_has_changed_meanwhile_begins_anew(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(dies_after=2), Answer(tokens=["A pod ", "runs containers."]))
+    names = [(name, data.get("text")) for name, data in stream(client, "What is a pod?")[3:-1]]
+    assert names == [("restart", None), ("token", "A pod runs containers.")]
+    assert exchanges(client)[0]["reply"]["text"] == "A pod runs containers."
+
+
+def test_every_replica_that_took_part_is_told(client: TestClient, stub: StubBackend) -> None:
+    origins = [{"replica_id": f"r{n}", "node_id": f"n{n}", "podName": f"p{n}", "nodeName": f"node-{n}"} for n in (1, 2)]
+    stub.plan(Answer(extra={"origins": origins}), Answer(extra={"origins": origins[:1]}))
+    view = stream(client, "What is a pod?")[-1][1]
+    told = {"label": "Written by", "value": "begun by r1 on node-1, finished by r2 on node-2"}
+    assert told in view["reply"]["details"]
+    assert told in exchanges(client)[0]["reply"]["details"]
+    assert told["value"] in client.get("/").text
+    alone = stream(client, "And a node?")[-1][1]
+    assert "Written by" not in [detail["label"] for detail in alone["reply"]["details"]]
 
 
 @pytest.mark.parametrize("text", ["", "x" * 4_001])
