@@ -3,7 +3,7 @@
 FrontendError
 ├── BackendError              no reply, because of the backend; always retryable
 │   ├── Unavailable           it cannot be reached, or has no replica ready
-│   ├── Busy                  its queues are full (or this process writes too many replies); says when to try again
+│   ├── Busy                  its queues are full (or this frontend's limits are met); may say when to try again
 │   ├── Refused               it does not accept the request; its own sentence says why
 │   └── Interrupted           it stopped in the middle of a reply
 ├── StoreError                a conversation cannot be read or changed
@@ -46,7 +46,7 @@ class Unavailable(BackendError):
 
 
 class Busy(BackendError):
-    """Too many replies are being written."""
+    """Too many replies are being written, or too many chats are kept."""
 
     type = "busy"
 

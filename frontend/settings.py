@@ -105,7 +105,15 @@ class Settings(BaseSettings):
         description="Most questions kept in a chat; older ones are removed, and the page says so.",
     )
     max_conversations: int = Field(
-        default=10_000, ge=1, description="Most chats kept; the longest unused one makes room."
+        default=10_000, ge=1, description="Most chats kept; the longest unused one makes room for a new one."
+    )
+    conversation_keep_seconds: int = Field(
+        default=7 * 86_400,
+        ge=60,
+        description=(
+            "A chat used within this time makes room for none: new ones are refused instead, or else a visitor who "
+            "begins many could have everybody's deleted."
+        ),
     )
     conversation_expiry_seconds: int = Field(
         default=30 * 86_400, ge=60, description="A chat unused for this long is deleted."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from httpx2 import Response
 from starlette.testclient import TestClient
 
@@ -304,6 +305,33 @@ def test_no_room_for_another_reply_stores_nothing(
         answer.release.set()
         list(chunks)
     assert [e["message"] for e in exchanges(client)] == ["first"]
+
+
+@pytest.mark.parametrize("headers", [STREAM, PAGE])
+def test_no_room_for_another_chat_is_said_and_the_text_kept(
+    make_client: Callable[..., TestClient], headers: dict[str, str]
+) -> None:
+    first, second = make_client(max_conversations=1), make_client(max_conversations=1)
+    for client in (first, second):
+        client.get("/")
+    stream(first, "first")
+    refused = post(second, "second", **headers)
+    assert (refused.status_code, "No further chat can be kept" in refused.text) == (503, True)
+    if headers is PAGE:
+        assert "second" in refused.text.split("<textarea")[1].split("</textarea>")[0]
+    else:
+        assert refused.json()["error"]["type"] == "busy"
+    assert [e["message"] for e in exchanges(first)] == ["first"]
+
+
+def test_looking_at_the_page_stores_nothing(client: TestClient) -> None:
+    for path in ("/", "/conversation", "/backend", "/readyz"):
+        client.cookies.clear()
+        assert client.get(path, headers=PAGE).status_code == 200
+    client.post("/conversation/new", data={"x": ""}, headers=PAGE)
+    store = client.app.state.services.store  # type: ignore[attr-defined]
+    with store._engine.connect() as connection:  # noqa: SLF001
+        assert connection.execute(sqlalchemy.text("SELECT count(*) FROM conversations")).scalar() == 0
 
 
 # ---- escaping
