@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(Exception, _unexpected_error)
     return app
@@ -120,6 +122,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     response = error_response(request, error.status_code, "http_error", message)
     response.headers.update(error.headers or {})
     return response
+
+
+async def _no_such_address(request: Request, error: Exception) -> Response:
+    """All that FastAPI validates here is numbers in addresses."""
+    return await _http_error(request, HTTPException(404))
 
 
 async def _store_error(request: Request, error: Exception) -> Response:

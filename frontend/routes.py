@@ -5,10 +5,10 @@ reply as it is written, to a browser without the script a redirect to the page o
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -32,6 +32,7 @@ from frontend.replies import Failed, Finished, Reply, ReplyEvent
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Claim
+from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
 
 router = APIRouter()
@@ -49,6 +50,9 @@ STATUS: Mapping[type[FrontendError], int] = {
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
 
 
+Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
+
+
 class Post(NamedTuple):
     """A posted form and who posted it."""
 
@@ -58,7 +62,7 @@ class Post(NamedTuple):
     @property
     def conversation(self) -> str:
         """The conversation that the page showed."""
-        return self.form.get("conversation", "")
+        return clean(self.form.get("conversation", ""))
 
 
 @router.get("/")
@@ -81,7 +85,7 @@ async def send(request: Request) -> Response:
 
 
 @router.post("/messages/{position}/retry")
-async def retry(request: Request, position: int) -> Response:
+async def retry(request: Request, position: Position) -> Response:
     """Have the reply of the last message written again."""
     post = await _post(request)
     try:
@@ -139,7 +143,7 @@ async def readyz(request: Request) -> Response:
 
 
 async def _post(request: Request) -> Post:
-    form = await read_form(request, services(request).settings.max_body_bytes)
+    form = await read_form(request, services(request).settings.max_form_bytes)
     return Post(services(request).sessions.read(request), form)
 
 

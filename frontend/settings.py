@@ -24,6 +24,8 @@ PLACEHOLDERS = (
     "todo",
 )
 
+FORM_BYTES_PER_CHAR = 12  # an emoji in a form: %F0%9F%99%82
+
 DEFAULT_SUGGESTIONS = ("What is a pod?", "What does KubeRay do?", "Who made GODEL?", "What is grounding?")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -86,11 +88,6 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
         description="A longer reply is broken off with an error; at most the backend's `max_turn_chars`.",
-    )
-    max_body_bytes: int = Field(
-        default=2 * 1024 * 1024,
-        ge=1_024,
-        description="Largest request body; far above a message, so that a long one is shown again.",
     )
     max_turns_sent: int = Field(
         default=41,
@@ -175,6 +172,11 @@ class Settings(BaseSettings):
                 "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return self
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Largest body of a form: a message of twice the length, so that one too long is shown again, and a bit."""
+        return 2 * self.max_message_chars * FORM_BYTES_PER_CHAR + 4_096
 
     @property
     def url(self) -> URL:

@@ -148,14 +148,14 @@ def test_a_draft_that_begins_with_a_line_break_keeps_it(client: TestClient) -> N
     assert re.search(r"<textarea[^>]*>\n\n\nhello", page.text)
 
 
-def test_a_megabyte_in_one_message_is_a_clear_refusal(client: TestClient) -> None:
-    page = post(client, "🙂" * 100_000)
-    assert (page.status_code, "too long: 100,000 characters" in page.text) == (422, True)
+def test_a_message_of_twice_the_length_is_a_clear_refusal(client: TestClient) -> None:
+    page = post(client, "🙂" * 8_000)
+    assert (page.status_code, "too long: 8,000 characters" in page.text) == (422, True)
 
 
 def test_a_huge_body_is_refused_with_a_page(client: TestClient) -> None:
     page = post(client, "x" * 5_000_000)
-    assert (page.status_code, "at most 2,097,152 bytes" in page.text) == (413, True)
+    assert (page.status_code, "at most 100,096 bytes" in page.text) == (413, True)
     assert exchanges(client) == []
 
 
@@ -167,6 +167,9 @@ def test_a_huge_body_is_refused_with_a_page(client: TestClient) -> None:
         (b"text=\xff\xfe", "application/x-www-form-urlencoded", 400),
         (b"&".join(b"a=%d" % n for n in range(50)), "application/x-www-form-urlencoded", 400),
         (b"", "application/x-www-form-urlencoded", 422),
+        (b"text=hello", "Application/X-WWW-Form-URLEncoded; charset=utf-8", 200),
+        (b"text=hello&conversation=%00", "application/x-www-form-urlencoded", 409),
+        (b"text=hello&conversation=%ED%A0%80", "application/x-www-form-urlencoded", 409),
         (b"text=%00%ff", "application/x-www-form-urlencoded", 200),
     ],
 )
@@ -175,9 +178,17 @@ def test_malformed_forms(client: TestClient, content: bytes, content_type: str, 
     assert response.status_code == status
 
 
-@pytest.mark.parametrize("position", ["x", "-", "1.5"])
-def test_a_malformed_position_is_no_crash(client: TestClient, position: str) -> None:
-    assert client.post(f"/messages/{position}/retry", data={}, headers=PAGE).status_code == 422
+@pytest.mark.parametrize("position", ["x", "-", "1.5", "0", "-1", "2147483648", "9" * 20, "9" * 5_000, "%00", "١"])
+def test_a_position_that_cannot_be_is_an_address_of_nothing(client: TestClient, position: str) -> None:
+    """Twenty digits were a crash: no database's integer holds them."""
+    page = client.post(f"/messages/{position}/retry", data={"x": ""}, headers=PAGE)
+    assert (page.status_code, "There is no such page" in page.text) == (404, True)
+    data = client.post(f"/messages/{position}/retry", data={"x": ""})
+    assert (data.status_code, data.json()["error"]["type"]) == (404, "http_error")
+
+
+def test_the_greatest_position_is_asked_for(client: TestClient) -> None:
+    assert client.post("/messages/2147483647/retry", data={"x": ""}, headers=PAGE).status_code == 409
 
 
 def test_a_failure_is_shown_with_retry_and_is_no_reply(client: TestClient, stub: StubBackend) -> None:
@@ -423,7 +434,9 @@ def test_new_chat_clears(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/conversation/new"])
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}])
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}, {"Origin": "http://["}]
+)
 def test_forms_of_other_sites_are_refused(client: TestClient, path: str, headers: dict[str, str]) -> None:
     stream(client, "question")
     assert client.post(path, data={"text": "forged"}, headers=headers | PAGE).status_code == 403
