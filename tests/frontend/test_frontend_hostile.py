@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -34,6 +34,8 @@ FIELDS = st.dictionaries(st.sampled_from(["text", "conversation", "position"]) |
 TYPES = st.sampled_from(
     ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-16", "text/plain", "", "é"]
 )
+OURS = "the chat's own id"
+PAGE, STREAM = {"Accept": "text/html"}, {"Accept": "text/event-stream"}
 HEADER_NAMES = ["Origin", "Sec-Fetch-Site", "Cookie", "Accept", "Range", "If-None-Match", "If-Modified-Since"]
 HEADER_NAMES += ["Content-Encoding", "X-Forwarded-For", "X-Http-Method-Override", "Accept-Encoding", "Host"]
 
@@ -79,13 +81,19 @@ def test_any_request_has_an_answer(client: TestClient, request: dict[str, Any]) 
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(message=TEXTS, conversation=TEXTS, position=TEXTS, accept=st.sampled_from(["text/html", "text/event-stream"]))
-def test_any_form_has_an_answer(
-    client: TestClient, message: str, conversation: str, position: str, accept: str
+@given(text=TEXTS, conversation=st.just(OURS) | TEXTS, position=TEXTS, accept=st.sampled_from([PAGE, STREAM]))
+@example(text="q", conversation="\0", position="1", accept=PAGE)
+@example(text="q", conversation=OURS, position="9" * 20, accept=PAGE)
+@example(text="q", conversation=OURS, position="3000000000", accept=STREAM)
+def test_any_form_of_somebody_with_a_chat_has_an_answer(
+    client: TestClient, text: str, conversation: str, position: str, accept: dict[str, str]
 ) -> None:
-    """With a session, so that the words reach the database."""
+    """So that what is sent reaches the database."""
     client.get("/")
-    form = f"text={escaped(message)}&conversation={escaped(conversation)}".encode()
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": accept}
-    for path in ("/messages", f"/messages/{escaped(position)}/retry", "/conversation/new"):
-        assert client.post(path, content=form, headers=headers).status_code < 500
+    client.post("/messages", data={"text": "hello"})
+    ours = client.get("/conversation").json()["id"]
+    form = f"text={escaped(text)}&conversation={escaped(ours if conversation is OURS else conversation)}".encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | accept
+    for path in (f"/messages/{escaped(position)}/retry", "/messages", "/conversation/new"):
+        response = client.post(path, content=form, headers=headers)
+        assert response.status_code < 500, response.text
