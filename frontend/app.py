@@ -11,6 +11,7 @@ from uuid import uuid4
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -56,9 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    engine = open_engine(settings)
+    engine = await run_in_threadpool(_database, settings)
     try:
-        await run_in_threadpool(migrate, engine)
         backend = Backend(settings)
         health = HealthWatch(backend, settings)
         store = ChatStore(engine, settings)
@@ -72,11 +72,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         async with _running(app.state.services):
             yield
-    except SQLAlchemyError as error:
-        shown = settings.url.render_as_string(hide_password=True)
-        raise RuntimeError(f"the database of FRONTEND_DATABASE_URL, {shown}, cannot be used: {error}") from error
     finally:
         engine.dispose()
+
+
+def _database(settings: Settings) -> Engine:
+    """The database, ready for use. Raises RuntimeError, which names it."""
+    try:
+        engine = open_engine(settings)
+        migrate(engine)
+        return engine
+    except (SQLAlchemyError, OSError) as error:
+        shown = settings.url.render_as_string(hide_password=True)
+        raise RuntimeError(f"the database of FRONTEND_DATABASE_URL, {shown}, cannot be used: {error}") from error
 
 
 @asynccontextmanager

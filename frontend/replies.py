@@ -27,6 +27,8 @@ from frontend.store import ChatStore, Claim
 log = logging.getLogger("frontend.replies")
 
 TICK_SECONDS = 0.5  # how often a silent reply looks at the clock: for its claim, its ping and the shutdown
+STORE_SECONDS = 15.0  # how long a complete reply waits for a database that is full or restarting; within its claim
+STORE_PAUSE_SECONDS = 0.5  # between attempts
 STOPPED = "What was written of it is not kept."
 
 
@@ -131,6 +133,9 @@ class Reply:
                     yield item
         except BackendError as error:
             yield Failed(await self._fail(error))
+        except StoreUnavailable as error:
+            await self._settle(error.type, error.message)
+            yield Failed(error)
         except StoreError as error:
             log.warning("reply given up: %s", error.type)
             yield Failed(error)
@@ -180,10 +185,19 @@ class Reply:
 
     async def _finish(self, done: Done) -> Exchange:
         origin = done.model_dump(exclude={"response"}) | {"left_off": self._claim.left_off}
-        self._settled = True
-        exchange = await run_in_threadpool(self._replies.store.finish, self._claim, done.response, origin)
-        log.info("reply stored: request %s", origin.get("request_id"))
-        return exchange
+        give_up_at = time.monotonic() + STORE_SECONDS
+        while True:
+            try:
+                self._settled = True  # also when the reader leaves in this moment: the thread stores it all the same
+                exchange = await run_in_threadpool(self._replies.store.finish, self._claim, done.response, origin)
+                log.info("reply stored: request %s", origin.get("request_id"))
+                return exchange
+            except StoreUnavailable:
+                self._settled = False
+                if time.monotonic() > give_up_at:
+                    raise
+                log.warning("reply not stored yet: the database does not answer")
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _fail(self, error: BackendError) -> BackendError:
         log.warning("request %s: no reply, it is %s", self._question.request_id, error.type)

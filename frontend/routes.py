@@ -27,7 +27,7 @@ from frontend.errors import (
     StoreUnavailable,
 )
 from frontend.forms import checked_message, read_form
-from frontend.pages import chat_page, refusal_json
+from frontend.pages import chat_page, error_response, refusal_json
 from frontend.replies import Failed, Finished, Reply, ReplyEvent
 from frontend.services import services
 from frontend.session import BrowserSession
@@ -161,11 +161,18 @@ async def _refusal(request: Request, post: Post, error: FrontendError, draft: st
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
     if not _wants_stream(request):
-        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+        return await _refusal_page(request, post, status, error, draft)
     response = refusal_json(status, error)
     if post.session.fresh:
         services(request).sessions.write(response, post.session)
     return response
+
+
+async def _refusal_page(request: Request, post: Post, status: int, error: FrontendError, draft: str) -> Response:
+    try:
+        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+    except StoreUnavailable as away:  # nor can the chat be read
+        return error_response(request, STATUS[StoreUnavailable], away.type, away.message, draft)
 
 
 async def _answer(request: Request, claim: Claim) -> Response:

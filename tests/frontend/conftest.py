@@ -73,8 +73,8 @@ def postgres_server() -> Iterator[str]:
     if given is not None:
         yield given
     elif binaries is not None:
-        with postgres.temporary_server(binaries) as url:
-            yield url
+        with postgres.temporary_server(binaries) as server:
+            yield server.url
     else:
         pytest.skip(f"PostgreSQL's initdb is not installed, and {POSTGRES} names no server")
 
