@@ -123,7 +123,12 @@ def test_pauses_grow_and_their_number_is_bounded(
 ) -> None:
     monkeypatch.setattr("frontend.asking.PAUSES_SECONDS", (0.2, 0.4, 0.8))
     pauses: list[float] = []
-    monkeypatch.setattr(Line, "pause", lambda _, seconds: pauses.append(seconds) is None)
+
+    def pause(_: Line, seconds: float) -> bool:
+        pauses.append(seconds)
+        return True
+
+    monkeypatch.setattr(Line, "pause", pause)
     stub.plan(*(Answer(dies_after=1) for _ in range(9)))
     with pytest.raises(Interrupted, match="broke off"):
         read(backend)
