@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from frontend.app import create_app
+from frontend.connections import MAX_CONNECTIONS, PromptProtocol
 from frontend.secret_key import secret_key
 from frontend.settings import Settings, unknown_names
 
@@ -53,16 +54,20 @@ def main() -> int:
     log.info(
         "frontend on http://%s:%d, backend at %s", f"[{host}]" if ":" in host else host, port, settings.backend_url
     )
-    server = Server(_config(app, settings), app)
+    server = Server(server_config(app, settings), app)
     # uvicorn shuts down in order, and raises the signal again when it is done.
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0
 
 
-def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the app."""
     return uvicorn.Config(
         app,
+        http=PromptProtocol,
+        ws="none",
+        limit_concurrency=MAX_CONNECTIONS,
         log_level=settings.log_level,
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds) + CLOSING_SECONDS,
         server_header=False,

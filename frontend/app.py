@@ -9,7 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -46,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(Exception, _unexpected_error)
     return app
@@ -54,9 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    engine = open_engine(settings)
+    engine = await run_in_threadpool(_database, settings)
     try:
-        await run_in_threadpool(migrate, engine)
         backend = Backend(settings)
         health = HealthWatch(backend, settings)
         store = ChatStore(engine, settings)
@@ -70,11 +72,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         async with _running(app.state.services):
             yield
-    except SQLAlchemyError as error:
-        shown = settings.url.render_as_string(hide_password=True)
-        raise RuntimeError(f"the database of FRONTEND_DATABASE_URL, {shown}, cannot be used: {error}") from error
     finally:
         engine.dispose()
+
+
+def _database(settings: Settings) -> Engine:
+    """The database, ready for use. Raises RuntimeError, which names it."""
+    try:
+        engine = open_engine(settings)
+        migrate(engine)
+        return engine
+    except (SQLAlchemyError, OSError) as error:
+        shown = settings.url.render_as_string(hide_password=True)
+        raise RuntimeError(f"the database of FRONTEND_DATABASE_URL, {shown}, cannot be used: {error}") from error
 
 
 @asynccontextmanager
@@ -120,6 +130,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     response = error_response(request, error.status_code, "http_error", message)
     response.headers.update(error.headers or {})
     return response
+
+
+async def _no_such_address(request: Request, error: Exception) -> Response:
+    """All that FastAPI validates here is numbers in addresses."""
+    return await _http_error(request, HTTPException(404))
 
 
 async def _store_error(request: Request, error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """The backend's HTTP client: `requests`, blocking, one connection a reply.
 
 Its whole knowledge is the backend's contract: POST /chat answers with server-sent events (or one JSON object), GET
-/health says how it is. Every failure leaves as one of `errors.BackendError`'s kinds. No text of a dialogue is logged.
+/health says how it is. Every failure leaves as one of `errors.BackendError`'s kinds; whether to ask again is decided in
+`asking.py`. No text of a dialogue is logged.
 """
 
 import json
@@ -9,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import requests
@@ -23,8 +25,35 @@ from frontend.sse import ServerSentEvent, SseParser
 from frontend.text import clean
 
 EVENT_OVERHEAD_CHARS = 1_000_000  # besides the reply, a `done` event carries passages of knowledge
+CHUNK_BYTES = 65_536  # read at most so much at once, whatever size a chunk says it has
+MAX_ERROR_BYTES = 65_536
+# What a proxy says by itself while nobody stands behind it; the backend's own errors have the contract's shape.
+PROXY_FAILURES = (404, 500, 502, 503)
+REPLY_INTERRUPTED = "reply_interrupted"  # the backend's name for: whoever was writing has died
 AWAY = "It cannot be reached at the moment. Your message is kept."
 BROKE_OFF = "It broke off before it was complete."
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. Asked again with the same `request_id` and `seed`, it has the same reply."""
+
+    dialog: Sequence[str]
+    request_id: str
+    seed: int | None = None  # None: the backend draws one, and says it in `Start`
+
+    @property
+    def body(self) -> bytes:
+        """The request's JSON: UTF-8, since escapes write an emoji as twelve bytes and the backend limits its bodies."""
+        generation = {} if self.seed is None else {"generation": {"seed": self.seed}}
+        return json.dumps({"dialog": self.dialog, "stream": True} | generation, ensure_ascii=False).encode()
+
+
+class Start(BaseModel):
+    """The backend has begun to answer, with this seed. Older backends do not say so."""
+
+    model_config = ConfigDict(frozen=True)
+    seed: int | None = None
 
 
 class Token(BaseModel):
@@ -61,7 +90,7 @@ class Health(BaseModel):
 
 
 class Line:
-    """The connection of one reply, so that another thread can hang up at any moment.
+    """The connections of one reply, one at a time, so that another thread can hang up at any moment.
 
     A thread that waits in `recv` does not notice a closed response; it wakes up when the socket is shut down. The
     backend sees the connection end and frees the slot, also while the request still waits in its queue.
@@ -70,24 +99,23 @@ class Line:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._hung_up = False
+        self._hung_up = threading.Event()
 
-    @property
-    def hung_up(self) -> bool:
-        """Whether `hang_up` was called."""
-        return self._hung_up
+    def pause(self, seconds: float) -> bool:
+        """Wait before the next connection. False, at once, when `hang_up` was called: there shall be none."""
+        return not self._hung_up.wait(seconds)
 
     def hold(self, sock: socket.socket) -> None:
         """Remember the connection's socket; end it at once if the caller has hung up meanwhile."""
         with self._lock:
             self._socket = sock
-            if self._hung_up:
+            if self._hung_up.is_set():
                 _shut_down(sock)
 
     def hang_up(self) -> None:
         """End the connection, now or as soon as there is one. Never blocks, never raises."""
         with self._lock:
-            self._hung_up = True
+            self._hung_up.set()
             if self._socket is not None:
                 _shut_down(self._socket)
 
@@ -127,8 +155,8 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def chat(self, dialog: Sequence[str], line: Line) -> Iterator[Token | Done]:
-        """Ask for the next turn of `dialog` (the user's turn is last): tokens, then exactly one `Done`.
+    def chat(self, question: Question, line: Line) -> Iterator[Start | Token | Done]:
+        """Ask once for the next turn of a dialogue (the user's turn is last): tokens, then exactly one `Done`.
 
         Blocks between events for at most the read timeout. Raises BackendError; after `line.hang_up()` that is
         Interrupted, within moments.
@@ -137,9 +165,12 @@ class Backend:
         with self._session(line) as session, _failures_mapped():
             response = session.post(
                 f"{self._settings.backend_url}/chat",
-                # UTF-8, not `json=`: that writes an emoji as twelve bytes, and the backend limits its bodies.
-                data=json.dumps({"dialog": dialog, "stream": True}, ensure_ascii=False).encode(),
-                headers={"Accept": "text/event-stream", "Content-Type": "application/json"},
+                data=question.body,
+                headers={
+                    "Accept": "text/event-stream",
+                    "Content-Type": "application/json",
+                    "X-Request-Id": question.request_id,
+                },
                 timeout=timeout,
                 stream=True,
                 allow_redirects=False,
@@ -168,12 +199,12 @@ class Backend:
             session.mount("https://", adapter)
             yield session
 
-    def _reply(self, response: requests.Response) -> Iterator[Token | Done]:
+    def _reply(self, response: requests.Response) -> Iterator[Start | Token | Done]:
+        limit = self._settings.max_reply_chars
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
             # A backend of the same contract that does not stream answers with the whole reply.
-            yield _cleaned(Done.model_validate_json(response.content))
+            yield _checked(Done.model_validate_json(_content(response, limit + EVENT_OVERHEAD_CHARS)), limit)
             return
-        limit = self._settings.max_reply_chars
         received = 0
         for event in _events(response, limit + EVENT_OVERHEAD_CHARS):
             if event.event == "token":
@@ -182,21 +213,32 @@ class Backend:
                 _check_length(received, limit)
                 yield token
             elif event.event == "done":
-                done = Done.model_validate_json(event.data)
-                _check_length(len(done.response), limit)
-                yield _cleaned(done)
+                yield _checked(Done.model_validate_json(event.data), limit)
                 return
+            elif event.event == "start":
+                yield Start.model_validate_json(event.data)
             elif event.event == "error":
-                raise Interrupted(f"{BROKE_OFF} {_Problem.of(event.data).message}".strip())
-        raise Interrupted(BROKE_OFF)
+                problem = _Problem.of(event.data) or _Problem()
+                raise Interrupted(f"{BROKE_OFF} {problem.message}".strip(), broken=problem.is_death)
+        raise Interrupted(BROKE_OFF, broken=True)
 
 
 def _events(response: requests.Response, max_event_chars: int) -> Iterator[ServerSentEvent]:
     parser = SseParser(max_event_chars)
-    # With chunked encoding `None` yields each chunk as it arrives; without it, `None` would wait for the very end.
-    chunk_size = None if response.headers.get("Transfer-Encoding", "").lower() == "chunked" else 1
+    # With chunked encoding each chunk is there as it arrives; without it, whatever is asked for is waited for.
+    chunk_size = CHUNK_BYTES if response.headers.get("Transfer-Encoding", "").lower() == "chunked" else 1
     for chunk in response.iter_content(chunk_size):
         yield from parser.feed(chunk)
+
+
+def _content(response: requests.Response, limit: int) -> bytes:
+    """The body of an answer that is no stream; what is cut off at about `limit` bytes cannot be parsed."""
+    content = bytearray()
+    for chunk in response.iter_content(CHUNK_BYTES):
+        content += chunk
+        if len(content) > limit:
+            break
+    return bytes(content)
 
 
 def _check_length(received: int, limit: int) -> None:
@@ -204,7 +246,8 @@ def _check_length(received: int, limit: int) -> None:
         raise Interrupted(f"It was broken off: it is longer than {limit:,} characters.")
 
 
-def _cleaned(done: Done) -> Done:
+def _checked(done: Done, limit: int) -> Done:
+    _check_length(len(done.response), limit)
     update: dict[str, Any] = {"response": clean(done.response)}
     if len(update["response"]) != len(done.response):
         update["citations"] = []  # they count the characters of the text as it came
@@ -214,14 +257,21 @@ def _cleaned(done: Done) -> Done:
 class _Problem(BaseModel):
     """The backend's error shape, `{"error": {"type", "message", "request_id"}}`, read leniently."""
 
+    type: str = ""
     message: str = ""
 
     @classmethod
-    def of(cls, body: str | bytes) -> "_Problem":
+    def of(cls, body: str | bytes) -> "_Problem | None":
+        """None when it is not the backend that speaks."""
         try:
             return _Envelope.model_validate_json(body).error
         except ValidationError:
-            return cls()
+            return None
+
+    @property
+    def is_death(self) -> bool:
+        """Whether those who wrote the reply have died, so that others may go on."""
+        return self.type == REPLY_INTERRUPTED
 
 
 class _Envelope(BaseModel):
@@ -236,16 +286,16 @@ def _failures_mapped() -> Iterator[None]:
     except BackendError:
         raise
     except (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-        raise Unavailable(AWAY) from error
+        raise Unavailable(AWAY, broken=True) from error
     except requests.ReadTimeout as error:
         raise Interrupted("The chat service fell silent for too long.") from error
     except requests.exceptions.ChunkedEncodingError as error:
-        raise Interrupted(BROKE_OFF) from error
+        raise Interrupted(BROKE_OFF, broken=True) from error
     except requests.ConnectionError as error:
         # `requests` uses one type for "refused" and for "timed out between two chunks"; the latter wraps a timeout.
         raise _connection_error(error) from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise Unavailable(AWAY) from error
+        raise Unavailable(AWAY, broken=True) from error
     except (ValidationError, ValueError) as error:
         raise Interrupted("The chat service answered something that is not a reply.") from error
 
@@ -253,13 +303,16 @@ def _failures_mapped() -> Iterator[None]:
 def _connection_error(error: requests.ConnectionError) -> BackendError:
     if "Read timed out" in str(error):
         return Interrupted("The chat service fell silent for too long.")
-    return Unavailable(AWAY)
+    return Unavailable(AWAY, broken=True)
 
 
 def _raise_for(response: requests.Response) -> NoReturn:
     """Map a status code and the error it carries."""
-    message = _Problem.of(response.content).message
+    problem = _Problem.of(_content(response, MAX_ERROR_BYTES))
     wait = _retry_after(response.headers)
+    if problem is None and response.status_code in PROXY_FAILURES:
+        raise Unavailable(f"Nobody stands behind its address: status {response.status_code}.", wait, broken=True)
+    message, is_death = (problem.message, problem.is_death) if problem else ("", False)
     if response.status_code == 429:
         raise Busy("Its queues are full. Your message is kept.", wait)
     if response.status_code == 504:
@@ -267,7 +320,7 @@ def _raise_for(response: requests.Response) -> NoReturn:
     if 400 <= response.status_code < 500:
         raise Refused(message or f"The chat service answered with status {response.status_code}.", wait)
     if response.status_code == 503:
-        raise Unavailable(f"It is not ready. {message}".strip(), wait)
+        raise Unavailable(f"It is not ready. {message}".strip(), wait, broken=is_death)
     raise Unavailable(f"It failed with status {response.status_code}. {message}".strip(), wait)
 
 

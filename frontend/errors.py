@@ -3,7 +3,7 @@
 FrontendError
 ├── BackendError              no reply, because of the backend; always retryable
 │   ├── Unavailable           it cannot be reached, or has no replica ready
-│   ├── Busy                  its queues are full (or this process writes too many replies); says when to try again
+│   ├── Busy                  its queues are full (or this frontend's limits are met); may say when to try again
 │   ├── Refused               it does not accept the request; its own sentence says why
 │   └── Interrupted           it stopped in the middle of a reply
 ├── StoreError                a conversation cannot be read or changed
@@ -27,13 +27,18 @@ class FrontendError(Exception):
 
 
 class BackendError(FrontendError):
-    """The backend gave no reply. `retry_after` is in seconds, where the backend said it."""
+    """The backend gave no reply.
+
+    `retry_after` is in seconds, where the backend said it. `broken`: the connection ended, or whoever was writing did,
+    before the backend itself said how it ends; asked again, it may give the rest.
+    """
 
     type = "unavailable"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, broken: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.broken = broken
 
 
 class Unavailable(BackendError):
@@ -41,7 +46,7 @@ class Unavailable(BackendError):
 
 
 class Busy(BackendError):
-    """Too many replies are being written."""
+    """Too many replies are being written, or too many chats are kept."""
 
     type = "busy"
 

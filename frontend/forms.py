@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from frontend.errors import MessageRefused
 from frontend.security import is_same_site
@@ -20,9 +20,12 @@ async def read_form(request: Request, max_bytes: int) -> Mapping[str, str]:
     """The form's fields. Raises HTTPException: 403 from another site, 415 not a form, 413 too large, 400 malformed."""
     if not is_same_site(request.headers):
         raise HTTPException(403, "This request came from another site, so it was not carried out.")
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
         raise HTTPException(415, "Send the form as application/x-www-form-urlencoded.")
-    body = await _read_body(request, max_bytes)
+    try:
+        body = await _read_body(request, max_bytes)
+    except ClientDisconnect:  # it has left, or its time is over: nobody will read this
+        raise HTTPException(400, "The form did not arrive whole.") from None
     try:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:

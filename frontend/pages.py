@@ -37,10 +37,11 @@ async def chat_page(
     return response
 
 
-def error_response(request: Request, status: int, error_type: str, message: str) -> Response:
-    """A page for browsers, the project's one error shape for programs."""
+def error_response(request: Request, status: int, error_type: str, message: str, draft: str = "") -> Response:
+    """A page for browsers, with the text that was not stored; the project's one error shape for programs."""
     if wants_page(request):
-        context = {"title": HTTPStatus(status).phrase, "message": message, "settings": services(request).settings}
+        settings = services(request).settings
+        context = {"title": HTTPStatus(status).phrase, "message": message, "draft": draft, "settings": settings}
         return services(request).templates.TemplateResponse(request, "error.html", context, status_code=status)
     return error_json(status, error_type, message)
 

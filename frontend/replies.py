@@ -11,11 +11,13 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from uuid import uuid4
 
 import anyio
 from starlette.concurrency import run_in_threadpool
 
-from frontend.backend import BROKE_OFF, Backend, Done, Line, Token
+from frontend.asking import Restart, whole_reply
+from frontend.backend import BROKE_OFF, Backend, Done, Line, Question, Token
 from frontend.errors import BackendError, Busy, FrontendError, Interrupted, StoreError, StoreUnavailable
 from frontend.health import HealthWatch
 from frontend.models import Exchange
@@ -25,6 +27,8 @@ from frontend.store import ChatStore, Claim
 log = logging.getLogger("frontend.replies")
 
 TICK_SECONDS = 0.5  # how often a silent reply looks at the clock: for its claim, its ping and the shutdown
+STORE_SECONDS = 15.0  # how long a complete reply waits for a database that is full or restarting; within its claim
+STORE_PAUSE_SECONDS = 0.5  # between attempts
 STOPPED = "What was written of it is not kept."
 
 
@@ -47,7 +51,10 @@ class Silence:
     """Nothing has happened for a while; the connection to the browser should be kept alive."""
 
 
-ReplyEvent = Token | Finished | Failed | Silence
+ReplyEvent = Token | Restart | Finished | Failed | Silence
+
+
+_Read = Token | Restart | Done | BackendError  # what the thread hands over
 
 
 class Replies:
@@ -94,10 +101,12 @@ class Reply:
     def __init__(self, replies: Replies, claim: Claim) -> None:
         self._replies = replies
         self._claim = claim
+        self._question = Question(claim.dialog, request_id=uuid4().hex)
         self._line = Line()
-        self._arrived: asyncio.Queue[Token | Done | BackendError] = asyncio.Queue()
+        self._arrived: asyncio.Queue[_Read] = asyncio.Queue()
         self._settled = False
         now = time.monotonic()
+        self._ends_at = now + replies.settings.read_timeout_seconds
         self._renew_at = now + replies.settings.claim_seconds / 3
         self._ping_at = now + replies.settings.ping_seconds
 
@@ -112,7 +121,7 @@ class Reply:
         return self._claim.conversation_id
 
     async def events(self) -> AsyncIterator[ReplyEvent]:
-        """Tokens and silences, then exactly one Finished or Failed."""
+        """Tokens, restarts and silences, then exactly one Finished or Failed."""
         self._replies.executor.submit(self._listen, asyncio.get_running_loop())
         try:
             async for item in self._items():
@@ -124,6 +133,9 @@ class Reply:
                     yield item
         except BackendError as error:
             yield Failed(await self._fail(error))
+        except StoreUnavailable as error:
+            await self._settle(error.type, error.message)
+            yield Failed(error)
         except StoreError as error:
             log.warning("reply given up: %s", error.type)
             yield Failed(error)
@@ -138,23 +150,25 @@ class Reply:
         with anyio.CancelScope(shield=True):
             await self._settle("stopped", STOPPED)
 
-    async def _items(self) -> AsyncIterator[Token | Done | BackendError | Silence]:
+    async def _items(self) -> AsyncIterator[_Read | Silence]:
         """What the thread reads, until a Done or an error; silences in between, as needed."""
         last = False
         while not last:
             if time.monotonic() > self._replies.ends_at:
                 raise Interrupted("The page's server is restarting.")
+            if time.monotonic() > self._ends_at:
+                raise Interrupted("The chat service could not finish the reply in time.")
             item = await self._next()
             await self._keep_claim()
             if item is not None:
-                last = not isinstance(item, Token)
+                last = isinstance(item, Done | BackendError)
                 self._ping_at = time.monotonic() + self._replies.settings.ping_seconds
                 yield item
             elif time.monotonic() > self._ping_at:
                 self._ping_at = time.monotonic() + self._replies.settings.ping_seconds
                 yield Silence()
 
-    async def _next(self) -> Token | Done | BackendError | None:
+    async def _next(self) -> _Read | None:
         try:
             async with asyncio.timeout(TICK_SECONDS):
                 return await self._arrived.get()
@@ -171,13 +185,22 @@ class Reply:
 
     async def _finish(self, done: Done) -> Exchange:
         origin = done.model_dump(exclude={"response"}) | {"left_off": self._claim.left_off}
-        self._settled = True
-        exchange = await run_in_threadpool(self._replies.store.finish, self._claim, done.response, origin)
-        log.info("reply stored: request %s", origin.get("request_id"))
-        return exchange
+        give_up_at = time.monotonic() + STORE_SECONDS
+        while True:
+            try:
+                self._settled = True  # also when the reader leaves in this moment: the thread stores it all the same
+                exchange = await run_in_threadpool(self._replies.store.finish, self._claim, done.response, origin)
+                log.info("reply stored: request %s", origin.get("request_id"))
+                return exchange
+            except StoreUnavailable:
+                self._settled = False
+                if time.monotonic() > give_up_at:
+                    raise
+                log.warning("reply not stored yet: the database does not answer")
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _fail(self, error: BackendError) -> BackendError:
-        log.warning("no reply: %s", error.type)
+        log.warning("request %s: no reply, it is %s", self._question.request_id, error.type)
         self._replies.health.forget()
         wait = f" Try again in {error.retry_after:.0f} seconds." if error.retry_after else ""
         error.message += wait
@@ -195,7 +218,8 @@ class Reply:
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread: read the backend, and hand what arrives to the event loop."""
         try:
-            for item in self._replies.backend.chat(self._claim.dialog, self._line):
+            seconds = self._ends_at - time.monotonic()
+            for item in whole_reply(self._replies.backend, self._question, self._line, seconds):
                 self._hand_over(loop, item)
         except BackendError as error:
             self._hand_over(loop, error)
@@ -204,6 +228,6 @@ class Reply:
             log.exception("reading the backend failed")
             self._hand_over(loop, Interrupted(BROKE_OFF))
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, item: Token | Done | BackendError) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, item: _Read) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody who would read this
             loop.call_soon_threadsafe(self._arrived.put_nowait, item)

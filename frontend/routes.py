@@ -5,16 +5,17 @@ reply as it is written, to a browser without the script a redirect to the page o
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from frontend import sse
+from frontend.asking import Restart
 from frontend.backend import Token
 from frontend.errors import (
     Busy,
@@ -26,11 +27,12 @@ from frontend.errors import (
     StoreUnavailable,
 )
 from frontend.forms import checked_message, read_form
-from frontend.pages import chat_page, refusal_json
+from frontend.pages import chat_page, error_response, refusal_json
 from frontend.replies import Failed, Finished, Reply, ReplyEvent
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Claim
+from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
 
 router = APIRouter()
@@ -48,6 +50,9 @@ STATUS: Mapping[type[FrontendError], int] = {
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
 
 
+Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
+
+
 class Post(NamedTuple):
     """A posted form and who posted it."""
 
@@ -57,7 +62,7 @@ class Post(NamedTuple):
     @property
     def conversation(self) -> str:
         """The conversation that the page showed."""
-        return self.form.get("conversation", "")
+        return clean(self.form.get("conversation", ""))
 
 
 @router.get("/")
@@ -80,7 +85,7 @@ async def send(request: Request) -> Response:
 
 
 @router.post("/messages/{position}/retry")
-async def retry(request: Request, position: int) -> Response:
+async def retry(request: Request, position: Position) -> Response:
     """Have the reply of the last message written again."""
     post = await _post(request)
     try:
@@ -138,7 +143,7 @@ async def readyz(request: Request) -> Response:
 
 
 async def _post(request: Request) -> Post:
-    form = await read_form(request, services(request).settings.max_body_bytes)
+    form = await read_form(request, services(request).settings.max_form_bytes)
     return Post(services(request).sessions.read(request), form)
 
 
@@ -156,11 +161,18 @@ async def _refusal(request: Request, post: Post, error: FrontendError, draft: st
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
     if not _wants_stream(request):
-        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+        return await _refusal_page(request, post, status, error, draft)
     response = refusal_json(status, error)
     if post.session.fresh:
         services(request).sessions.write(response, post.session)
     return response
+
+
+async def _refusal_page(request: Request, post: Post, status: int, error: FrontendError, draft: str) -> Response:
+    try:
+        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+    except StoreUnavailable as away:  # nor can the chat be read
+        return error_response(request, STATUS[StoreUnavailable], away.type, away.message, draft)
 
 
 async def _answer(request: Request, claim: Claim) -> Response:
@@ -211,6 +223,8 @@ async def _encoded(reply: Reply) -> AsyncIterator[bytes]:
 def _encode(event: ReplyEvent) -> bytes:
     if isinstance(event, Token):
         return sse.encode("token", {"text": event.text})
+    if isinstance(event, Restart):
+        return sse.encode("restart", {})
     if isinstance(event, Finished):
         return sse.encode("done", exchange_view(event.exchange, is_last=True, writing=False).model_dump())
     if isinstance(event, Failed):

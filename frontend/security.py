@@ -45,7 +45,15 @@ def is_same_site(headers: Mapping[str, str]) -> bool:
         return fetch_site in ("same-origin", "none")
     origin = headers.get("origin")
     # Only the host is compared: behind a proxy that ends TLS, this process does not know the outer scheme.
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or (_host(origin) != "" and _host(origin) == headers.get("host"))
+
+
+def _host(origin: str) -> str:
+    """Host and port; empty where there is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 class SecurityHeaders:

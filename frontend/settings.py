@@ -24,6 +24,8 @@ PLACEHOLDERS = (
     "todo",
 )
 
+FORM_BYTES_PER_CHAR = 12  # an emoji in a form: %F0%9F%99%82
+
 DEFAULT_SUGGESTIONS = ("What is a pod?", "What does KubeRay do?", "Who made GODEL?", "What is grounding?")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -52,8 +54,8 @@ class Settings(BaseSettings):
     read_timeout_seconds: Seconds = Field(
         default=75.0,
         description=(
-            "Longest silence of the backend while it writes a reply; above its `request_timeout_s`, so that its own "
-            "error arrives first."
+            "Longest time for a reply, asking again after a broken connection included; above the backend's "
+            "`request_timeout_s`, so that its own error arrives first."
         ),
     )
     health_timeout_seconds: Seconds = Field(default=2.0, description="Longest wait for the backend's `/health`.")
@@ -87,11 +89,6 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="A longer reply is broken off with an error; at most the backend's `max_turn_chars`.",
     )
-    max_body_bytes: int = Field(
-        default=2 * 1024 * 1024,
-        ge=1_024,
-        description="Largest request body; far above a message, so that a long one is shown again.",
-    )
     max_turns_sent: int = Field(
         default=41,
         ge=1,
@@ -105,7 +102,15 @@ class Settings(BaseSettings):
         description="Most questions kept in a chat; older ones are removed, and the page says so.",
     )
     max_conversations: int = Field(
-        default=10_000, ge=1, description="Most chats kept; the longest unused one makes room."
+        default=10_000, ge=1, description="Most chats kept; the longest unused one makes room for a new one."
+    )
+    conversation_keep_seconds: int = Field(
+        default=7 * 86_400,
+        ge=60,
+        description=(
+            "A chat used within this time makes room for none: new ones are refused instead, or else a visitor who "
+            "begins many could have everybody's deleted."
+        ),
     )
     conversation_expiry_seconds: int = Field(
         default=30 * 86_400, ge=60, description="A chat unused for this long is deleted."
@@ -167,6 +172,11 @@ class Settings(BaseSettings):
                 "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return self
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Largest body of a form: a message of twice the length, so that one too long is shown again, and a bit."""
+        return 2 * self.max_message_chars * FORM_BYTES_PER_CHAR + 4_096
 
     @property
     def url(self) -> URL:

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-# CR, LF or CR LF; a CR at the end of what has arrived may be half of a CR LF, so it waits for the next byte.
-_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True)
@@ -23,27 +22,48 @@ class ServerSentEvent:
 
 @dataclass
 class SseParser:
-    """Turns chunks of bytes, cut anywhere, into events. Raises ValueError past `max_event_chars` without an event."""
+    """Turns chunks of bytes, cut anywhere, into events. Raises ValueError past `max_event_chars` without an event.
+
+    Every character is looked at once, however small the chunks are, and at most `max_event_chars` and a chunk are held.
+    """
 
     max_event_chars: int
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
-    _text: str = ""
+    _after_cr: bool = False  # a line has ended with CR; LF, if it comes next, is the second half of that line end
+    _line: list[str] = field(default_factory=list)  # pieces of the line that has not ended yet
+    _line_chars: int = 0
     _event: str = ""
     _data: list[str] = field(default_factory=list)
-    _held: int = 0
+    _event_chars: int = 0
 
     def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
         """Yield the events that `chunk` completes."""
-        *lines, self._text = _LINE_END.split(self._text + self._decoder.decode(chunk))
-        for line in lines:
-            if line:
-                self._field(line)
-            elif (event := self._finish()) is not None:
+        text = self._decoder.decode(chunk)
+        if not text:
+            return
+        *ended, rest = _LINE_END.split(text.removeprefix("\n") if self._after_cr else text)
+        self._after_cr = text.endswith("\r")
+        for piece in ended:
+            self._hold(piece)
+            if (event := self._end_line()) is not None:
                 yield event
-        if self._held + len(self._text) > self.max_event_chars:
+        self._hold(rest)
+        if self._event_chars + self._line_chars > self.max_event_chars:
             raise ValueError(f"an event of more than {self.max_event_chars} characters")
+
+    def _hold(self, piece: str) -> None:
+        self._line.append(piece)
+        self._line_chars += len(piece)
+
+    def _end_line(self) -> ServerSentEvent | None:
+        line = "".join(self._line)
+        self._line, self._line_chars = [], 0
+        if not line:
+            return self._end_event()
+        self._field(line)
+        return None
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
@@ -52,11 +72,11 @@ class SseParser:
             self._event = value
         elif name == "data":
             self._data.append(value)
-        self._held += len(line) if name else 0  # a comment (": ping") is dropped at once
+        self._event_chars += len(line) if name else 0  # a comment (": ping") is dropped at once
 
-    def _finish(self) -> ServerSentEvent | None:
+    def _end_event(self) -> ServerSentEvent | None:
         event = ServerSentEvent(self._event or "message", "\n".join(self._data)) if self._data else None
-        self._event, self._data, self._held = "", [], 0
+        self._event, self._data, self._event_chars = "", [], 0
         return event
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
+from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
 from frontend.models import Conversation, Exchange
 from frontend.settings import Settings
 from frontend.text import clean
@@ -81,7 +81,7 @@ class ChatStore:
     def begin(self, session_id: str, conversation_id: str, message: str) -> Claim:
         """Store a message and claim its reply. `conversation_id` is the one the page shows, empty for a new chat.
 
-        Raises ReplyInProgress or ConversationGone; the message is not stored then.
+        Raises ReplyInProgress, ConversationGone or, where a new chat has no room, Busy; the message is not stored then.
         """
         with self._transaction() as db:
             conversation = self._claimed(db, session_id, conversation_id) or self._created(db, session_id)
@@ -197,16 +197,23 @@ class ChatStore:
         return conversation
 
     def _make_room(self, db: Session) -> None:
-        """Delete the longest unused conversations until one more is within `max_conversations`."""
+        """Delete the longest unused conversations until one more is within `max_conversations`.
+
+        Raises Busy rather than delete one that was used lately: it is as good as anybody's new one.
+        """
         excess = (db.scalar(select(func.count()).select_from(Conversation)) or 0) - self._settings.max_conversations + 1
-        if excess > 0:
-            idle = (
-                select(Conversation.id)
-                .where(or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= self._clock()))
-                .order_by(Conversation.last_used_at)
-                .limit(excess)
-            )
-            db.execute(delete(Conversation).where(Conversation.id.in_(idle)))
+        if excess <= 0:
+            return
+        now = self._clock()
+        idle = (
+            select(Conversation.id)
+            .where(or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now))
+            .where(Conversation.last_used_at <= now - timedelta(seconds=self._settings.conversation_keep_seconds))
+            .order_by(Conversation.last_used_at)
+            .limit(excess)
+        )
+        if _changed(db.execute(delete(Conversation).where(Conversation.id.in_(idle)))) < excess:
+            raise Busy(_FULL)
 
     def _trim(self, db: Session, conversation_id: str, newest: int) -> None:
         db.execute(
@@ -246,6 +253,7 @@ class ChatStore:
 
 
 _GONE = "This chat was cleared in another tab, or has expired."
+_FULL = "No further chat can be kept at the moment, so yours was not begun. Send the message again later."
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
 
 

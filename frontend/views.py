@@ -202,6 +202,8 @@ def _details(origin: dict[str, Any], at: datetime) -> Iterator[Detail]:
         "Pod": origin.get("podName"),
         "Node": origin.get("nodeName"),
         "Node id": origin.get("node_id"),
+        "Written by": _writers(origin),
+        "Asked again": _asked_again(origin.get("asked_again")),
         "Model": origin.get("model"),
         "Configuration": origin.get("config_version"),
         "Request": origin.get("request_id"),
@@ -217,6 +219,29 @@ def _details(origin: dict[str, Any], at: datetime) -> Iterator[Detail]:
         "Written": at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     return (Detail(label=label, value=_text(value)) for label, value in lines.items() if _text(value))
+
+
+def _writers(origin: dict[str, Any]) -> str:
+    """Every replica that took part, where it was more than one."""
+    origins = origin.get("origins")
+    known = [_mapping(each) for each in origins] if isinstance(origins, list) else []
+    names = [_writer(each) for each in known if each.get("replica_id")]
+    if len(names) < 2:
+        return ""
+    return ", ".join(
+        [f"begun by {names[0]}", *(f"continued by {name}" for name in names[1:-1]), f"finished by {names[-1]}"]
+    )
+
+
+def _writer(origin: dict[str, Any]) -> str:
+    node = _text(origin.get("nodeName")) or _text(origin.get("node_id"))
+    return f"{_text(origin.get('replica_id'))} on {node}" if node else _text(origin.get("replica_id"))
+
+
+def _asked_again(times: Any) -> str:
+    if not isinstance(times, int) or times < 1:
+        return ""
+    return f"{'once' if times == 1 else f'{times} times'}, after the connection to the chat service broke"
 
 
 def _tokens(usage: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 START_S = 60
@@ -22,24 +23,54 @@ def programs() -> Path | None:
     return versions[-1].parent if versions else None
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server on a Unix socket in a folder of its own."""
+
+    folder: Path
+    binaries: Path
+
+    @property
+    def url(self) -> str:
+        """Its superuser's."""
+        return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        settings = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
+        self._control(f"--log={self.folder}/log", f"--options={settings}", "start")
+
+    def stop(self) -> None:
+        """Cut all connections, and wait until it has ended."""
+        self._control("stop")
+
+    def make(self) -> None:
+        """Make its empty database."""
+        self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "--silent", "--wait", *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*become(), str(self.binaries / program), f"--pgdata={self.folder}/data", *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=START_S)
+
+
+def become() -> tuple[str, ...]:
+    """The words before a command that the server's owner is to run."""
+    return AS_NOBODY if os.geteuid() == 0 else ()
+
+
 @contextmanager
-def temporary_server(binaries: Path) -> Iterator[str]:
-    """An empty server on a Unix socket, gone afterwards: the URL of its superuser."""
+def temporary_server(binaries: Path) -> Iterator[Server]:
+    """An empty running server, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
-        folder, is_root = Path(name), os.geteuid() == 0
-        if is_root:
-            os.chown(folder, NOBODY, NOBODY)
-        data, become = f"--pgdata={folder}/data", AS_NOBODY if is_root else ()
-        control = [*become, str(binaries / "pg_ctl"), data, "--silent", "--wait"]
-        settings = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        initdb = [*become, str(binaries / "initdb"), data, "--username=postgres", "--auth=trust"]
-        _run(folder, *initdb, "--encoding=UTF8", "--no-locale", "--no-sync")
-        _run(folder, *control, f"--log={folder}/log", f"--options={settings}", "start")
+        if become():
+            os.chown(name, NOBODY, NOBODY)
+        server = Server(Path(name), binaries)
+        server.make()
+        server.start()
         try:
-            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            yield server
         finally:
-            _run(folder, *control, "stop")
-
-
-def _run(folder: Path, *command: str) -> None:
-    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=START_S)
+            server.stop()

@@ -55,6 +55,8 @@ async function write(node, url, fields, draft) {
       } else if (name === "token") {
         following(() => view.append(node, data.text));
         view.find(node, "field", "typing").textContent = "";
+      } else if (name === "restart") {
+        view.clearReply(node); // the tokens that follow are of another reply
       } else {
         outcome = name;
         following(() => (name === "done" ? view.fill(node, data, conversation()) : fail(node, data)));

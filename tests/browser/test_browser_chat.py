@@ -296,6 +296,32 @@ def test_a_backend_killed_in_the_middle_leaves_its_text_marked(page: Page, backe
     expect(reply(page)).to_be_hidden()
 
 
+def test_a_connection_that_breaks_is_a_pause_and_no_error(page: Page, backend: StubBackend) -> None:
+    origins = [{"replica_id": f"replica-{name}", "nodeName": f"node-{name}"} for name in "ab"]
+    backend.plan(Answer(seed=7, dies_after=1), answer := Answer(hold_after=2, extra={"origins": origins}))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod is the smallest unit ")
+    expect(exchange(page).locator("[data-part=trouble]")).to_be_hidden()
+    answer.release.set()
+    expect(tag(page)).to_be_visible()
+    expect(reply(page)).to_have_text(REPLY)
+    for _ in ("as the script shows it", "as the server renders it"):
+        exchange(page).get_by_text("Details").click()
+        expect(exchange(page)).to_contain_text("begun by replica-a on node-a, finished by replica-b on node-b")
+        expect(exchange(page)).to_contain_text("once, after the connection to the chat service broke")
+        page.reload()
+    assert backend.bodies[1]["generation"] == {"seed": 7}
+
+
+def test_a_reply_that_has_changed_meanwhile_takes_the_place_of_the_first(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(dies_after=2), answer := Answer(tokens=["A pod runs", " containers."], hold_after=1))
+    say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("A pod runs")
+    answer.release.set()
+    expect(tag(page)).to_be_visible()
+    expect(reply(page)).to_have_text("A pod runs containers.")
+
+
 def test_a_busy_backend_says_when_to_try_again(page: Page, backend: StubBackend) -> None:
     backend.plan(Answer(status=429, headers={"Retry-After": "3"}))
     say(page, "What is a pod?")

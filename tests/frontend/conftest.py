@@ -1,6 +1,7 @@
 """Fixtures of the frontend's tests: a stub backend, settings, the app, and databases of both kinds."""
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from fastapi import FastAPI
 from sqlalchemy import create_engine, make_url, text
 from starlette.testclient import TestClient
 
+from frontend.__main__ import server_config
 from frontend.app import create_app
+from frontend.asking import PAUSES_SECONDS
 from frontend.database import migrate, open_engine
 from frontend.settings import Settings
 from frontend.store import ChatStore
@@ -50,6 +53,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that is away is asked again as often, but not for as long."""
+    monkeypatch.setattr("frontend.asking.PAUSES_SECONDS", (0.001,) * len(PAUSES_SECONDS))
+
+
 @pytest.fixture
 def stub() -> Iterator[StubBackend]:
     """A backend over real HTTP."""
@@ -64,8 +73,8 @@ def postgres_server() -> Iterator[str]:
     if given is not None:
         yield given
     elif binaries is not None:
-        with postgres.temporary_server(binaries) as url:
-            yield url
+        with postgres.temporary_server(binaries) as server:
+            yield server.url
     else:
         pytest.skip(f"PostgreSQL's initdb is not installed, and {POSTGRES} names no server")
 
@@ -146,17 +155,17 @@ def client(make_client: Callable[..., TestClient]) -> TestClient:
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """Serve `app` over real HTTP, where a connection can break."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    """Serve `app` over real HTTP as `python -m frontend` does, where a connection can break."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(server_config(app, app.state.settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:
         if not thread.is_alive():
             raise AssertionError("the app did not start")
         threading.Event().wait(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -27,11 +27,15 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str = "the stub was told to refuse"
+    by_proxy: bool = False  # the status comes with a page of HTML, not with the contract's error
+    seed: int | None = None  # begin the stream with a `start` event that says so
     last_event: str = "done"  # or "error", or "" for a stream that just ends
-    dies_after: int | None = None  # cut the connection after this many tokens
+    error_type: str = "deadline"  # of the status, or of the last event
+    dies_after: int | None = None  # cut the connection after this many tokens (0: before the first)
     hold_after: int | None = None  # wait for `release` after this many tokens (0: before the stream's headers)
     release: threading.Event = field(default_factory=threading.Event)
     raw: bytes | None = None  # send this in place of events
+    endless: bytes | None = None  # send this as the beginning of a chunk that says it is a gigabyte long
     as_json: bool = False  # one JSON object in place of a stream
     chunked: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)  # more fields of the reply object
@@ -85,6 +89,8 @@ class StubBackend:
     def __init__(self) -> None:
         self.answers: deque[Answer] = deque()
         self.dialogs: list[list[str]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.request_ids: list[str | None] = []
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
         self.health_status = 200
@@ -177,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         stub.body_sizes.append(int(self.headers["Content-Length"]))
+        stub.bodies.append(body)
+        stub.request_ids.append(self.headers["X-Request-Id"])
         stub.dialogs.append(body["dialog"])
         answer = stub.answers.popleft() if stub.answers else Answer()
         try:
@@ -188,8 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, answer: Answer) -> None:
         if answer.hold_after == 0:
             self._hold(answer)
-        if answer.status != 200:
-            error = {"type": "stub", "message": answer.message, "request_id": "req-1"}
+        if answer.endless is not None:
+            self._begin(answer)
+            self.wfile.write(b"%x\r\n%s" % (2**30, answer.endless))
+            self._hold(answer)
+        elif answer.by_proxy:
+            self._page(answer)
+        elif answer.status != 200:
+            error = {"type": answer.error_type, "message": answer.message, "request_id": "req-1"}
             self._json(answer.status, {"error": error}, answer.headers)
         elif answer.as_json:
             self._json(200, answer.reply())
@@ -197,29 +211,40 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(answer)
 
     def _stream(self, answer: Answer) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header(*(("Transfer-Encoding", "chunked") if answer.chunked else ("Connection", "close")))
-        self.end_headers()
+        self._begin(answer)
         if answer.raw is not None:
             self._send(answer, answer.raw)
             self._end(answer)
             return
         self._send(answer, b": ping\n\n")
+        if answer.seed is not None:
+            self._event(answer, "start", {"request_id": self.headers["X-Request-Id"], "seed": answer.seed})
+        if answer.dies_after == 0:
+            self._die()
+            return
         for number, token in enumerate(answer.tokens, 1):
             self._event(answer, "token", {"text": token})
             if answer.dies_after == number:
-                _cut(self.connection)
-                self.close_connection = True
+                self._die()
                 return
             if answer.hold_after == number:
                 self._hold(answer)
         if answer.last_event == "done":
             self._event(answer, "done", answer.reply())
         elif answer.last_event == "error":
-            error = {"type": "deadline", "message": answer.message, "request_id": "req-1"}
+            error = {"type": answer.error_type, "message": answer.message, "request_id": "req-1"}
             self._event(answer, "error", {"error": error})
         self._end(answer)
+
+    def _begin(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header(*(("Transfer-Encoding", "chunked") if answer.chunked else ("Connection", "close")))
+        self.end_headers()
+
+    def _die(self) -> None:
+        _cut(self.connection)
+        self.close_connection = True
 
     def _hold(self, answer: Answer) -> None:
         """Wait for `release`, and notice meanwhile when the caller goes away."""
@@ -244,9 +269,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _json(self, status: int, value: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
+        self._whole(status, "application/json", json.dumps(value).encode(), headers)
+
+    def _page(self, answer: Answer) -> None:
+        self._whole(answer.status, "text/html", b"<html>bad gateway</html>", answer.headers)
+
+    def _whole(self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for name, text in (headers or {}).items():
             self.send_header(name, text)

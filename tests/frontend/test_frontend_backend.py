@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from frontend.backend import Backend, Done, Line, Token
+from frontend.backend import Backend, Done, Line, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Refused, Unavailable
 from tests.frontend.conftest import MakeSettings
 from tests.frontend.stub_backend import Answer, StubBackend
 
 DIALOG = ["What is a pod?"]
+QUESTION = Question(DIALOG, "an-id")
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def backend(stub: StubBackend, make_settings: MakeSettings) -> Backend:
     return Backend(make_settings(backend_url=stub.url))
 
 
-def read(backend: Backend, line: Line | None = None) -> list[Token | Done]:
-    return list(backend.chat(DIALOG, line or Line()))
+def read(backend: Backend, line: Line | None = None) -> list[Start | Token | Done]:
+    return list(backend.chat(QUESTION, line or Line()))
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -30,7 +31,15 @@ def test_tokens_then_the_reply(backend: Backend, stub: StubBackend, chunked: boo
     assert isinstance(done, Done)
     assert done.response == "Grüße 🙂!"
     assert done.model_dump()["request_id"] == "req-1"
-    assert stub.dialogs == [DIALOG]
+    assert stub.bodies == [{"dialog": DIALOG, "stream": True}]
+    assert stub.request_ids == ["an-id"]
+
+
+def test_the_seed_is_told_first_and_can_be_given(backend: Backend, stub: StubBackend) -> None:
+    stub.plan(Answer(seed=2**62))
+    assert read(backend)[0] == Start(seed=2**62)
+    list(backend.chat(Question(DIALOG, "an-id", seed=2**62), Line()))
+    assert stub.bodies[1]["generation"] == {"seed": 2**62}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +54,7 @@ def test_citations_of_a_text_whose_length_changes_are_dropped(
 
 def test_dialogues_are_sent_as_utf8(backend: Backend, stub: StubBackend) -> None:
     """An emoji escaped as JSON can is three times as long, and long dialogues met the backend's limit."""
-    list(backend.chat(["🙂" * 1000], Line()))
+    list(backend.chat(Question(["🙂" * 1000], "an-id"), Line()))
     assert stub.dialogs == [["🙂" * 1000]]
     assert stub.body_sizes[0] < 4_100
 
@@ -53,10 +62,19 @@ def test_dialogues_are_sent_as_utf8(backend: Backend, stub: StubBackend) -> None
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_token_is_there_before_the_reply_is_complete(backend: Backend, stub: StubBackend, chunked: bool) -> None:
     answer = stub.plan(Answer(tokens=["first ", "second"], hold_after=1, chunked=chunked))
-    events = backend.chat(DIALOG, Line())
+    events = backend.chat(QUESTION, Line())
     assert next(events) == Token(text="first ")
     answer.release.set()
     assert next(events) == Token(text="second")
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_not_read_to_its_end(backend: Backend, stub: StubBackend, status: int) -> None:
+    """A chunk was read whole into memory, whatever length it said it had; so was the body of an error."""
+    stub.plan(Answer(status=status, endless=b"x" * 2_000_000))
+    with pytest.raises(BackendError):
+        read(backend)
+    stub.wait_for_hangup()
 
 
 def test_a_backend_that_does_not_stream_is_understood(backend: Backend, stub: StubBackend) -> None:
@@ -94,6 +112,31 @@ def test_failures_are_told_apart(
         read(backend)
 
 
+@pytest.mark.parametrize(
+    ("answer", "broken"),
+    [
+        (Answer(dies_after=0), True),
+        (Answer(dies_after=1, chunked=False), True),
+        (Answer(last_event=""), True),
+        (Answer(last_event="error", error_type="reply_interrupted"), True),
+        (Answer(status=503, error_type="reply_interrupted"), True),
+        *((Answer(status=status, by_proxy=True), True) for status in (404, 500, 502, 503)),
+        *((Answer(status=status, by_proxy=True), False) for status in (413, 429, 504)),
+        *((Answer(status=status), False) for status in (404, 422, 429, 500, 503, 504)),
+        (Answer(last_event="error"), False),
+        (Answer(raw=b"event: token\ndata: {\n\n"), False),
+        (Answer(tokens=["x" * 16_001]), False),
+    ],
+)
+def test_a_broken_connection_is_told_from_what_the_backend_says(
+    backend: Backend, stub: StubBackend, answer: Answer, broken: bool
+) -> None:
+    stub.plan(answer)
+    with pytest.raises(BackendError) as error:
+        read(backend)
+    assert error.value.broken is broken
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("soon", None), ("-1", None), ("nan", None)])
 def test_retry_after(backend: Backend, stub: StubBackend, header: str, seconds: float | None) -> None:
     stub.plan(Answer(status=429, headers={"Retry-After": header}))
@@ -104,8 +147,9 @@ def test_retry_after(backend: Backend, stub: StubBackend, header: str, seconds: 
 
 def test_a_stopped_backend_is_unavailable(backend: Backend, stub: StubBackend) -> None:
     stub.stop()
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as error:
         read(backend)
+    assert error.value.broken
 
 
 @pytest.mark.parametrize("hold_after", [0, 1])

@@ -71,8 +71,9 @@ def start(folder: Path, **settings: str) -> subprocess.Popen[str]:
     )
 
 
-def test_an_unusable_database_is_named(tmp_path: Path) -> None:
-    (tmp_path / "chats.sqlite3").mkdir()
+@pytest.mark.parametrize("name", ["chats.sqlite3", "chats.sqlite3.lock"])
+def test_an_unusable_database_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
     process = start(tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 3

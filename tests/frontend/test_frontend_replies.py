@@ -1,6 +1,7 @@
 """Replies over real connections: whoever goes away, the backend is freed and the claim is given back."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -133,3 +134,31 @@ def test_shutdown_ends_a_long_reply_with_an_error(stub: StubBackend, make_settin
             assert b"restarting" in b"".join(chunks)
         stub.wait_for_hangup()
         assert last_exchange(browser, url)["retryable"] is True
+
+
+def test_a_reply_that_is_asked_for_again_ends_at_its_deadline(stub: StubBackend, make_settings: MakeSettings) -> None:
+    """Every attempt has the backend's whole time anew; together they have the page's."""
+    stub.plan(Answer(dies_after=1), Answer(hold_after=2))
+    app = create_app(make_settings(backend_url=stub.url, read_timeout_seconds=2))
+    with serving(app) as url, requests.Session() as browser:
+        browser.trust_env = False
+        browser.get(url)
+        begun = time.monotonic()
+        with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
+            assert b"in time" in response.content
+        assert 2 <= time.monotonic() - begun < 4
+        stub.wait_for_hangup()
+        assert last_exchange(browser, url)["retryable"] is True
+
+
+def test_leaving_while_the_backend_is_asked_again_ends_that(
+    url: str, browser: requests.Session, stub: StubBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontend.asking.PAUSES_SECONDS", (60.0,))
+    stub.plan(Answer(dies_after=1))
+    with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
+        chunks = response.iter_content(None)
+        while b"token" not in next(chunks):
+            continue
+    eventually(lambda: last_exchange(browser, url)["retryable"] is True)
+    assert len(stub.dialogs) == 1

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from frontend.asking import PAUSES_SECONDS
 from frontend.routes import NO_SESSION
 from frontend.session import COOKIE
 from frontend.sse import SseParser
@@ -146,14 +148,14 @@ def test_a_draft_that_begins_with_a_line_break_keeps_it(client: TestClient) -> N
     assert re.search(r"<textarea[^>]*>\n\n\nhello", page.text)
 
 
-def test_a_megabyte_in_one_message_is_a_clear_refusal(client: TestClient) -> None:
-    page = post(client, "🙂" * 100_000)
-    assert (page.status_code, "too long: 100,000 characters" in page.text) == (422, True)
+def test_a_message_of_twice_the_length_is_a_clear_refusal(client: TestClient) -> None:
+    page = post(client, "🙂" * 8_000)
+    assert (page.status_code, "too long: 8,000 characters" in page.text) == (422, True)
 
 
 def test_a_huge_body_is_refused_with_a_page(client: TestClient) -> None:
     page = post(client, "x" * 5_000_000)
-    assert (page.status_code, "at most 2,097,152 bytes" in page.text) == (413, True)
+    assert (page.status_code, "at most 100,096 bytes" in page.text) == (413, True)
     assert exchanges(client) == []
 
 
@@ -165,6 +167,9 @@ def test_a_huge_body_is_refused_with_a_page(client: TestClient) -> None:
         (b"text=\xff\xfe", "application/x-www-form-urlencoded", 400),
         (b"&".join(b"a=%d" % n for n in range(50)), "application/x-www-form-urlencoded", 400),
         (b"", "application/x-www-form-urlencoded", 422),
+        (b"text=hello", "Application/X-WWW-Form-URLEncoded; charset=utf-8", 200),
+        (b"text=hello&conversation=%00", "application/x-www-form-urlencoded", 409),
+        (b"text=hello&conversation=%ED%A0%80", "application/x-www-form-urlencoded", 409),
         (b"text=%00%ff", "application/x-www-form-urlencoded", 200),
     ],
 )
@@ -173,9 +178,17 @@ def test_malformed_forms(client: TestClient, content: bytes, content_type: str, 
     assert response.status_code == status
 
 
-@pytest.mark.parametrize("position", ["x", "-", "1.5"])
-def test_a_malformed_position_is_no_crash(client: TestClient, position: str) -> None:
-    assert client.post(f"/messages/{position}/retry", data={}, headers=PAGE).status_code == 422
+@pytest.mark.parametrize("position", ["x", "-", "1.5", "0", "-1", "2147483648", "9" * 20, "9" * 5_000, "%00", "١"])
+def test_a_position_that_cannot_be_is_an_address_of_nothing(client: TestClient, position: str) -> None:
+    """Twenty digits were a crash: no database's integer holds them."""
+    page = client.post(f"/messages/{position}/retry", data={"x": ""}, headers=PAGE)
+    assert (page.status_code, "There is no such page" in page.text) == (404, True)
+    data = client.post(f"/messages/{position}/retry", data={"x": ""})
+    assert (data.status_code, data.json()["error"]["type"]) == (404, "http_error")
+
+
+def test_the_greatest_position_is_asked_for(client: TestClient) -> None:
+    assert client.post("/messages/2147483647/retry", data={"x": ""}, headers=PAGE).status_code == 409
 
 
 def test_a_failure_is_shown_with_retry_and_is_no_reply(client: TestClient, stub: StubBackend) -> None:
@@ -235,12 +248,51 @@ def test_the_whole_dialogue_goes_to_the_backend(client: TestClient, stub: StubBa
 def test_failures_end_the_stream_and_are_kept(
     client: TestClient, stub: StubBackend, answer: Answer, failure: str
 ) -> None:
-    stub.plan(answer)
+    stub.plan(*[answer] * (len(PAUSES_SECONDS) + 1))  # a broken connection is one each time
     name, data = stream(client, "question")[-1]
     assert (name, data["type"]) == ("error", failure)
     (exchange,) = exchanges(client)
     assert exchange["trouble"] == data
     assert (exchange["reply"], exchange["retryable"]) == (None, True)
+
+
+def test_a_reply_whose_connection_breaks_is_one_reply(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(seed=7, dies_after=2))
+    _, *tokens, (last, view) = stream(client, "What is a pod?")
+    assert [(name, data["text"]) for name, data in tokens] == [("token", token) for token in Answer().tokens]
+    assert (last, view["reply"]["text"]) == ("done", Answer().text)
+    assert stub.request_ids[0] == stub.request_ids[1]
+    detail = {"label": "Asked again", "value": "once, after the connection to the chat service broke"}
+    assert detail in view["reply"]["details"]
+    assert view == exchanges(client)[0]
+
+
+def test_each_reply_has_a_name_of_its_own(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(status=503))
+    stream(client, "What is a pod?")
+    client.post("/messages/1/retry", data={"conversation": conversation_id(client)}, headers=STREAM)
+    stream(client, "And a node?")
+    assert len({*stub.request_ids}) == 3
+    assert all(re.fullmatch("[0-9a-f]{32}", str(request_id)) for request_id in stub.request_ids)
+
+
+def test_a_reply_that_has_changed_meanwhile_begins_anew(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(dies_after=2), Answer(tokens=["A pod ", "runs containers."]))
+    names = [(name, data.get("text")) for name, data in stream(client, "What is a pod?")[3:-1]]
+    assert names == [("restart", None), ("token", "A pod runs containers.")]
+    assert exchanges(client)[0]["reply"]["text"] == "A pod runs containers."
+
+
+def test_every_replica_that_took_part_is_told(client: TestClient, stub: StubBackend) -> None:
+    origins = [{"replica_id": f"r{n}", "node_id": f"n{n}", "podName": f"p{n}", "nodeName": f"node-{n}"} for n in (1, 2)]
+    stub.plan(Answer(extra={"origins": origins}), Answer(extra={"origins": origins[:1]}))
+    view = stream(client, "What is a pod?")[-1][1]
+    told = {"label": "Written by", "value": "begun by r1 on node-1, finished by r2 on node-2"}
+    assert told in view["reply"]["details"]
+    assert told in exchanges(client)[0]["reply"]["details"]
+    assert told["value"] in client.get("/").text
+    alone = stream(client, "And a node?")[-1][1]
+    assert "Written by" not in [detail["label"] for detail in alone["reply"]["details"]]
 
 
 @pytest.mark.parametrize("text", ["", "x" * 4_001])
@@ -264,6 +316,33 @@ def test_no_room_for_another_reply_stores_nothing(
         answer.release.set()
         list(chunks)
     assert [e["message"] for e in exchanges(client)] == ["first"]
+
+
+@pytest.mark.parametrize("headers", [STREAM, PAGE])
+def test_no_room_for_another_chat_is_said_and_the_text_kept(
+    make_client: Callable[..., TestClient], headers: dict[str, str]
+) -> None:
+    first, second = make_client(max_conversations=1), make_client(max_conversations=1)
+    for client in (first, second):
+        client.get("/")
+    stream(first, "first")
+    refused = post(second, "second", **headers)
+    assert (refused.status_code, "No further chat can be kept" in refused.text) == (503, True)
+    if headers is PAGE:
+        assert "second" in refused.text.split("<textarea")[1].split("</textarea>")[0]
+    else:
+        assert refused.json()["error"]["type"] == "busy"
+    assert [e["message"] for e in exchanges(first)] == ["first"]
+
+
+def test_looking_at_the_page_stores_nothing(client: TestClient) -> None:
+    for path in ("/", "/conversation", "/backend", "/readyz"):
+        client.cookies.clear()
+        assert client.get(path, headers=PAGE).status_code == 200
+    client.post("/conversation/new", data={"x": ""}, headers=PAGE)
+    store = client.app.state.services.store  # type: ignore[attr-defined]
+    with store._engine.connect() as connection:  # noqa: SLF001
+        assert connection.execute(sqlalchemy.text("SELECT count(*) FROM conversations")).scalar() == 0
 
 
 # ---- escaping
@@ -355,7 +434,9 @@ def test_new_chat_clears(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/conversation/new"])
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}])
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}, {"Origin": "http://["}]
+)
 def test_forms_of_other_sites_are_refused(client: TestClient, path: str, headers: dict[str, str]) -> None:
     stream(client, "question")
     assert client.post(path, data={"text": "forged"}, headers=headers | PAGE).status_code == 403

@@ -6,17 +6,24 @@ from collections.abc import Callable
 import pytest
 
 from frontend.database import open_engine
-from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
+from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
 from frontend.store import ChatStore, Claim, Snapshot
 from tests.frontend.conftest import FakeClock, MakeSettings
 
+KEEP_SECONDS = 3_600
 MakeStore = Callable[..., ChatStore]
 HARD_TEXT = "<script>alert(1)</script> שלום 🙂 \N{RIGHT-TO-LEFT OVERRIDE} ' \" \\ %s :x"
 
 
 @pytest.fixture
 def store(make_store: MakeStore) -> ChatStore:
-    return make_store(claim_seconds=30, max_turns_sent=5, max_exchanges_kept=4, max_conversations=3)
+    return make_store(
+        claim_seconds=30,
+        max_turns_sent=5,
+        max_exchanges_kept=4,
+        max_conversations=3,
+        conversation_keep_seconds=KEEP_SECONDS,
+    )
 
 
 def read(store: ChatStore, session: str = "s") -> Snapshot:
@@ -215,15 +222,33 @@ def test_the_longest_unused_conversation_makes_room(store: ChatStore, clock: Fak
         say(store, "hello", "hi", session=session)
         clock.advance(1)
     say(store, "again", "hi", session="a")
-    clock.advance(1)
+    clock.advance(KEEP_SECONDS)
     say(store, "hello", "hi", session="d")
     assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]
+
+
+def test_a_visitor_who_begins_many_chats_has_nobodys_deleted(store: ChatStore, clock: FakeClock) -> None:
+    """With as many new chats as are kept at most, anybody could delete everybody's."""
+    say(store, "my words", "yours", session="mine")
+    for number in range(9):
+        clock.advance(1)
+        try:
+            say(store, "hello", "hi", session=f"visitor {number}")
+        except Busy as error:
+            assert "not begun" in error.message
+            assert store.read(f"visitor {number}") is None
+    assert [e.reply for e in read(store, "mine").exchanges] == ["yours"]
+    say(store, "more words", "mine", session="mine")  # who is there already goes on
+    clock.advance(KEEP_SECONDS)
+    say(store, "hello", "hi", session="later")
+    assert store.read("later") is not None
 
 
 def test_a_conversation_whose_reply_is_being_written_is_not_removed(store: ChatStore, clock: FakeClock) -> None:
     claim = store.begin("a", "", "hello")
     for session in ("b", "c", "d"):
-        clock.advance(1)
+        clock.advance(KEEP_SECONDS)
+        store.renew(claim)
         say(store, "hello", "hi", session=session)
     store.finish(claim, "answer", {})
     assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]

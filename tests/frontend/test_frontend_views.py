@@ -42,6 +42,40 @@ def test_a_reply_says_where_it_came_from() -> None:
     assert [(p.label, whole(p)) for p in reply.passages] == [("p17 · score 4.25", "A pod is the smallest unit.")]
 
 
+@pytest.mark.parametrize(
+    ("origins", "told"),
+    [
+        (None, None),
+        ("all", None),
+        ([], None),
+        ([{"replica_id": "a", "nodeName": "x"}], None),
+        ([{"replica_id": "a", "nodeName": "x"}, {"replica_id": "b"}], "begun by a on x, finished by b"),
+        (
+            [{"replica_id": name, "node_id": f"n{name}"} for name in "abcd"],
+            "begun by a on na, continued by b on nb, continued by c on nc, finished by d on nd",
+        ),
+        ([None, {"replica_id": "a"}, 7], None),
+    ],
+)
+def test_who_took_part(origins: Any, told: str | None) -> None:
+    (view,) = shown(exchange(1, "text", origin={"origins": origins}))
+    assert {detail.label: detail.value for detail in view.reply.details}.get("Written by") == told
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (0, None),
+        (1, "once, after the connection to the chat service broke"),
+        (3, "3 times, after the connection to the chat service broke"),
+        ("often", None),
+    ],
+)
+def test_how_often_a_reply_was_asked_for_again(times: Any, told: str | None) -> None:
+    (view,) = shown(exchange(1, "text", origin={"asked_again": times}))
+    assert {detail.label: detail.value for detail in view.reply.details}.get("Asked again") == told
+
+
 def test_cited_words_lead_to_the_passage_where_they_are_marked() -> None:
     (view,) = shown(exchange(7, Answer().text, origin=Answer().reply()))
     quoted, rest = view.reply.pieces

@@ -1,0 +1,92 @@
+"""Asks the backend until a reply is whole: where the connection breaks, the same question is put again.
+
+The request id and the seed make the backend write the same reply again, or find the one that it is still writing. So
+the characters that are shown already are dropped, and the reply goes on where it broke off. Blocks.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from frontend.backend import BROKE_OFF, Backend, Done, Line, Question, Start, Token
+from frontend.errors import BackendError, Busy, Interrupted, Unavailable
+
+log = logging.getLogger("frontend.asking")
+
+# Before each further attempt: long enough, together, for a proxy or an ingress to be replaced.
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
+JITTER = 0.25  # replies that broke together do not all come back in the same moment
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The reply has become another one, say by a new configuration: what was shown of it is void."""
+
+
+def whole_reply(backend: Backend, question: Question, line: Line, seconds: float) -> Iterator[Token | Restart | Done]:
+    """The reply to a question, across broken connections: tokens, then exactly one `Done`.
+
+    Nothing is asked anew later than `seconds` from now. Raises BackendError, the last attempt's.
+    """
+    ends_at = time.monotonic() + seconds
+    shown = _Shown()
+    for asked_again in range(len(PAUSES_SECONDS) + 1):
+        try:
+            for item in backend.chat(question, line):
+                if isinstance(item, Done):
+                    yield item.model_copy(update={"asked_again": asked_again}) if asked_again else item
+                    return
+                if isinstance(item, Start):
+                    question = replace(question, seed=item.seed if question.seed is None else question.seed)
+                else:
+                    yield from shown.add(item.text)
+        except BackendError as error:
+            pause = _pause(error, asked_again)
+            if pause is None or time.monotonic() + pause > ends_at or not line.pause(pause):
+                raise shown.told(error) from error.__cause__
+            log.warning("request %s: asking again after %.1f s, it is %s", question.request_id, pause, error.type)
+            shown.rewind()
+
+
+def _pause(error: BackendError, asked_again: int) -> float | None:
+    """How long to wait before asking once more; None: the error is the answer."""
+    # A full queue is told to the person, who sees when to come back; but a reply that had begun is waited for.
+    waits = asked_again and error.retry_after is not None and isinstance(error, Busy | Unavailable)
+    if asked_again == len(PAUSES_SECONDS) or not (error.broken or waits):
+        return None
+    pause = PAUSES_SECONDS[asked_again] * random.uniform(1 - JITTER, 1 + JITTER)
+    return max(pause, error.retry_after or 0)
+
+
+class _Shown:
+    """The text that has been passed on, and how much of it the present attempt has repeated."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._repeated = 0
+
+    def rewind(self) -> None:
+        """The next attempt begins with the first character."""
+        self._repeated = 0
+
+    def told(self, error: BackendError) -> BackendError:
+        """What to say of the last attempt's error: who has read the beginning of a reply is told that it broke off."""
+        if self._text and isinstance(error, Busy | Unavailable):
+            return Interrupted(f"{BROKE_OFF} {error.message}", error.retry_after)
+        return error
+
+    def add(self, piece: str) -> Iterator[Token | Restart]:
+        """What is new in the next piece of an attempt."""
+        known = self._text[self._repeated : self._repeated + len(piece)]
+        if piece.startswith(known):
+            new = piece.removeprefix(known)
+        else:
+            new = self._text[: self._repeated] + piece
+            self._text = ""
+            yield Restart()
+        self._text += new
+        self._repeated += len(piece)
+        if new:
+            yield Token(text=new)
