@@ -40,6 +40,7 @@ class Question:
 
     dialog: Sequence[str]
     request_id: str
+    asker: str = ""  # for whom: the backend, when it is busy, gives each its share
     seed: int | None = None  # None: the backend draws one, and says it in `Start`
 
     @property
@@ -170,6 +171,7 @@ class Backend:
                     "Accept": "text/event-stream",
                     "Content-Type": "application/json",
                     "X-Request-Id": question.request_id,
+                    "X-Session-Id": question.asker,
                 },
                 timeout=timeout,
                 stream=True,

@@ -101,7 +101,7 @@ class Reply:
     def __init__(self, replies: Replies, claim: Claim) -> None:
         self._replies = replies
         self._claim = claim
-        self._question = Question(claim.dialog, request_id=uuid4().hex)
+        self._question = Question(claim.dialog, request_id=uuid4().hex, asker=claim.conversation_id)
         self._line = Line()
         self._arrived: asyncio.Queue[_Read] = asyncio.Queue()
         self._settled = False

@@ -65,7 +65,7 @@ class Gate:
 def _client(request: Request) -> str:
     """For whom it is asked: a frontend says so for its visitors, who all come from its address."""
     address = request.client.host if request.client else ""
-    return request.headers.get("x-session-id", address)[:64]
+    return (request.headers.get("x-session-id") or address)[:64]
 
 
 def _add_routes(api: FastAPI, chat: Chat) -> None:

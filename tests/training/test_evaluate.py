@@ -33,6 +33,7 @@ class FakeAnswerer:
             nodeName="n",
             replica_id="r",
             node_id="n",
+            origins=[],
             model="fake",
             config_version="v",
             finish_reason="stop",
