@@ -9,7 +9,9 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 512  # of one process; each holds at most a form (`max_form_bytes`) and 64 KiB of uvicorn's
+MAX_CONNECTIONS = (
+    512  # of one process; an upload that stalls holds 0.3 MB: a form's most, and what asyncio reads at once
+)
 REQUEST_SECONDS = 20.0  # for a whole request, head and body: a long message over a slow line
 
 

@@ -52,8 +52,6 @@ class Silence:
 
 
 ReplyEvent = Token | Restart | Finished | Failed | Silence
-
-
 _Read = Token | Restart | Done | BackendError  # what the thread hands over
 
 

@@ -49,7 +49,6 @@ STATUS: Mapping[type[FrontendError], int] = {
 }
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
 
-
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
 
 

@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Answer:
     error_type: str = "deadline"  # of the status, or of the last event
     dies_after: int | None = None  # cut the connection after this many tokens (0: before the first)
     hold_after: int | None = None  # wait for `release` after this many tokens (0: before the stream's headers)
+    token_seconds: float = 0.0  # how long each token takes
     release: threading.Event = field(default_factory=threading.Event)
     raw: bytes | None = None  # send this in place of events
     endless: bytes | None = None  # send this as the beginning of a chunk that says it is a gigabyte long
@@ -223,6 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._die()
             return
         for number, token in enumerate(answer.tokens, 1):
+            time.sleep(answer.token_seconds)
             self._event(answer, "token", {"text": token})
             if answer.dies_after == number:
                 self._die()

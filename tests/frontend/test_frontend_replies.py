@@ -1,7 +1,6 @@
 """Replies over real connections: whoever goes away, the backend is freed and the claim is given back."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -138,15 +137,13 @@ def test_shutdown_ends_a_long_reply_with_an_error(stub: StubBackend, make_settin
 
 def test_a_reply_that_is_asked_for_again_ends_at_its_deadline(stub: StubBackend, make_settings: MakeSettings) -> None:
     """Every attempt has the backend's whole time anew; together they have the page's."""
-    stub.plan(Answer(dies_after=1), Answer(hold_after=2))
+    stub.plan(Answer(dies_after=1), Answer(tokens=Answer().tokens * 20, token_seconds=0.1))
     app = create_app(make_settings(backend_url=stub.url, read_timeout_seconds=2))
     with serving(app) as url, requests.Session() as browser:
         browser.trust_env = False
         browser.get(url)
-        begun = time.monotonic()
-        with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
-            assert b"in time" in response.content
-        assert 2 <= time.monotonic() - begun < 4
+        response = browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM)
+        assert "could not finish the reply in time" in response.text
         stub.wait_for_hangup()
         assert last_exchange(browser, url)["retryable"] is True
 
