@@ -10,4 +10,14 @@ sed -i -e '/^frontend http_frontend$/,/^ *bind /{/^ *bind /a\
     http-request del-header x-request-id if { req.fhdr(x-request-id) -m reg [^A-Za-z0-9._-] }\
     http-request del-header x-request-id if { req.fhdr(x-request-id),length gt 64 }
 }' "$3"
+# What HAProxy says for itself has the status that it has and the shape of all errors: Serve's template says 500 for all
+# of them, and 404 as long as it knows no backend, which is so after HAProxy was killed and for a moment at the start.
+folder=$(dirname "$3")
+for status in '502 Bad Gateway' '503 Service Unavailable' '504 Gateway Timeout'; do
+	printf 'HTTP/1.1 %s\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s' "$status" \
+		'{"error":{"type":"backend_unreachable","message":"the backend starts or has broken down; try again shortly","request_id":"none"}}' \
+		>"$folder/${status%% *}.http"
+done
+sed -i -e "s#errorfile \(50[234]\) .*#errorfile \1 $folder/\1.http#" \
+	-e "/^backend default_backend$/,/return/s#http-request return .*#http-request return status 503 errorfile $folder/503.http#" "$3"
 exec "$BUNDLED_HAPROXY" "$@"

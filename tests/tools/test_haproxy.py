@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -29,6 +30,9 @@ defaults
     timeout connect 1s
     timeout client 1s
     timeout server 1s
+    errorfile 502 /nowhere/500.http
+    errorfile 503 /nowhere/500.http
+    errorfile 504 /nowhere/500.http
 frontend prometheus
     bind :{metrics}
     mode http
@@ -39,7 +43,7 @@ frontend http_frontend
     log global
     default_backend default_backend
 backend default_backend
-    http-request return status 404
+    http-request return status 404 content-type text/plain lf-string "Path not found."
 listen stats
   bind *:{stats}
   stats enable
@@ -55,7 +59,24 @@ def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path
         subprocess.run([script, "-db", "-f", str(config), "-c"], env=settings, check=True, timeout=30)
     lines = config.read_text().splitlines()
     assert [line.strip() for line in lines if "bind" in line] == ["bind 127.0.0.1:8000"]
-    assert "    log global" in lines and "    http-request return status 404" in lines
+    assert "    log global" in lines
+
+
+@linux_only
+def test_while_haproxy_knows_no_backend_it_says_so_and_not_404(tmp_path: Path) -> None:
+    config, port = tmp_path / "haproxy.cfg", free_port("127.0.0.1")
+    config.write_text(CONFIG.format(metrics=9101, stats=8404).replace(":8000", f":{port}"))
+    with haproxy.settings() as settings:
+        proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config)], env=settings)
+        try:
+            eventually(lambda: _listens(port), 30, "HAProxy listens")
+            response = requests.post(f"http://127.0.0.1:{port}/chat", json={}, timeout=10)
+        finally:
+            proxy.kill()
+            proxy.wait()
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["error"]["type"] == "backend_unreachable"
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -86,7 +107,7 @@ def through_haproxy(tmp_path: Path) -> Iterator[str]:
     passing_on = f"server echo 127.0.0.1:{echo.server_port}"
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     path = tmp_path / "haproxy.cfg"
-    path.write_text(config.replace("http-request return status 404", passing_on))
+    path.write_text(re.sub(r"http-request return status 404.*", passing_on, config))
     with haproxy.settings() as settings:
         process = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
