@@ -119,7 +119,7 @@ class Pinger:
                 self._count(refused=refused, asked_again=not refused, trouble=True)
                 time.sleep(error.retry_after_s if isinstance(error, _Refused) else _PAUSE_S)
             else:
-                self._count(taken_over=len(reply["origins"]) > 1, trouble=time.monotonic() - began > 5)
+                self._count(taken_over=len(reply["origins"]) > 1, trouble=time.monotonic() - began > 3)
                 return str(reply["response"])
 
     def _attempt(self, question: Question, request_id: str) -> dict[str, Any]:
