@@ -5,7 +5,6 @@ Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -23,7 +22,7 @@ from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
 from serve_app.grounding import Ranking
 from serve_app.knowledge import knowledge_base
 from serve_app.messages import (
-    SAYS_SOMETHING,
+    LARGEST_SEED,
     ChatReply,
     ChatRequest,
     FinishReason,
@@ -36,6 +35,7 @@ from serve_app.messages import (
     Timing,
     TokenChunk,
     Usage,
+    says_something,
 )
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
@@ -46,8 +46,6 @@ logger = logging.getLogger("ray.serve.godel")
 # Threads that rank and tokenize. They and the event loop, in which streams run, take turns: with more of them a stream
 # waits longer; with one, a request behind another's long text does.
 _PLANNERS = 2
-
-_says_something = re.compile(SAYS_SOMETHING).search
 
 
 class Replicas(Protocol):
@@ -140,14 +138,16 @@ class Chat:
             request_id=request_id,
             prompt=prompt,
             # A seed is drawn here and not by the replica, so that another replica can continue the reply.
-            sampling=generation.sampling(secrets.randbits(62) if generation.seed is None else generation.seed),
+            sampling=generation.sampling(
+                secrets.randbelow(LARGEST_SEED + 1) if generation.seed is None else generation.seed
+            ),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
             started_at=started_at,
         )
 
     def _check(self, request: ChatRequest) -> None:
-        if not _says_something(request.dialog[-1]):
+        if not says_something(request.dialog[-1]):
             raise InvalidRequest("dialog: the last turn is blank; it must hold the user's message")
         for i, turn in enumerate(request.dialog):
             _check_length(f"dialog.{i}", turn, self.args.max_turn_chars)

@@ -10,10 +10,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
+from serve_app import openapi
 from serve_app.chat import Chat, Piece
 from serve_app.errors import RequestError
-from serve_app.http_errors import BodyLimit, ErrorBody, add_errors, error_body, request_id_of
-from serve_app.messages import ChatReply, ChatRequest, Origin
+from serve_app.http_errors import BodyLimit, add_errors, error_body, request_id_of
+from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -28,11 +29,16 @@ def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None) -> 
     api.add_middleware(BodyLimit, max_bytes=chat.args.max_body_bytes)
     add_errors(api)
     _add_routes(api, chat)
+    openapi.add_limits(api, chat.args)
     return api
 
 
 def _add_routes(api: FastAPI, chat: Chat) -> None:
-    @api.post("/chat", response_model=ChatReply, responses={422: {"model": ErrorBody}, 429: {"model": ErrorBody}})
+    @api.post(
+        "/chat",
+        response_model=ChatReply,
+        responses={200: openapi.REPLY} | openapi.errors(400, 413, 422, 429, 500, 503, 504),
+    )
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
         plan = await chat.plan(body, request_id_of(request))
@@ -50,16 +56,16 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         reply, origin = await _last(first, pieces)
         return JSONResponse(reply.model_dump(), headers=_origin_headers(origin))
 
-    @api.get("/health")
+    @api.get("/health", response_model=Health, responses={503: {"model": Health}} | openapi.errors(500))
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
         health = await chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
-    @api.get("/replicas")
-    async def get_replicas() -> dict[str, list[dict[str, Any]]]:
+    @api.get("/replicas", responses=openapi.errors(500))
+    async def get_replicas() -> ReplicaList:
         """The model replicas that answer, and how busy each is."""
-        return {"replicas": [_flat(asdict(status)) for status in chat.replicas.ready]}
+        return ReplicaList(replicas=[Replica.model_validate(_flat(asdict(status))) for status in chat.replicas.ready])
 
 
 def _flat(status: dict[str, Any]) -> dict[str, Any]:
