@@ -350,7 +350,7 @@ class Replica(BaseModel):
     node_id: str
     podName: str
     nodeName: str
-    state: Literal["RUNNING"]
+    state: str
     slots: int
     active: int
     waiting: int
