@@ -22,8 +22,7 @@ from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
 from serve_app.engine.engine import Engine
-from serve_app.liveness import State
-from serve_app.messages import ChatReply, ChatRequest, GenerateRequest, Origin, ReplicaStatus, TokenChunk
+from serve_app.messages import ChatReply, ChatRequest, GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 from serve_app.model import make_engine
 from serve_app.settings import AppArgs
 

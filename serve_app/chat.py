@@ -6,7 +6,6 @@ Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
 import asyncio
 import logging
 import math
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,8 @@ from serve_app.citations import cite
 from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
 from serve_app.grounding import Ranking
 from serve_app.knowledge import knowledge_base
-from serve_app.liveness import State
 from serve_app.messages import (
-    SAYS_SOMETHING,
+    LARGEST_SEED,
     ChatReply,
     ChatRequest,
     FinishReason,
@@ -36,10 +34,12 @@ from serve_app.messages import (
     Prompt,
     ReplicaStatus,
     Sampling,
+    State,
     Timing,
     TokenChunk,
     Usage,
     Writer,
+    says_something,
 )
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
@@ -51,8 +51,6 @@ logger = logging.getLogger("ray.serve.godel")
 # Threads that rank and tokenize. They and the event loop, in which streams run, take turns: with more of them a stream
 # waits longer; with one, a request behind another's long text does.
 _PLANNERS = 2
-
-_says_something = re.compile(SAYS_SOMETHING).search
 
 
 class Replicas(Protocol):
@@ -114,7 +112,7 @@ class Chat:
         given = request.generation.seed if request.generation else None
         if given is None:
             given = self.config_file.current.config.generation.seed
-        return given if given is not None else int.from_bytes(sha256(request_id.encode()).digest()[:7])
+        return given if given is not None else int.from_bytes(sha256(request_id.encode()).digest()) % (LARGEST_SEED + 1)
 
     def reply(self, request: ChatRequest, request_id: str, *, streamed: bool) -> SharedReply[Piece]:
         """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
@@ -177,7 +175,7 @@ class Chat:
         return min(request.timeout_s or math.inf, self.args.request_timeout_s)
 
     def _check(self, request: ChatRequest) -> None:
-        if not _says_something(request.dialog[-1]):
+        if not says_something(request.dialog[-1]):
             raise InvalidRequest("dialog: the last turn is blank; it must hold the user's message")
         for i, turn in enumerate(request.dialog):
             _check_length(f"dialog.{i}", turn, self.args.max_turn_chars)

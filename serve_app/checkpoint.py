@@ -2,6 +2,10 @@
 
 `choose` decides once, when the application is built, and pins what it found. So all replicas run the same weights,
 even if the hub comes and goes between their starts.
+
+Whoever writes serve_config.yaml may name any folder that this process may read, outside of the project, too (a mounted
+volume): no request names a file. What is in the folder is not trusted: weights are safetensors, or a pickle that is
+read without running its code, and Python that comes along is never run.
 """
 
 import json
@@ -89,6 +93,7 @@ def load_model(checkpoint: Checkpoint) -> "T5ForConditionalGeneration":
             state_dict=int8_weights.read(folder) if small else None,
             dtype=torch.float32,
             local_files_only=True,
+            weights_only=True,
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds; each means that this folder cannot be read
@@ -205,7 +210,7 @@ def _verify(folder: Path, name: str) -> None:
     from transformers import AutoConfig, T5Config
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as in load_model
         raise ModelError(f"Model {name} cannot be read: config.json: {_first_line(error)}.") from error
     if not isinstance(config, T5Config):
@@ -247,7 +252,9 @@ def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # as in load_model
         raise ModelError(f"Model {name} cannot be read: its tokenizer: {_first_line(error)}.") from error
     return tokenizer

@@ -12,12 +12,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app import openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
 from serve_app.errors import Overloaded, RequestError
-from serve_app.http_errors import BodyLimit, ErrorBody, add_errors, error_body, error_response, request_id_of
-from serve_app.liveness import State
-from serve_app.messages import ChatReply, ChatRequest, Origin
+from serve_app.http_errors import BodyLimit, add_errors, error_body, error_response, request_id_of
+from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList, State
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -33,6 +33,7 @@ def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None) -> 
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s)
     add_errors(api)
     _add_routes(api, chat)
+    openapi.add_limits(api, chat.args)
     return api
 
 
@@ -69,7 +70,11 @@ def _client(request: Request) -> str:
 
 
 def _add_routes(api: FastAPI, chat: Chat) -> None:
-    @api.post("/chat", response_model=ChatReply, responses={422: {"model": ErrorBody}, 429: {"model": ErrorBody}})
+    @api.post(
+        "/chat",
+        response_model=ChatReply,
+        responses=openapi.errors(400, 413, 422, 429, 500, 503, 504) | {200: openapi.REPLY},
+    )
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
         request_id = request_id_of(request)
@@ -87,16 +92,17 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         reply, origin = await _last(first, pieces)
         return JSONResponse(reply.model_dump(), headers=_origin_headers(origin))
 
-    @api.get("/health")
+    @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
         health = await chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
-    @api.get("/replicas")
-    async def get_replicas() -> dict[str, list[dict[str, Any]]]:
-        """The model replicas, how each is, and how busy: RUNNING, LATE with its answers, or STALLED."""
-        return {"replicas": [_flat(asdict(status), state) for status, state in chat.replicas.states]}
+    @api.get("/replicas", responses=openapi.errors(500))
+    async def get_replicas() -> ReplicaList:
+        """The model replicas, how each is, and how busy."""
+        states = chat.replicas.states
+        return ReplicaList(replicas=[Replica.model_validate(_flat(asdict(status), state)) for status, state in states])
 
 
 def _flat(status: dict[str, Any], state: State) -> dict[str, Any]:

@@ -6,11 +6,8 @@ stalled  has not answered, or its engine has made no step, for `stall_limit_s`: 
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal
 
-from serve_app.messages import ReplicaStatus
-
-State = Literal["RUNNING", "LATE", "STALLED"]
+from serve_app.messages import ReplicaStatus, State
 
 # A replica that has not answered for this long gets no credit for what it said last.
 _LATE_S = 5.0

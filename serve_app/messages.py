@@ -4,6 +4,7 @@ ChatRequest --ingress--> Prompt, Sampling, Candidates --> GenerateRequest --mode
 ChatReply  <--ingress--  Origin                       <-- TokenChunk      <--model-- engine
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
@@ -20,13 +21,17 @@ from pydantic import (
 )
 
 FinishReason = Literal["stop", "length"]
+State = Literal["RUNNING", "LATE", "STALLED"]  # of a model replica; see liveness.py
 
 # Of a longer dialogue nothing but its newest turns could be read.
 MAX_TURNS = 10_000
+# The largest number up to which every reader of JSON has all whole numbers.
+LARGEST_SEED = 2**53 - 1
 # In tokens, whatever `max_reply_tokens` allows.
 LONGEST_REPLY = 4096
-# A text has something to say if it has such a character: neither white space nor a control character.
-SAYS_SOMETHING = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
+# A character that is neither white space nor a control character.
+_SAYS_SOMETHING = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
+_says_something = re.compile(_SAYS_SOMETHING).search
 # Names that do not exist, of which each would be an error; an answer shows as many.
 _UNKNOWN_NAMES = 5
 
@@ -40,8 +45,24 @@ def _encodable(text: str) -> str:
     return text
 
 
+def says_something(text: str) -> bool:
+    """Whether there is more in it than white space and control characters."""
+    return _says_something(text) is not None
+
+
+def _not_blank(text: str) -> str:
+    if not says_something(text):
+        raise ValueError("is blank; it must hold some text")
+    return text
+
+
 Text = Annotated[StrictStr, AfterValidator(_encodable)]
-Phrase = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
+Phrase = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_not_blank),
+    Field(json_schema_extra={"pattern": _SAYS_SOMETHING}),
+]
 
 
 class KnownNames(BaseModel):
@@ -128,6 +149,22 @@ class RequestedGeneration(GenerationOverrides):
 
     model_config = ConfigDict(strict=True)
 
+    seed: Annotated[
+        int | None,
+        Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable; null: drawn for each request"),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, values: Any) -> Any:
+        """68.0 is a whole number: JSON makes no difference."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in values.items()
+        }
+
 
 class Generation(GenerationOverrides, Sampling):
     """How replies are written."""
@@ -152,13 +189,18 @@ class ChatRequest(KnownNames):
     model_config = ConfigDict(strict=True)
 
     # Without FailFast a list of wrong items costs a kilobyte of errors for each of them.
-    dialog: Annotated[list[Text], FailFast(), Field(min_length=1, max_length=MAX_TURNS)]
+    dialog: Annotated[
+        list[Text],
+        FailFast(),
+        # No schema can speak of the last item: that some turn is not blank is what it can say.
+        Field(min_length=1, max_length=MAX_TURNS, json_schema_extra={"contains": {"pattern": _SAYS_SOMETHING}}),
+    ]
     stream: bool = False
     instruction: Text | None = None
     knowledge: Text | None = None
     generation: RequestedGeneration | None = None
     timeout_s: Annotated[
-        float | None, Field(gt=0, description="give up after so many seconds; never more than the server allows")
+        float | None, Field(ge=1, description="give up after so many seconds; never more than the server allows")
     ] = None
 
 
@@ -300,3 +342,41 @@ class ChatReply(BaseModel):
     grounded: float  # the share of the reply's words that stand in citations
     timing_ms: Timing
     request_id: str
+
+
+class ModelName(BaseModel):
+    name: str
+    requested: str
+    fallback: bool
+    reason: str | None  # why the fallback runs
+
+
+class Health(BaseModel):
+    """The body of GET /health."""
+
+    status: Literal["ok", "unavailable"]
+    model: ModelName
+    config_version: str
+    config_error: str | None
+    ready_replicas: int
+
+
+class Replica(BaseModel):
+    """A model replica, how it is, and how busy."""
+
+    replica_id: str
+    node_id: str
+    podName: str
+    nodeName: str
+    state: State
+    slots: int
+    active: int
+    waiting: int
+    tokens_per_second: float
+    stalled_s: float
+
+
+class ReplicaList(BaseModel):
+    """The body of GET /replicas."""
+
+    replicas: list[Replica]

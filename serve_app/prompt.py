@@ -16,6 +16,8 @@ _CONTROLS = re.compile(r"[\0-\x1f\x7f-\x9f]")
 # The longest piece of a SentencePiece vocabulary, unless it was trained to have longer ones. What has more characters
 # than so many for each token that there is room for cannot fit, and is not tokenized to find that out.
 _PIECE_CHARS = 16
+# So many characters NFKC makes one of, at most: a letter with three accents.
+_MOST_FOLDED = 4
 
 
 def render(instruction: str, turns: Sequence[str], passages: Sequence[str]) -> str:
@@ -108,6 +110,8 @@ class _Fitting:
 
     def place_passages(self, passages: Sequence[Passage]) -> None:
         for passage in passages:
+            if len(passage.text) > _MOST_FOLDED * _PIECE_CHARS * self._window:
+                return
             text = plain(passage.text)
             mark = "" if self.passages else " [KNOWLEDGE]"
             if not self._take(f"{mark} {text}"):

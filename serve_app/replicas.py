@@ -14,8 +14,8 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 from serve_app import routing
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
-from serve_app.liveness import Liveness, State
-from serve_app.messages import GenerateRequest, ReplicaStatus, TokenChunk
+from serve_app.liveness import Liveness
+from serve_app.messages import GenerateRequest, ReplicaStatus, State, TokenChunk
 
 logger = logging.getLogger("ray.serve.godel")
 

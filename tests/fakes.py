@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
-from serve_app.liveness import State
-from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
+from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 
 ORIGIN = Origin(replica_id="r1", node_id="n1", pod_name="pod-1", node_name="node-1")
 

@@ -1,10 +1,11 @@
 """Where the model comes from: folders, the hub, its cache, the fallback; and what a damaged folder says."""
 
 import json
+import os
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -228,16 +229,60 @@ def test_a_damaged_folder_means_the_fallback_where_there_is_one(folder: Path, go
     assert "damaged weights" in checkpoint.fallback_reason
 
 
-def test_a_pickled_checkpoint_is_read_without_running_its_code(folder: Path) -> None:
+def _save_pickle(state: dict[str, Any], folder: Path) -> None:
+    torch.save(state, folder / "pytorch_model.bin")
+
+
+def _save_old_pickle(state: dict[str, Any], folder: Path) -> None:
+    torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+
+def _save_sharded_pickle(state: dict[str, Any], folder: Path) -> None:
+    shard = "pytorch_model-00001-of-00001.bin"
+    torch.save(state, folder / shard)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(state, shard)}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("save", [_save_pickle, _save_old_pickle, _save_sharded_pickle])
+def test_a_pickled_checkpoint_is_read_without_running_its_code(
+    folder: Path, save: Callable[[dict[str, Any], Path], None]
+) -> None:
     """GODEL's own checkpoint is a pickle."""
-    model = load_model(choose(AppArgs(model=str(folder))))
+    state = dict(load_model(choose(AppArgs(model=str(folder)))).state_dict())
     (folder / "model.safetensors").unlink()
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    save(state, folder)
     assert load_model(choose(AppArgs(model=str(folder)))).config.model_type == "t5"
-    torch.save({"shared.weight": _Malicious(folder / "ran")}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelError):
+    save(state | {"shared.weight": _Malicious(folder / "ran")}, folder)
+    with pytest.raises(ModelError, match="[Ww]eights.only|UnpicklingError|Unsupported"):
         load_model(choose(AppArgs(model=str(folder))))
     assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("of", ["config.json", "tokenizer_config.json"])
+def test_python_that_comes_with_a_model_is_not_run(
+    folder: Path, of: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """transformers asks at the terminal whether to run it."""
+    monkeypatch.setattr("builtins.input", lambda *prompt: "y")
+    (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(folder / 'ran')!r}).touch()\n")
+    (folder / "tokenizer.json").unlink()
+    kinds = {"AutoConfig": "own.Config", "AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]}
+    _edit_json(folder / of, auto_map=kinds, model_type="own", tokenizer_class="OwnTokenizer")
+    with pytest.raises(ModelError):
+        choose(AppArgs(model=str(folder)))
+    assert not (folder / "ran").exists()
+
+
+def test_settings_may_name_any_folder_and_relative_ones_start_at_the_projects(good_folder: Path, no_hub: None) -> None:
+    """They are the operator's. What is no folder is asked for at the hub, by a name that the hub's client checks."""
+    outside = os.path.relpath(good_folder, ROOT)
+    assert outside.startswith("..")
+    for model in (str(good_folder), outside, "models/../models/mini"):
+        assert choose(AppArgs(model=model)).folder == ROOT / model
+    for model in ("nobody/../../etc", "models/mini/config.json", "models/mini\0", "..\\models"):
+        with pytest.raises(ModelError, match="cannot be had"):
+            choose(AppArgs(model=model))
 
 
 class _Malicious:

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
-from serve_app.ingress import create_api
+from serve_app.ingress import _event, _Token, create_api
 from serve_app.messages import GenerateRequest, TokenChunk
 from serve_app.settings import AppArgs
 from tests.checkpoints import small_tokenizer
@@ -242,6 +244,14 @@ def test_an_error_during_a_stream_is_its_last_event(chat_config: Path, error: Ex
     events = application.post(dialog=["Hello"], stream=True).text.strip().split("\n\n")
     assert events[-1].startswith("event: error") and type_ in events[-1]
     assert "event: done" not in "".join(events)
+
+
+@given(st.text())
+def test_whatever_a_token_holds_it_is_one_event(text: str) -> None:
+    name, data, end, rest = _event("token", _Token(text=text)).split("\n")
+    assert (name, end, rest) == ("event: token", "", "")
+    assert json.loads(data.removeprefix("data: ")) == {"text": text}
+    assert "\r" not in data
 
 
 @pytest.mark.parametrize(("stream", "accept"), [(False, "*/*"), (True, "*/*"), (False, "text/event-stream")])

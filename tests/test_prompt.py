@@ -2,6 +2,7 @@
 
 import random
 import re
+import tracemalloc
 from functools import cache
 from typing import Any
 
@@ -384,6 +385,17 @@ def test_no_text_is_tokenized_that_is_much_longer_than_the_window(
     assert counting.longest <= 128 * 16
     assert counting.characters <= 10 * 128 * 16
     assert bool(prompt.truncated_tokens) == (where in ("instruction", "last turn"))
+
+
+def test_a_passage_of_one_endless_word_is_not_even_folded(tokenizer: PreTrainedTokenizerBase) -> None:
+    """In one call, during which no other thread runs."""
+    endless = passages("\ufdfa" * 200_000)
+    tracemalloc.start()
+    prompt = fitted(tokenizer, [LAST], endless)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert prompt.dropped_passages == 1
+    assert peak < 1e6
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, choose, load_tokenizer
 from serve_app.engine.engine import Engine
 from serve_app.errors import DeadlineExceeded
-from serve_app.liveness import State
 from serve_app.messages import (
     ChatReply,
     ChatRequest,
@@ -24,6 +23,7 @@ from serve_app.messages import (
     Origin,
     ReplicaStatus,
     RequestedGeneration,
+    State,
     TokenChunk,
 )
 from serve_app.model import make_engine

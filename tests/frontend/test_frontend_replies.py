@@ -137,7 +137,7 @@ def test_shutdown_ends_a_long_reply_with_an_error(stub: StubBackend, make_settin
 
 def test_a_reply_that_is_asked_for_again_ends_at_its_deadline(stub: StubBackend, make_settings: MakeSettings) -> None:
     """Every attempt has the backend's whole time anew; together they have the page's."""
-    stub.plan(Answer(dies_after=1), Answer(tokens=Answer().tokens * 20, token_seconds=0.1))
+    stub.plan(Answer(dies_after=1), Answer(tokens=[*Answer().tokens] * 20, token_seconds=0.1))
     app = create_app(make_settings(backend_url=stub.url, read_timeout_seconds=2))
     with serving(app) as url, requests.Session() as browser:
         browser.trust_env = False

@@ -1,0 +1,92 @@
+"""The OpenAPI document: what FastAPI cannot read off the types: the limits of this deployment, and all the errors."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from serve_app.http_errors import ErrorBody
+from serve_app.settings import AppArgs
+
+_TEXT = {"schema": {"type": "string"}}
+_RETRY_AFTER = {"Retry-After": {"description": "seconds until it is worth trying again", "schema": {"type": "integer"}}}
+_MEANINGS = {
+    400: "the body is not JSON",
+    413: "the body is too large",
+    422: "a field is wrong; the message says which, and what would be right",
+    429: "all replicas are busy and the queues are full",
+    500: "an error of this server",
+    503: "no model replica is ready, or those that wrote the reply died",
+    504: "the reply was not complete by its deadline",
+}
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    content = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return {"properties": {"event": {"const": name}, "data": content}}
+
+
+def _component(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_START = {
+    "type": "object",
+    "properties": {"request_id": {"type": "string"}, "seed": {"type": "integer"}},
+    "required": ["request_id", "seed"],
+}
+_TOKEN = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+_EVENTS = [
+    _event("start", _START),
+    _event("token", _TOKEN),
+    _event("done", _component("ChatReply")),
+    _event("error", _component("ErrorBody")),
+]
+# As OpenAPI 3.1 describes a stream: by the schema of each event.
+_STREAM = {"schema": {"type": "object", "required": ["event", "data"], "oneOf": _EVENTS}}
+
+# A reply in both of its forms. The type of the JSON is the route's own.
+REPLY: dict[str, Any] = {
+    "description": "the reply; if a stream was asked for, server-sent events: `start`, `token` ..., `done` or `error`",
+    "content": {"text/event-stream": _STREAM},
+    "headers": {
+        "x-replica-id": {"description": "the model replica that wrote it", **_TEXT},
+        "x-node-id": {"description": "that replica's Ray node", **_TEXT},
+        "x-request-id": {"description": "the request's id, or the one that it was given", **_TEXT},
+    },
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`."""
+    return {
+        status: {"model": ErrorBody, "description": _MEANINGS[status]}
+        | ({"headers": _RETRY_AFTER} if status in (429, 503) else {})
+        for status in statuses
+    }
+
+
+def add_limits(api: FastAPI, args: AppArgs) -> None:
+    """Has the document say what `args` allow."""
+    made = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = api.openapi_schema or made()
+        schemas = document["components"]["schemas"]
+        request, generation = (schemas[name]["properties"] for name in ("ChatRequest", "RequestedGeneration"))
+        request["dialog"]["items"]["maxLength"] = args.max_turn_chars
+        _text(request["instruction"])["maxLength"] = args.max_turn_chars
+        _text(request["knowledge"])["maxLength"] = args.max_knowledge_chars
+        for length in ("max_length", "min_length"):
+            generation[length]["maximum"] = args.max_reply_tokens
+        for setting in generation.values():
+            setting.pop("default", None)  # it is what the configuration says at the time
+        return document
+
+    api.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's guide does
+
+
+def _text(optional: dict[str, Any]) -> dict[str, Any]:
+    """The string's part of a schema of a string or null."""
+    text: dict[str, Any]
+    (text,) = (option for option in optional["anyOf"] if option["type"] == "string")
+    return text
