@@ -246,9 +246,9 @@ def test_a_patch_of_what_is_not_there_is_told_once_with_its_file(
 def test_a_mistake_in_the_base_is_told_once(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     service = tree / "kuberay/base/frontend-service.yaml"
-    edit(service, "type: NodePort", "type: Nodeport")
+    edit(service, "type: ClusterIP", "type: Clusterip")
     (sentence,) = check_all(tree)
-    assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Nodeport' is none of")
+    assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Clusterip' is none of")
     assert sentence.endswith("[Service/frontend, base]")
 
 

@@ -87,6 +87,15 @@ def test_production_survives_one_of_everything(overlay: Overlay) -> None:
     assert budgets == [1, 1]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_local_opens_a_port_of_the_node(overlay: Overlay, name: str) -> None:
+    """It would be plain HTTP, past whatever ends TLS; production's cookies go over HTTPS only."""
+    services = [obj["spec"] for obj in overlay(name).objects if obj["kind"] == "Service"]
+    opened = [(each["type"], port["nodePort"]) for each in services for port in each["ports"] if "nodePort" in port]
+    assert opened == ([("NodePort", 30080)] if name == "local" else [])
+    assert name == "local" or {each.get("type", "ClusterIP") for each in services} == {"ClusterIP"}
+
+
 def test_gpu_workers_have_gpus_and_the_cuda_image(overlay: Overlay) -> None:
     head, worker = (pod.containers[0] for pod in pods(overlay("gpu").objects) if pod.group)
     assert at(worker, "resources", "limits", "nvidia.com/gpu") == 1
@@ -126,7 +135,7 @@ def test_the_load_balancer_can_be_added_to_an_overlay(overlay: Overlay, tree: Pa
         obj["metadata"]["name"]: obj["spec"].get("type") for obj in rendering.objects if obj["kind"] == "Service"
     }
     assert services["frontend-public"] == "LoadBalancer"
-    assert services["frontend"] == "NodePort"
+    assert services["frontend"] == "ClusterIP"
 
 
 def test_one_resource_a_file() -> None:
