@@ -10,11 +10,11 @@ import yaml
 
 from tests.backend import ROOT
 from tools.manifests.__main__ import main, problems, stale
-from tools.manifests.contents import application, deployment, serve_config
 from tools.manifests.objects import at, environment, pods, ray_service
 from tools.manifests.references import required_secrets, secret_references
 from tools.manifests.render import Rendering, kubectl, render
 from tools.manifests.schemas import crd_file
+from tools.manifests.serve_schema import application, deployment, serve_config
 
 Overlay = Callable[[str], Rendering]
 NAMES = ("base", "local", "production", "gpu", "monitoring", "upgrade")
