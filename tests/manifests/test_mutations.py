@@ -354,6 +354,13 @@ REFERENCES = [
         "not among those",
     ),
     (
+        RAY_SERVICE,
+        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
+        {"matchLabels": {"app": "x"}},
+        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
+        "no such pod",
+    ),
+    (
         FRONTEND,
         f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL.value",
         "http://godel-head-svc:8000",

@@ -206,6 +206,21 @@ def _selectors(objects: list[Object]) -> Iterator[Problem]:
             if not selects(spread.get("labelSelector"), pod.labels):
                 field = (*pod.field, "topologySpreadConstraints", str(index), "labelSelector")
                 yield Problem(pod.where, field, "the pod itself is not among those it is spread with")
+        for place, term in _away_from(pod):
+            if not any(selects(term.get("labelSelector"), other.labels) for other in everyone):
+                yield Problem(
+                    pod.where, (*pod.field, *place, "labelSelector"), "there is no such pod to keep away from"
+                )
+
+
+def _away_from(pod: Pod) -> Iterator[tuple[Field, Object]]:
+    """The terms by which it wants no node where pods like it are: each with its place."""
+    affinity: Field = ("affinity", "podAntiAffinity")
+    required, preferred = (f"{kind}DuringSchedulingIgnoredDuringExecution" for kind in ("required", "preferred"))
+    for index, term in enumerate(at(pod.spec, *affinity, required, default=[])):
+        yield (*affinity, required, str(index)), term
+    for index, weighted in enumerate(at(pod.spec, *affinity, preferred, default=[])):
+        yield (*affinity, preferred, str(index), "podAffinityTerm"), weighted["podAffinityTerm"]
 
 
 def _must_select(obj: Object) -> bool:
