@@ -42,6 +42,8 @@ FROM rayproject/ray:2.60.0-py311-cpu AS runtime
 USER root
 # The engine's C code is built where it runs, in the instructions that the processor has there: under a second, once a pod.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+# Ray's image lets uid 1000, which is the pods', become root by sudo without a password.
+RUN SUDO_FORCE_REMOVE=yes apt-get purge -y sudo && rm -rf /etc/sudoers /etc/sudoers.d
 COPY --from=app /app /app
 COPY --from=model /models /models
 WORKDIR /app

@@ -1,6 +1,6 @@
 # The frontend's pods. The root file system may be read-only: it writes nothing but its database, elsewhere.
 
-FROM python:3.11.14-slim-bookworm AS packages
+FROM python:3.11.17-slim-bookworm AS packages
 RUN python -m venv /opt/venv && /opt/venv/bin/python -m pip install --no-cache-dir pip==26.3
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
@@ -11,7 +11,7 @@ WORKDIR /app
 COPY frontend frontend
 RUN chmod -R a+rX /app && /opt/venv/bin/python -m pip uninstall --yes pip
 
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.17-slim-bookworm
 COPY --from=app /opt/venv /opt/venv
 COPY --from=app /app /app
 WORKDIR /app

@@ -25,9 +25,9 @@ from tests.manifests.kuberay_pods import CLUSTER
 from tests.manifests.load import Load
 from tests.manifests.machine import Machine, RunningPod, config_map
 from tests.manifests.memory import Watch
-from tools.manifests.contents import deployment, serve_config
 from tools.manifests.objects import nodes
 from tools.manifests.render import Rendering
+from tools.manifests.serve_schema import deployment, serve_config
 
 SECRETS = {CLUSTER: {"auth_token": "0123456789abcdef0123456789abcdef"}}  # the operator makes it
 

@@ -123,6 +123,38 @@ MISTAKES = [
         "redis:\n  username: of nobody\n  password",
         f"{PRODUCTION}/required-secrets.yaml: redis.username: nothing refers to it",
     ),
+    (
+        f"{PRODUCTION}/required-secrets.yaml",
+        "redis:\n  password: of the Redis that keeps the head's state",
+        "redis: password",
+        f"{PRODUCTION}/required-secrets.yaml: redis: must have its keys under it",
+    ),
+    (  # what another check would fail on
+        "kuberay/base/frontend-networkpolicy.yaml",
+        "- {protocol: TCP, port: 8080}",
+        "-",
+        "kuberay/base/frontend-networkpolicy.yaml: spec.ingress.0.ports.0: is empty",
+    ),
+    (
+        f"{PRODUCTION}/redis-networkpolicy.yaml",
+        "operator: In,",
+        "operator: Within,",
+        f"{PRODUCTION}/redis-networkpolicy.yaml: spec.ingress.0.from.0.podSelector.matchExpressions.0.operator: "
+        "'Within' is none of In, NotIn, Exists, DoesNotExist",
+    ),
+    (
+        f"{PRODUCTION}/rayservice.patch.yaml",
+        'value: "4"',
+        "value: four",
+        f"{PRODUCTION}/rayservice.patch.yaml: spec.rayClusterConfig.workerGroupSpecs.model.template.spec.containers."
+        "ray-worker.resources.requests.cpu: 'four' is no quantity",
+    ),
+    (
+        "serve_config.yaml",
+        "port: 8000",
+        'port: "8000"',
+        "serve_config.yaml: spec.serveConfigV2.http_options.port: Input should be a valid integer, not '8000'",
+    ),
     (  # a ConfigMap key misspelt, in the file's name and within the file
         "configs/kustomization.yaml",
         "- chatbot.yaml",
@@ -198,6 +230,14 @@ def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
         write_generated(tree)
 
 
+@pytest.mark.parametrize("item", ["GodelModel", "", "[GodelModel]", "{name: [GodelModel]}"])
+def test_a_patch_of_a_list_by_what_has_no_name(tree: Path, item: str) -> None:
+    (tree / PRODUCTION / "serve-config.patch.yaml").write_text(f"applications:\n  - {item}\n")
+    told = f"{PRODUCTION}/serve-config.patch.yaml: applications: there is no "
+    with pytest.raises(PatchError, match=re.escape(told)):
+        write_generated(tree)
+
+
 def test_a_generated_file_edited_by_hand_is_stale(tree: Path) -> None:
     generated = tree / "kuberay/base/serve-config.generated.yaml"
     edit(generated, "0.0.0.0", "127.0.0.1")
@@ -224,6 +264,16 @@ def test_what_kustomize_cannot_read_is_told_with_the_overlay(overlay: Overlay, t
     assert "rayservice.patch.yaml" in told[0]
 
 
+def test_a_folder_without_a_kustomization_is_told(overlay: Overlay, tree: Path) -> None:
+    """And a file among the overlays is none of them."""
+    overlay("base")
+    (tree / "kuberay/overlays/mine").mkdir()
+    (tree / "kuberay/overlays/README.md").write_text("What is here.\n")
+    (sentence,) = check_all(tree)
+    assert sentence.startswith("kuberay/overlays/mine: ")
+    assert "kustomization.yaml" in sentence
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
@@ -246,9 +296,9 @@ def test_a_patch_of_what_is_not_there_is_told_once_with_its_file(
 def test_a_mistake_in_the_base_is_told_once(overlay: Overlay, tree: Path) -> None:
     overlay("base")
     service = tree / "kuberay/base/frontend-service.yaml"
-    edit(service, "type: NodePort", "type: Nodeport")
+    edit(service, "type: ClusterIP", "type: Clusterip")
     (sentence,) = check_all(tree)
-    assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Nodeport' is none of")
+    assert sentence.startswith("kuberay/base/frontend-service.yaml: spec.type: 'Clusterip' is none of")
     assert sentence.endswith("[Service/frontend, base]")
 
 
@@ -268,6 +318,20 @@ def test_what_is_not_yaml_is_told_with_the_line(tree: Path) -> None:
     assert list(unreadable(tree)) == [
         f"{PRODUCTION}/serve-config.patch.yaml: line 7: is not YAML: expected ',' or ']', but got ':'"
     ]
+
+
+def test_what_is_not_text_is_told(tree: Path) -> None:
+    (tree / PRODUCTION / "serve-config.patch.yaml").write_bytes(b"# caf\xe9\n")
+    (tree / "configs/kustomization.yaml").write_text("resources: [\x00]\n")
+    one, other = sorted(unreadable(tree))
+    assert one.startswith("configs/kustomization.yaml: is not YAML: unacceptable character")
+    assert other.startswith(f"{PRODUCTION}/serve-config.patch.yaml: is not YAML: 'utf-8' codec can't decode")
+
+
+def test_the_command_knows_its_overlays(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--print", "prodution"])
+    assert "choose from" in capsys.readouterr().err
 
 
 def test_the_command_fails_and_says_what_without_kubectl(

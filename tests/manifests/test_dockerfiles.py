@@ -15,11 +15,10 @@ from tests.backend import ROOT
 from tests.manifests import dockerfile
 from tests.manifests.dockerfile import Stage
 from tools.manifests.objects import pods
+from tools.manifests.references import is_pinned
 from tools.manifests.render import Rendering
 
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
-# A version with at least two numbers, so that the same file makes the same image next year.
-PINNED = re.compile(r"[\w./-]+:\d+\.\d+[\w.-]*")
 GROUPS = {"backend.Dockerfile": "backend", "frontend.Dockerfile": "frontend"}
 LAST = {"backend.Dockerfile": ("cpu", "cuda"), "frontend.Dockerfile": ("stage-2",)}
 COPIED_PACKAGES = {"backend.Dockerfile": ("serve_app",), "frontend.Dockerfile": ("frontend",)}
@@ -45,7 +44,7 @@ def test_there_is_one_for_each_half() -> None:
 def test_bases_are_pinned_or_earlier_stages(file: Path) -> None:
     earlier: set[str] = set()
     for stage in dockerfile.read(file):
-        assert stage.base in earlier or PINNED.fullmatch(stage.base), stage.base
+        assert stage.base in earlier or is_pinned(stage.base), stage.base
         earlier.add(stage.name)
 
 
@@ -58,6 +57,14 @@ def test_there_are_several_stages_and_the_last_installs_but_the_engines_compiler
         assert " ".join(packages).split() == installed.get(file.name, [])
         assert runs.count("install") == 2 * len(packages), "nothing else is installed"
         assert {copy.stage for stage in chain for copy in stage.copies} <= {stage.name for stage in stages}
+
+
+@pytest.mark.parametrize("target", LAST["backend.Dockerfile"])
+def test_nobody_becomes_root_in_the_backends_pods(target: str) -> None:
+    """Ray's image has sudo, with `NOPASSWD: ALL` for the user that the pods run as."""
+    runs = " ".join(run for stage in dockerfile.chain(dockerfile.read(FILES[0]), target) for run in stage.runs)
+    assert "apt-get purge -y sudo" in runs
+    assert "rm -rf /etc/sudoers /etc/sudoers.d" in runs
 
 
 def test_the_ray_image_is_of_the_pinned_version(overlay: Callable[[str], Rendering]) -> None:

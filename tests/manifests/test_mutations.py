@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,17 @@ import pytest
 import yaml
 
 from tests.backend import ROOT
-from tools.manifests import contents, monitoring, network, operator_rules, references, schemas, security, timeouts
+from tools.manifests import (
+    contents,
+    monitoring,
+    network,
+    operator_rules,
+    references,
+    schemas,
+    security,
+    serve_schema,
+    timeouts,
+)
 from tools.manifests.__main__ import problems
 from tools.manifests.objects import Object, Problem, item_key
 from tools.manifests.render import Rendering
@@ -26,6 +37,7 @@ FRONTEND_POD = "spec.template.spec"
 FRONTEND_CONTAINER = f"{FRONTEND_POD}.containers.frontend"
 SERVE = "spec.serveConfigV2.applications.godel"
 GODEL_MODEL = f"{SERVE}.deployments.GodelModel"
+INGRESS = f"{SERVE}.deployments.Ingress"
 RAY_SERVICE, FRONTEND = "RayService/godel", "Deployment/frontend"
 REMOVE = object()
 
@@ -87,6 +99,8 @@ OPERATOR_RULES = [
     ("spec.rayClusterDeletionDelaySeconds", -1, "spec.rayClusterDeletionDelaySeconds", "negative"),
     (f"{HEAD_POD}.containers", [], f"{HEAD_POD}.containers", "at least one container"),
     (f"{WORKER_POD}.containers", [], f"{WORKER_POD}.containers", "at least one container"),
+    (f"{WORKERS}.idleTimeoutSeconds", -1, f"{WORKERS}.idleTimeoutSeconds", "-1 is negative"),
+    (f"{CLUSTER}.autoscalerOptions.idleTimeoutSeconds", -1, f"{CLUSTER}.autoscalerOptions", "-1 is negative"),
     (f"{WORKERS}.minReplicas", -1, f"{WORKERS}.minReplicas", "negative"),
     (f"{WORKERS}.minReplicas", 9, f"{WORKERS}.minReplicas", "more than maxReplicas, 6"),
     ("metadata.annotations", {"ray.io/ft-enabled": "true"}, "metadata.annotations.ray.io/ft-enabled", "together"),
@@ -300,6 +314,37 @@ REFERENCES = [
     (FRONTEND, f"{FRONTEND_CONTAINER}.volumeMounts.tmp", REMOVE, f"{FRONTEND_POD}.volumes.tmp", "no container mounts"),
     (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend:latest", FRONTEND_CONTAINER, "not pinned"),
     (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend", FRONTEND_CONTAINER, "not pinned"),
+    ("StatefulSet/redis", "spec.template.spec.containers.redis.image", "redis:7.4-alpine", "spec", "not pinned"),
+    ("StatefulSet/postgres", "spec.template.spec.containers.postgres.image", "postgres:17", "spec", "not pinned"),
+    ("Service/frontend", "spec.selector", REMOVE, "spec.selector", "is missing"),
+    (
+        FRONTEND,
+        f"{FRONTEND_POD}.topologySpreadConstraints.0.labelSelector",
+        REMOVE,
+        f"{FRONTEND_POD}.topologySpreadConstraints",
+        "not among those",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.PGPASSWORD.valueFrom.secretKeyRef.name",
+        REMOVE,
+        f"{FRONTEND_CONTAINER}.env.PGPASSWORD",
+        "of Secret ''",
+    ),
+    (
+        FRONTEND,
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value",
+        "postgresql+psycopg://frontend@postgres:http/frontend",
+        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL",
+        "is no address",
+    ),
+    (
+        "StatefulSet/postgres",
+        "spec.volumeClaimTemplates.0.metadata",
+        {},
+        "spec.template.spec.containers.postgres.volumeMounts.data",
+        "no volume 'data'",
+    ),
     (FRONTEND, f"{FRONTEND_POD}.serviceAccountName", "front", FRONTEND_POD, "no ServiceAccount 'front'"),
     (
         FRONTEND,
@@ -307,6 +352,13 @@ REFERENCES = [
         {"app": "x"},
         f"{FRONTEND_POD}.topologySpreadConstraints",
         "not among those",
+    ),
+    (
+        RAY_SERVICE,
+        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
+        {"matchLabels": {"app": "x"}},
+        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
+        "no such pod",
     ),
     (
         FRONTEND,
@@ -339,6 +391,42 @@ def test_references(overlay: Overlay, where: str, path: str, value: Any, field: 
     assert_caught(found(references, rendering), where, field, words)
 
 
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [
+        ("redis:7.4.11-alpine", True),
+        ("redis:7.4.11", True),
+        ("redis:7.4-alpine", False),
+        ("postgres:17.11-alpine3.22", True),
+        ("postgres:17-alpine", False),
+        ("host:5000/team/godel-backend:0.1.0-cuda", True),
+        ("host:5000/team/godel-backend", False),
+        ("redis@sha256:" + "0" * 64, True),
+        ("redis:7.4.11-alpine@sha256:" + "0" * 64, True),
+        ("redis@sha256:123", False),
+        ("redis:latest", False),
+        ("redis:v7", False),
+        ("", False),
+    ],
+)
+def test_which_images_are_pinned(image: str, pinned: bool) -> None:
+    assert references.is_pinned(image) is pinned
+
+
+def test_ports_need_no_name(overlay: Overlay) -> None:
+    ports = [
+        {"containerPort": 6379},
+        {"containerPort": 8265, "name": "dashboard"},
+        {"containerPort": 8000, "name": "serve"},
+    ]
+    assert problems(broken(overlay("local"), RAY_SERVICE, f"{HEAD_CONTAINER}.ports", ports)) == []
+
+
+def test_a_managed_redis_is_outside_of_the_namespace(overlay: Overlay) -> None:
+    path = f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress"
+    assert found(references, broken(overlay("production"), RAY_SERVICE, path, "redis.example.org:6379")) == []
+
+
 def test_a_lost_volume_claim(overlay: Overlay) -> None:
     path = f"{FRONTEND_POD}.volumes.data.persistentVolumeClaim.claimName"
     rendering = broken(overlay("local"), FRONTEND, path, "data")
@@ -358,7 +446,7 @@ def test_the_gateway_is_the_backends_address_during_incremental_upgrades(overlay
     assert_caught(found(references, rendering), FRONTEND, path, "http://godel-gateway-istio:80")
 
 
-CONTENTS = [
+SERVE_SCHEMA = [
     (RAY_SERVICE, f"{SERVE}.args.slots", 0, f"{SERVE}.args.slots", "greater than or equal to 1"),
     (RAY_SERVICE, f"{SERVE}.args.sloths", 4, f"{SERVE}.args.sloths", "not permitted"),
     (RAY_SERVICE, f"{GODEL_MODEL}.max_queued_requests", "many", f"{GODEL_MODEL}.max_queued_requests", "integer"),
@@ -367,13 +455,41 @@ CONTENTS = [
     (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max", 1, GODEL_MODEL, "Serve has no such setting"),
     (RAY_SERVICE, f"{SERVE}.route_prefixes", "/", f"{SERVE}.route_prefixes", "did you mean route_prefix?"),
     (RAY_SERVICE, "spec.serveConfigV2.http_options.ports", 1, "spec.serveConfigV2.http_options.ports", "mean port?"),
-    (RAY_SERVICE, "spec.serveConfigV2.logging_config.level", 1, "spec.serveConfigV2.logging_config", "no such setting"),
+    (
+        RAY_SERVICE,
+        "spec.serveConfigV2.logging_config.level",
+        1,
+        "spec.serveConfigV2.logging_config.level",
+        "not permitted",
+    ),
     (RAY_SERVICE, "spec.serveConfigV2.proxy", "HeadOnly", "spec.serveConfigV2.proxy", "no such setting"),
+    (RAY_SERVICE, "spec.serveConfigV2.http_options.port", "8000", "spec.serveConfigV2.http_options.port", "integer"),
+    (
+        RAY_SERVICE,
+        f"{GODEL_MODEL}.autoscaling_config.min_replicas",
+        -2,
+        f"{GODEL_MODEL}.autoscaling_config",
+        "than or equal",
+    ),
+    (RAY_SERVICE, "spec.serveConfigV2.applications", [], "spec.serveConfigV2.applications", "must be one, not 0"),
+    (RAY_SERVICE, f"{SERVE}.deployments", REMOVE, f"{SERVE}.deployments", "is missing"),
+]
+
+
+@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SERVE_SCHEMA)
+def test_what_serve_is_given(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
+    assert_caught(found(serve_schema, broken(overlay("production"), where, path, value)), where, field, words)
+
+
+CONTENTS = [
     (RAY_SERVICE, "spec.serveConfigV2.http_options.port", 8001, "spec.serveConfigV2", "run `make manifests`"),
     (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpus", 8, GODEL_MODEL, "a worker offers 4 CPUs"),
     (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_gpus", 1, GODEL_MODEL, "a worker offers 0 GPUs"),
     (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max_replicas", 7, GODEL_MODEL, "have room for 6"),
-    (RAY_SERVICE, f"{SERVE}.deployments.Ingress.ray_actor_options.num_cpus", 0, SERVE, "may run on the head"),
+    (RAY_SERVICE, f"{INGRESS}.ray_actor_options.num_cpus", 0, SERVE, "may run on the head"),
+    (RAY_SERVICE, f"{GODEL_MODEL}.max_replicas_per_node", 0, f"{GODEL_MODEL}.autoscaling_config", "have room for 0"),
+    (RAY_SERVICE, f"{INGRESS}.num_replicas", 7, f"{INGRESS}.num_replicas", "7 replicas, but the workers that may come"),
+    (RAY_SERVICE, f"{INGRESS}.num_replicas", "auto", f"{INGRESS}.num_replicas", "up to 100 replicas"),
     (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/godel/chatbot.yml", SERVE, "no key 'chatbot.yml'"),
     (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/chat/chatbot.yaml", WORKER_CONTAINER, "no ConfigMap is mounted"),
     ("ConfigMap/chatbot", "data/chatbot.yaml", "x" * 1024**2 + "x", "data.chatbot.yaml", "1,048,577 bytes"),
@@ -410,12 +526,45 @@ def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
     assert any("spec.serveConfigV2: is not YAML" in sentence for sentence in sentences)
 
 
-def test_what_a_check_cannot_read_is_never_passed_over(overlay: Overlay) -> None:
-    sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.rayClusterConfig", REMOVE))
-    assert any("operator_rules could not read it: KeyError 'rayClusterConfig'" in sentence for sentence in sentences)
+@pytest.mark.parametrize("crds", ["at hand", "not at hand"])
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("spec", REMOVE, "'spec' is a required property"),
+        (CLUSTER, REMOVE, "'rayClusterConfig' is a required property"),
+        (HEAD, REMOVE, "'headGroupSpec' is a required property"),
+        (HEAD_POD, REMOVE, "is missing"),
+        (f"{WORKERS}.template", REMOVE, "'template' is a required property"),
+        (f"{WORKERS}.rayStartParams.num-cpus", "two", "'two' does not match"),
+        (f"{WORKER_CONTAINER}.resources.requests.cpu", "two", "'two' is no quantity"),
+        ("metadata.annotations", "none", "'none' is not of type"),
+    ],
+)
+def test_what_a_check_cannot_read_is_told_by_its_place(
+    overlay: Overlay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, crds: str, path: str, value: Any, words: str
+) -> None:
+    """The other checks, which would fail on it, are left out."""
+    if crds == "not at hand":
+        monkeypatch.setenv(schemas.CRDS_VARIABLE, str(tmp_path))
+    sentences = problems(broken(overlay("base"), RAY_SERVICE, path, value))
+    assert any(f": {path}" in sentence and words in sentence for sentence in sentences), sentences
+
+
+def test_without_a_ray_service(overlay: Overlay) -> None:
+    rendering = overlay("base")
+    objects = [obj for obj in rendering.objects if obj["kind"] != "RayService"]
+    (sentence,) = problems(Rendering(rendering.root, rendering.folder, objects))
+    assert sentence.startswith("kuberay/base/kustomization.yaml: resources: there must be one RayService, not 0")
 
 
 TIMEOUTS = [
+    (
+        RAY_SERVICE,
+        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S.value",
+        "long",
+        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S.value",
+        "'long' is no number",
+    ),
     (RAY_SERVICE, "spec.rayClusterDeletionDelaySeconds", 60, "spec.rayClusterDeletionDelaySeconds", "60 s is less"),
     (RAY_SERVICE, "spec.serveConfigV2.http_options.keep_alive_timeout_s", 400, "spec.rayCluster", "keep_alive"),
     (RAY_SERVICE, f"{SERVE}.args.request_timeout_s", 80, f"{WORKER_CONTAINER}.env.RAY_GRACEFUL", "longest reply"),
@@ -460,6 +609,14 @@ def test_timeouts(overlay: Overlay, where: str, path: str, value: Any, field: st
 
 
 SECURITY = [
+    (RAY_SERVICE, f"{CLUSTER}.authOptions", REMOVE, f"{CLUSTER}.authOptions.mode", "must be token"),
+    (
+        RAY_SERVICE,
+        f"{CLUSTER}.gcsFaultToleranceOptions.redisPassword",
+        {"value": "secret"},
+        f"{CLUSTER}.gcsFaultToleranceOptions.redisPassword",
+        "must be from a Secret",
+    ),
     (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsNonRoot", False, WORKER_POD, "must be True"),
     (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsUser", 0, WORKER_POD, "other than root"),
     (RAY_SERVICE, f"{WORKER_POD}.automountServiceAccountToken", True, WORKER_POD, "no business"),
@@ -522,3 +679,42 @@ REACHED_TOO_MUCH: list[tuple[str, str, Object | list[Object], str]] = [
 def test_nothing_else_is_reached(overlay: Overlay, policy: str, path: str, value: Any, words: str) -> None:
     rendering = broken(overlay("production"), f"NetworkPolicy/{policy}", path, value)
     assert any(problem.message.startswith(words) for problem in found(network, rendering))
+
+
+REDIS_CLIENTS = "spec.ingress.0.from.0.podSelector.matchExpressions"
+PERMITTED: list[tuple[str, str, Any]] = [
+    ("frontend", "spec.ingress.0.ports", [{"port": 8080}]),  # of TCP, where nothing is said
+    ("frontend", "spec.ingress.0.ports", [{"port": "http"}]),  # by the name that the pod gives it
+    ("frontend", "spec.ingress.0.ports", [{"port": 8000, "endPort": 8090}]),
+    ("redis", "spec.ingress.0.ports", [{"protocol": "TCP"}]),
+    ("redis", "spec.policyTypes", REMOVE),
+    ("redis-clients", "spec.policyTypes", REMOVE),
+    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "Exists"}]),
+    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "NotIn", "values": ["worker"]}]),
+    ("redis", REDIS_CLIENTS, [{"key": "frontend", "operator": "DoesNotExist"}]),
+]
+
+
+@pytest.mark.parametrize(("policy", "path", "value"), PERMITTED)
+def test_other_ways_to_say_the_same(overlay: Overlay, policy: str, path: str, value: Any) -> None:
+    assert problems(broken(overlay("production"), f"NetworkPolicy/{policy}", path, value)) == []
+
+
+REFUSED: list[tuple[str, str, Any, str]] = [
+    ("frontend", "spec.ingress.0.ports", [{"port": "web"}], "people cannot reach the frontend on port 8080"),
+    ("frontend", "spec.ingress.0.ports", [{"port": 80, "endPort": 8000}], "people cannot reach the frontend"),
+    ("dns", "spec.egress.0.ports", [{"port": 53}], "the head cannot reach the cluster's DNS on port 53"),
+    (
+        "redis",
+        REDIS_CLIENTS,
+        [{"key": "ray.io/node-type", "operator": "NotIn", "values": ["head"]}],
+        "the head cannot reach the redis on port 6379",
+    ),
+    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "Gt", "values": ["1"]}], "'Gt' is none of In,"),
+]
+
+
+@pytest.mark.parametrize(("policy", "path", "value", "words"), REFUSED)
+def test_other_ways_to_say_something_else(overlay: Overlay, policy: str, path: str, value: Any, words: str) -> None:
+    sentences = problems(broken(overlay("production"), f"NetworkPolicy/{policy}", path, value))
+    assert any(words in sentence for sentence in sentences), sentences

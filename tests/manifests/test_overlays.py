@@ -10,11 +10,11 @@ import yaml
 
 from tests.backend import ROOT
 from tools.manifests.__main__ import main, problems, stale
-from tools.manifests.contents import application, deployment, serve_config
 from tools.manifests.objects import at, environment, pods, ray_service
-from tools.manifests.references import required_secrets, secret_references
+from tools.manifests.references import required_secrets, secret_references, selects
 from tools.manifests.render import Rendering, kubectl, render
 from tools.manifests.schemas import crd_file
+from tools.manifests.serve_schema import application, deployment, serve_config
 
 Overlay = Callable[[str], Rendering]
 NAMES = ("base", "local", "production", "gpu", "monitoring", "upgrade")
@@ -87,6 +87,33 @@ def test_production_survives_one_of_everything(overlay: Overlay) -> None:
     assert budgets == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["production", "gpu", "monitoring", "upgrade"])
+def test_two_ingresses_are_on_two_nodes(overlay: Overlay, name: str) -> None:
+    """One at most in a worker, and no two workers of a cluster on one node of Kubernetes; none runs in the head."""
+    service = ray_service(overlay(name).objects)
+    ingress = deployment(serve_config(service), "Ingress")
+    assert ingress["num_replicas"] >= 2
+    assert ingress["max_replicas_per_node"] == 1
+    assert ingress["ray_actor_options"]["num_cpus"] > 0, "the head offers none"
+    head, worker = pods([service])
+    assert at(head.group, "rayStartParams", "num-cpus") == "0"
+    assert at(worker.group, "minReplicas") >= ingress["num_replicas"]
+    (apart,) = at(worker.spec, "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    assert apart["topologyKey"] == "kubernetes.io/hostname"
+    assert apart["matchLabelKeys"] == ["ray.io/cluster"]
+    assert selects(apart["labelSelector"], worker.labels)
+    assert not selects(apart["labelSelector"], head.labels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_local_opens_a_port_of_the_node(overlay: Overlay, name: str) -> None:
+    """It would be plain HTTP, past whatever ends TLS; production's cookies go over HTTPS only."""
+    services = [obj["spec"] for obj in overlay(name).objects if obj["kind"] == "Service"]
+    opened = [(each["type"], port["nodePort"]) for each in services for port in each["ports"] if "nodePort" in port]
+    assert opened == ([("NodePort", 30080)] if name == "local" else [])
+    assert name == "local" or {each.get("type", "ClusterIP") for each in services} == {"ClusterIP"}
+
+
 def test_gpu_workers_have_gpus_and_the_cuda_image(overlay: Overlay) -> None:
     head, worker = (pod.containers[0] for pod in pods(overlay("gpu").objects) if pod.group)
     assert at(worker, "resources", "limits", "nvidia.com/gpu") == 1
@@ -126,7 +153,20 @@ def test_the_load_balancer_can_be_added_to_an_overlay(overlay: Overlay, tree: Pa
         obj["metadata"]["name"]: obj["spec"].get("type") for obj in rendering.objects if obj["kind"] == "Service"
     }
     assert services["frontend-public"] == "LoadBalancer"
-    assert services["frontend"] == "NodePort"
+    assert services["frontend"] == "ClusterIP"
+
+
+def test_images_can_be_pinned_by_digest(overlay: Overlay, tree: Path) -> None:
+    """As the guide says."""
+    overlay("base")
+    kustomization = tree / "kuberay/overlays/production/kustomization.yaml"
+    digests = {name: f"sha256:{number:064x}" for number, name in enumerate(("postgres", "redis", "godel-backend"))}
+    images = [{"name": name, "newName": f"host:5000/{name}", "digest": digests[name]} for name in digests]
+    kustomization.write_text(kustomization.read_text() + yaml.safe_dump({"images": images}))
+    rendering = render(tree, kustomization.parent)
+    assert problems(rendering) == []
+    rendered = {container["image"] for pod in pods(rendering.objects) for container in pod.containers}
+    assert rendered - {"godel-frontend:0.1.0"} == {f"host:5000/{name}@{digest}" for name, digest in digests.items()}
 
 
 def test_one_resource_a_file() -> None:

@@ -21,9 +21,9 @@ from tests.manifests.deployment import Deployment, wait_for
 from tests.manifests.load import Load
 from tests.manifests.machine import Machine, RunningPod
 from tests.manifests.memory import Watch
-from tools.manifests.contents import application, serve_config
 from tools.manifests.objects import ray_service
 from tools.manifests.render import Rendering
+from tools.manifests.serve_schema import application, serve_config
 
 SECRETS = {
     "ray-token": {"auth_token": "0123456789abcdef0123456789abcdef"},

@@ -13,14 +13,24 @@ from pathlib import Path
 
 import yaml
 
-from tools.manifests import contents, monitoring, network, operator_rules, references, schemas, security, timeouts
-from tools.manifests.kustomization import folders
-from tools.manifests.objects import Problem
+from tools.manifests import (
+    contents,
+    monitoring,
+    network,
+    operator_rules,
+    references,
+    schemas,
+    security,
+    serve_schema,
+    timeouts,
+)
+from tools.manifests.kustomization import FILE, folders
 from tools.manifests.render import RenderError, Rendering, kubectl, overlays, render
 from tools.manifests.serve_config import PatchError, generate
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKS = (schemas, operator_rules, references, contents, timeouts, security, network, monitoring)
+SHAPES = (schemas, serve_schema)  # what they find no fault with, the others can read
+CHECKS = (operator_rules, references, contents, timeouts, security, network, monitoring)
 
 
 def write_generated(root: Path) -> list[Path]:
@@ -41,26 +51,22 @@ def stale(root: Path) -> Iterator[str]:
 
 
 def problems(rendering: Rendering) -> list[str]:
-    """All that is wrong with an overlay, a sentence each."""
-    found: list[Problem] = []
-    for each in CHECKS:
-        try:
-            found += each.check(rendering)
-        except (LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
-            # An object so broken that a check cannot read it: the schemas have said where. Never pass over it.
-            place = f"{each.__name__.rpartition('.')[2]} could not read it: {type(error).__name__} {error}"
-            found.append(Problem("?", ("?",), place, str(rendering.folder.relative_to(rendering.root))))
+    """All that is wrong with an overlay, a sentence each; of one in the wrong shape, what is wrong with that alone."""
+    found = [problem for each in SHAPES for problem in each.check(rendering)]
+    found = found or [problem for each in CHECKS for problem in each.check(rendering)]
     return list(dict.fromkeys(rendering.sentence(problem) for problem in found))
 
 
 def unreadable(root: Path) -> Iterator[str]:
     """A sentence for each file that is not YAML, with the line."""
-    for file in [root / "serve_config.yaml", *sorted((root / "kuberay").rglob("*.yaml"))]:
+    for file in [root / "serve_config.yaml", root / "configs" / FILE, *sorted((root / "kuberay").rglob("*.yaml"))]:
         try:
             list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
         except yaml.MarkedYAMLError as error:
             line = f"line {error.problem_mark.line + 1}" if error.problem_mark else "?"
             yield f"{file.relative_to(root)}: {line}: is not YAML: {error.problem}"
+        except (yaml.YAMLError, UnicodeDecodeError) as error:  # of a character, not of a line
+            yield f"{file.relative_to(root)}: is not YAML: {error}"
 
 
 def check_all(root: Path) -> list[str]:
@@ -83,15 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when all is well, 1 with problems, 2 without kubectl."""
     parser = argparse.ArgumentParser(prog="python -m tools.manifests", description="Render and check the manifests.")
     parser.add_argument("--check", action="store_true", help="do not write the generated files")
-    parser.add_argument("--print", metavar="OVERLAY", help="print one overlay and check nothing")
+    printable = {folder.name: folder for folder in overlays(ROOT)}
+    parser.add_argument("--print", choices=printable, help="print one overlay and check nothing")
     options = parser.parse_args(arguments)
     found = kubectl()
     if found is None:
         _say("The manifests are rendered with kubectl; neither this environment nor the PATH has one.")
         return 2
     if options.print:
-        folders = {folder.name: folder for folder in overlays(ROOT)}
-        return subprocess.run([found, "kustomize", folders[options.print]], check=False).returncode
+        return subprocess.run([found, "kustomize", printable[options.print]], check=False).returncode
     return _check(write=not options.check)
 
 

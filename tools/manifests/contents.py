@@ -2,183 +2,117 @@
 
 import os
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-from ray.serve.config import AutoscalingConfig
-from ray.serve.schema import (
-    DeploymentSchema,
-    HTTPOptionsSchema,
-    LoggingConfig,
-    RayActorOptionsSchema,
-    ServeApplicationSchema,
-    ServeDeploySchema,
-)
+from pydantic import ValidationError
 
 from frontend.settings import Settings, unknown_names
 from serve_app.chat_config import load
 from serve_app.errors import ConfigError, reason
 from serve_app.settings import AppArgs
-from tools.manifests.objects import (
-    Field,
-    Object,
-    Pod,
-    Problem,
-    at,
-    environment,
-    identity,
-    item_key,
-    pods,
-    ray_service,
-)
+from tools.manifests.objects import Field, Object, Pod, Problem, at, environment, identity, pods, quantity, ray_service
 from tools.manifests.render import Rendering
 from tools.manifests.serve_config import PatchError, compose
+from tools.manifests.serve_schema import SERVE_FIELD, application, application_field, deployment, serve_config
 
 MAX_CONFIG_MAP = 1024**2  # the API server's limit on all values of a ConfigMap
-SERVE_FIELD = ("spec", "serveConfigV2")
 INGRESS, MODEL = "Ingress", "GodelModel"
+_DEFAULTS: dict[str, Any] = {name: field.default for name, field in AppArgs.model_fields.items()}
 _REPOSITORY = Path(__file__).resolve().parents[2]  # what the images are made of, wherever the manifests are
 _SAMPLE_SECRET = "k8Zq-2vXw9Lr_7TnB4mYc1HsJd6PfG0aEuRiOt3V"  # stands for the Secret's value, which is not known here
 
 
 def check(rendering: Rendering) -> Iterator[Problem]:
-    yield from _serve_config(rendering)
-    yield from _chat_config(rendering)
+    service = ray_service(rendering.objects)
+    config = serve_config(service)
+    yield from _as_stated(rendering, service, config)
+    yield from _model_folders(service, config)
+    yield from _places(service, config)
+    yield from _chat_config(rendering, service, config)
     yield from _config_map_sizes(rendering.objects)
     yield from _frontend_settings(rendering.objects)
 
 
-def serve_config(service: Object) -> dict[str, Any]:
-    """What the RayService gives to Serve."""
-    config: dict[str, Any] = yaml.safe_load(at(service, *SERVE_FIELD, default="{}")) or {}
-    return config
-
-
-def application(config: dict[str, Any]) -> dict[str, Any]:
-    first: dict[str, Any] = config["applications"][0]
-    return first
-
-
-def deployment(config: dict[str, Any], name: str) -> dict[str, Any]:
-    return next((each for each in application(config)["deployments"] if each["name"] == name), {})
-
-
-def _serve_config(rendering: Rendering) -> Iterator[Problem]:
-    service = ray_service(rendering.objects)
-    where = identity(service)
+def _as_stated(rendering: Rendering, service: Object, config: dict[str, Any]) -> Iterator[Problem]:
+    """Nobody has edited what is generated."""
     try:
-        stated = compose(rendering.root, rendering.folder)
+        if config != compose(rendering.root, rendering.folder):
+            message = "is not what serve_config.yaml and the patches say: run `make manifests`"
+            yield Problem(identity(service), SERVE_FIELD, message)
     except PatchError as error:
         file, _, message = str(error).partition(": ")
-        yield Problem(where, SERVE_FIELD, message, file)
-        return
-    try:
-        config = serve_config(service)
-    except yaml.YAMLError as error:
-        yield Problem(where, SERVE_FIELD, f"is not YAML: {error}")
-        return
-    if config != stated:
-        yield Problem(where, SERVE_FIELD, "is not what serve_config.yaml and the patches say: run `make manifests`")
-    yield from _by_model(where, ServeDeploySchema, config, SERVE_FIELD)
-    yield from _unknown_settings(where, config)
-    for app in config.get("applications", []):
-        field = (*SERVE_FIELD, "applications", app["name"], "args")
-        yield from _by_model(where, AppArgs, app.get("args", {}), field)
-        yield from _model_folders(where, app.get("args", {}), field)
-        for each in app.get("deployments", []):  # Serve's schema takes any mapping here, and reads it at deployment
-            place = (*field[:-1], "deployments", each["name"], "autoscaling_config")
-            yield from _by_model(where, AutoscalingConfig, each.get("autoscaling_config", {}), place)
-    yield from _places(service, config)
+        yield Problem(identity(service), SERVE_FIELD, message, file)
 
 
-def _by_model(where: str, model: Any, values: Any, field: Field) -> Iterator[Problem]:
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        for mistake in error.errors(include_url=False):
-            place = _path(values, mistake["loc"])
-            value = "" if isinstance(mistake["input"], dict) else f", not {mistake['input']!r}"
-            yield Problem(where, (*field, *place), reason(mistake) + value)
-
-
-def _unknown_settings(where: str, config: dict[str, Any]) -> Iterator[Problem]:
-    """Serve's schema passes over keys that it does not know, so a misspelt one would change nothing."""
-    parts: list[tuple[type[BaseModel], Any, Field]] = [
-        (ServeDeploySchema, config, ()),
-        (HTTPOptionsSchema, config.get("http_options"), ("http_options",)),
-        (LoggingConfig, config.get("logging_config"), ("logging_config",)),
-    ]
-    for app in config.get("applications", []):
-        place: Field = ("applications", app["name"])
-        parts.append((ServeApplicationSchema, app, place))
-        for each in app.get("deployments", []):
-            inner = (*place, "deployments", each["name"])
-            parts.append((DeploymentSchema, each, inner))
-            parts.append((RayActorOptionsSchema, each.get("ray_actor_options"), (*inner, "ray_actor_options")))
-            parts.append((AutoscalingConfig, each.get("autoscaling_config"), (*inner, "autoscaling_config")))
-    for model, values, field in parts:
-        for key in values or {}:
-            if key not in model.model_fields:
-                close = get_close_matches(key, model.model_fields, n=1)
-                meant = f"; did you mean {close[0]}?" if close else ""
-                yield Problem(where, (*SERVE_FIELD, *field, key), f"Serve has no such setting{meant}")
-
-
-def _model_folders(where: str, args: Object, field: Field) -> Iterator[Problem]:
+def _model_folders(service: Object, config: dict[str, Any]) -> Iterator[Problem]:
     """The images hold the repository's models/; pods have no way to the hub, where a wrong name would be looked for."""
     for key in ("model", "fallback_model"):
-        name = str(args.get(key))
+        name = str(application(config)["args"].get(key))
         if name.startswith("models/") and not (_REPOSITORY / name).is_dir():
             here = ", ".join(sorted(f"models/{folder.name}" for folder in (_REPOSITORY / "models").iterdir()))
-            yield Problem(where, (*field, key), f"there is no folder {name}; there is {here}")
-
-
-def _path(values: Any, loc: tuple[int | str, ...]) -> Field:
-    """Pydantic's location, with list items by name and without the names of union members."""
-    path: list[str] = []
-    for step in loc:
-        if isinstance(values, list) and isinstance(step, int):
-            values = values[step]
-            path.append(item_key(values, step))
-        elif isinstance(values, dict):
-            values = values.get(step)
-            path.append(str(step))
-    return tuple(path)
+            place = application_field(config, "args", key)
+            yield Problem(identity(service), place, f"there is no folder {name}; there is {here}")
 
 
 def _places(service: Object, config: dict[str, Any]) -> Iterator[Problem]:
-    """Every replica that autoscaling may ask for fits on a worker, and enough workers may come."""
+    """Every replica that is asked for, by autoscaling too, fits on a worker, and enough workers may come."""
     where = identity(service)
-    groups = [pod for pod in pods([service]) if pod.role == "worker" and pod.group]
-    model = at(deployment(config, MODEL), "ray_actor_options", default={})
-    ingress = at(deployment(config, INGRESS), "ray_actor_options", default={})
-    cpus = model.get("num_cpus", 1) + ingress.get("num_cpus", 1)
-    gpus = model.get("num_gpus", 0)
-    field = (*SERVE_FIELD, "applications", application(config)["name"], "deployments", MODEL)
-    if ingress.get("num_cpus", 1) == 0:
-        place = (*field[:-1], INGRESS, "ray_actor_options", "num_cpus")
+    model, ingress = deployment(config, MODEL), deployment(config, INGRESS)
+    cpus, gpus = _amount(model, "num_cpus", 1), _amount(model, "num_gpus", 0)
+    ingress_cpus = _amount(ingress, "num_cpus", 1)
+    field = application_field(config, "deployments", MODEL)
+    ingress_field = application_field(config, "deployments", INGRESS)
+    if ingress_cpus == 0:
+        place = (*ingress_field, "ray_actor_options", "num_cpus")
         yield Problem(where, place, "with 0 an ingress may run on the head, and replies end when the head does")
-    room = 0
-    for pod in groups:
-        offered = worker_cpus(pod.group or {}, pod.containers[0])
-        has_gpus = int(at(pod.containers[0], "resources", "limits", "nvidia.com/gpu", default=0))
-        per_worker = int((offered - ingress.get("num_cpus", 1)) // model.get("num_cpus", 1))
-        if gpus:
-            per_worker = min(per_worker, has_gpus // gpus)
-        room += per_worker * at(pod.group, "maxReplicas", default=0)
-        if offered < cpus:
-            message = f"a worker offers {offered:g} CPUs; a replica with an ingress needs {cpus:g}"
+    room = ingress_room = 0
+    for pod in pods([service]):
+        if pod.role != "worker" or pod.group is None:
+            continue
+        offered = worker_cpus(pod.group, pod.containers[0])
+        has_gpus = int(quantity(at(pod.containers[0], "resources", "limits", "nvidia.com/gpu", default=0)))
+        if offered < cpus + ingress_cpus:
+            message = f"a worker offers {offered:g} CPUs; a replica with an ingress needs {cpus + ingress_cpus:g}"
             yield Problem(where, (*field, "ray_actor_options", "num_cpus"), message)
         if has_gpus < gpus:
-            message = f"a worker offers {has_gpus} GPUs; a replica needs {gpus}"
+            message = f"a worker offers {has_gpus} GPUs; a replica needs {gpus:g}"
             yield Problem(where, (*field, "ray_actor_options", "num_gpus"), message)
-    most = at(deployment(config, MODEL), "autoscaling_config", "max_replicas", default=1)
-    if most > room:
-        message = f"up to {most} replicas, but the workers that may come have room for {room}"
-        yield Problem(where, (*field, "autoscaling_config", "max_replicas"), message)
+        most = at(pod.group, "maxReplicas", default=0)
+        room += most * min(_fitting(offered - ingress_cpus, cpus), _fitting(has_gpus, gpus), _per_node(model))
+        ingress_room += most * min(_fitting(offered, ingress_cpus), _per_node(ingress))
+    message = "up to {} replicas, but the workers that may come have room for {}"
+    if (asked := _most_replicas(model)) > room:
+        yield Problem(where, (*field, "autoscaling_config", "max_replicas"), message.format(asked, room))
+    if (asked := _most_replicas(ingress)) > ingress_room:
+        yield Problem(where, (*ingress_field, "num_replicas"), message.format(asked, ingress_room))
+
+
+def _amount(deployed: dict[str, Any], resource: str, default: float) -> float:
+    amount: float | None = at(deployed, "ray_actor_options", resource)
+    return default if amount is None else amount
+
+
+def _most_replicas(deployed: dict[str, Any]) -> int:
+    fixed = deployed.get("num_replicas")
+    most: int = at(deployed, "autoscaling_config", "max_replicas") or (
+        _AUTO_REPLICAS if fixed == "auto" else fixed or 1
+    )
+    return most
+
+
+_ANY_NUMBER = 2**31
+_AUTO_REPLICAS = 100  # what Serve goes up to with `num_replicas: auto`
+
+
+def _per_node(deployed: dict[str, Any]) -> int:
+    limit: int | None = deployed.get("max_replicas_per_node")
+    return _ANY_NUMBER if limit is None else limit
+
+
+def _fitting(offered: float, each: float) -> int:
+    """How many find room; any number of those that need nothing."""
+    return max(0, int(offered // each)) if each else _ANY_NUMBER
 
 
 def worker_cpus(group: Object, container: Object) -> float:
@@ -186,15 +120,14 @@ def worker_cpus(group: Object, container: Object) -> float:
     given = at(group, "rayStartParams", "num-cpus")
     for value in (given, *(at(container, "resources", kind, "cpu") for kind in ("limits", "requests"))):
         if value is not None:
-            text = str(value)
-            return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+            return quantity(value)
     return 0
 
 
-def _chat_config(rendering: Rendering) -> Iterator[Problem]:
+def _chat_config(rendering: Rendering, service: Object, config: dict[str, Any]) -> Iterator[Problem]:
     """The application reads a file that the ConfigMap holds, and finds no mistake in it."""
-    service = ray_service(rendering.objects)
-    path = PurePosixPath(at(application(serve_config(service)), "args", "chat_config", default=""))
+    args = application(config)["args"]
+    path = PurePosixPath(args.get("chat_config", _DEFAULTS["chat_config"]))
     maps = {obj["metadata"]["name"]: obj for obj in rendering.objects if obj["kind"] == "ConfigMap"}
     for pod in pods([service]):
         for container in pod.containers:
@@ -202,20 +135,14 @@ def _chat_config(rendering: Rendering) -> Iterator[Problem]:
             if name is None:
                 place = pod.place(container, "volumeMounts")
                 yield Problem(pod.where, place, f"no ConfigMap is mounted at {path.parent}, where chat_config is")
-            elif path.name not in at(maps.get(name), "data", default={}):
-                field = (
-                    *SERVE_FIELD,
-                    "applications",
-                    application(serve_config(service))["name"],
-                    "args",
-                    "chat_config",
-                )
-                have = ", ".join(at(maps.get(name), "data", default={})) or "none"
-                yield Problem(pod.where, field, f"ConfigMap {name} has no key {path.name!r}; it has {have}")
-    file = rendering.root / "configs/chatbot.yaml"
-    default = AppArgs.model_fields["max_reply_tokens"].default
-    most = at(application(serve_config(service)), "args", "max_reply_tokens", default=default)
-    yield from _loads(file, rendering.root, most)
+            elif path.name not in (have := at(maps.get(name), "data", default={})):
+                message = f"ConfigMap {name} has no key {path.name!r}; it has {', '.join(have) or 'none'}"
+                yield Problem(pod.where, application_field(config, "args", "chat_config"), message)
+    yield from _loads(
+        rendering.root / "configs/chatbot.yaml",
+        rendering.root,
+        args.get("max_reply_tokens", _DEFAULTS["max_reply_tokens"]),
+    )
 
 
 def _mounted_config_map(spec: Object, container: Object, folder: str) -> str | None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tools.manifests.objects import Field, Object, identity, named, nodes
+from tools.manifests.yaml_text import load, load_all
 
 FILE = "kustomization.yaml"
 SERVE_CONFIG = "serve_config.yaml"
@@ -17,8 +16,10 @@ SERVE_CONFIG_FIELD = ("spec", "serveConfigV2")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((folder / FILE).read_text(encoding="utf-8")) or {}
-    return content
+    """Empty where there is none: kustomize says so, with the folder's name."""
+    file = folder / FILE
+    content: dict[str, Any] = load(file.read_text(encoding="utf-8")) if file.exists() else None
+    return content or {}
 
 
 def folders(folder: Path) -> list[Path]:
@@ -44,7 +45,7 @@ class Sources:
     """Finds the file to edit. Of several that set a field the one closest to the overlay wins, as in kustomize."""
 
     def __init__(self, root: Path, folder: Path, objects: list[Object]) -> None:
-        self._root = root
+        self._root, self._folder = root, folder
         self._objects = {identity(obj): obj for obj in objects}
         self._service = next((name for name in self._objects if name.startswith("RayService/")), "RayService/?")
         chain = list(reversed(folders(folder)))
@@ -55,11 +56,11 @@ class Sources:
         ]
 
     def file_of(self, where: str, field: Field) -> str:
-        """Relative to the root. The object's own file where no patch sets the field."""
+        """Relative to the root. The object's own file where no patch sets the field; else what puts all together."""
         for setter in self._setters:
             if setter.where == where and field[: len(setter.field)] == setter.field:
                 return str(setter.file.relative_to(self._root))
-        return "kuberay"
+        return str((self._folder / FILE).relative_to(self._root))
 
     def _patches(self, folder: Path) -> Iterator[_Setter]:
         if (folder / SERVE_CONFIG_PATCH).exists():
@@ -105,4 +106,4 @@ def _unescaped(step: str) -> str:
 
 
 def _documents(file: Path) -> list[Any]:
-    return [content for content in yaml.safe_load_all(file.read_text(encoding="utf-8")) if content]
+    return [content for content in load_all(file.read_text(encoding="utf-8")) if content]

@@ -11,9 +11,9 @@ import promql_parser
 import ray
 
 from serve_app.gauges import GAUGES
-from tools.manifests.contents import application, serve_config
-from tools.manifests.objects import Field, Object, Problem, identity, nodes, ray_service
+from tools.manifests.objects import Field, Object, Problem, at, children, identity, nodes, ray_service
 from tools.manifests.render import Rendering
+from tools.manifests.serve_schema import application, serve_config
 
 # Ray's own panels for Grafana ask for every metric of Serve; so what they do not ask for, Ray does not have.
 _RAYS_PANELS = Path(ray.__file__).parent / "dashboard/modules/metrics/dashboards"
@@ -37,7 +37,7 @@ def _dashboard(obj: Object, key: str, text: str, deployments: set[str]) -> Itera
         yield Problem(identity(obj), ("data", key), f"is not JSON: {error}")
         return
     for field, value in nodes(content):
-        if field[-1:] == ("targets",) and not all(target.get("expr") for target in value):
+        if field[-1:] == ("targets",) and not (value and all(at(target, "expr") for _, target in children(value))):
             yield Problem(identity(obj), ("data", key, *field), "a panel without a question to Prometheus")
     yield from _questions(obj, ("data", key), content, deployments)
 

@@ -1,7 +1,7 @@
 """What the NetworkPolicies let through: all that the service needs, and nothing of what it must not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from tools.manifests.objects import Object, Pod, Problem, at, pods, ray_service
 from tools.manifests.references import SERVE_PORT, selects
@@ -17,6 +17,7 @@ class Peer:
     name: str
     labels: dict[str, str] | None  # None: outside the cluster
     namespace: str | None = None  # None: ours
+    ports: Mapping[str, int] = field(default_factory=dict)  # by name
 
 
 @dataclass(frozen=True)
@@ -59,31 +60,34 @@ def _responsible(policies: list[Object], peer: Peer) -> str:
 def flows(objects: list[Object]) -> Iterator[Flow]:
     """The connections that an overlay needs, and some of those that it must not allow."""
     by_name = {_name(pod): _peer(pod) for pod in pods(objects)}
-    head, worker, frontend = by_name["head"], by_name["worker"], by_name["frontend"]
-    yield from _ray_flows(objects, head, worker)
-    yield from _frontend_flows(objects, frontend, head, worker)
+    head, workers = by_name["head"], [by_name["worker"]] if "worker" in by_name else []
+    clients = [by_name["frontend"]] if "frontend" in by_name else []
     yield Flow(STRANGER, NEIGHBOUR, 80, wanted=False)
-    for store, port, client in (("postgres", 5432, frontend), ("redis", 6379, head)):
+    yield from _ray_flows(objects, head, workers)
+    for frontend in clients:
+        yield from _frontend_flows(objects, frontend, head, workers)
+    for store, port, own in (("postgres", 5432, clients), ("redis", 6379, [head])):
         if store in by_name:
-            yield Flow(client, by_name[store], port, wanted=True)
-            yield Flow(NEIGHBOUR, by_name[store], port, wanted=False)
-            yield Flow(worker, by_name[store], port, wanted=False)
-            yield Flow(STRANGER, by_name[store], port, wanted=False)
+            for peer in own:
+                yield Flow(peer, by_name[store], port, wanted=True)
+            for peer in (NEIGHBOUR, STRANGER, *workers):
+                yield Flow(peer, by_name[store], port, wanted=False)
     for peer in by_name.values():
         yield Flow(peer, DNS, 53, wanted=True, protocol="UDP")
         yield Flow(peer, INTERNET, 80, wanted=False)
         yield Flow(peer, INTERNET, 443, wanted=peer == head)  # the API server has no name that a policy could give
 
 
-def _ray_flows(objects: list[Object], head: Peer, worker: Peer) -> Iterator[Flow]:
-    for source, target in ((head, worker), (worker, head), (worker, worker)):
-        for port in (6379, 12345):  # and any other: Ray's workers listen on random ones
-            yield Flow(source, target, port, wanted=True)
+def _ray_flows(objects: list[Object], head: Peer, workers: list[Peer]) -> Iterator[Flow]:
+    for worker in workers:
+        for source, target in ((head, worker), (worker, head), (worker, worker)):
+            for port in (6379, 12345):  # and any other: Ray's workers listen on random ones
+                yield Flow(source, target, port, wanted=True)
+        yield Flow(OPERATOR, worker, 8265, wanted=False)
+        yield Flow(worker, API_SERVER, 6443, wanted=False)
     yield Flow(OPERATOR, head, 8265, wanted=True)
-    yield Flow(OPERATOR, worker, 8265, wanted=False)
     yield Flow(head, API_SERVER, 6443, wanted=bool(ray_service(objects)["spec"]["rayClusterConfig"].get(_AUTOSCALING)))
-    yield Flow(worker, API_SERVER, 6443, wanted=False)
-    for ray in (head, worker):
+    for ray in (head, *workers):
         yield Flow(PROMETHEUS, ray, 8080, wanted=True)
         for port in (6379, 8265, SERVE_PORT, 10001):
             yield Flow(STRANGER, ray, port, wanted=False)
@@ -93,19 +97,22 @@ def _ray_flows(objects: list[Object], head: Peer, worker: Peer) -> Iterator[Flow
 _AUTOSCALING = "enableInTreeAutoscaling"
 
 
-def _frontend_flows(objects: list[Object], frontend: Peer, head: Peer, worker: Peer) -> Iterator[Flow]:
+def _frontend_flows(objects: list[Object], frontend: Peer, head: Peer, workers: list[Peer]) -> Iterator[Flow]:
     yield Flow(PEOPLE, frontend, 8080, wanted=True)
     yield Flow(frontend, head, 8265, wanted=False)
-    yield Flow(frontend, worker, 6379, wanted=False)
+    for worker in workers:
+        yield Flow(frontend, worker, 6379, wanted=False)
     service = ray_service(objects)
     if at(service, "spec", "upgradeStrategy", "type") == "NewClusterWithIncrementalUpgrade":
         name = f"{service['metadata']['name']}-gateway"
         gateway = Peer("the Gateway", {"gateway.networking.k8s.io/gateway-name": name})
         yield Flow(frontend, gateway, 80, wanted=True)
-        yield Flow(gateway, worker, SERVE_PORT, wanted=True)
         yield Flow(STRANGER, gateway, 80, wanted=False)
+        for worker in workers:
+            yield Flow(gateway, worker, SERVE_PORT, wanted=True)
     else:
-        yield Flow(frontend, worker, SERVE_PORT, wanted=True)
+        for worker in workers:
+            yield Flow(frontend, worker, SERVE_PORT, wanted=True)
 
 
 def _name(pod: Pod) -> str:
@@ -113,7 +120,9 @@ def _name(pod: Pod) -> str:
 
 
 def _peer(pod: Pod) -> Peer:
-    return Peer(f"the {_name(pod)}", pod.labels)
+    ports = [port for container in pod.containers for port in container.get("ports", [])]
+    named = {port["name"]: port["containerPort"] for port in ports if "name" in port}
+    return Peer(f"the {_name(pod)}", pod.labels, ports=named)
 
 
 def allowed(policies: list[Object], flow: Flow) -> bool:
@@ -130,18 +139,33 @@ def _end(policies: list[Object], flow: Flow, direction: str, own: Peer, other: P
     about = [
         obj["spec"]
         for obj in policies
-        if direction in obj["spec"]["policyTypes"] and selects(obj["spec"]["podSelector"], own_labels)
+        if direction in _types(obj["spec"]) and selects(obj["spec"]["podSelector"], own_labels)
     ]
     rules = [rule for spec in about for rule in spec.get(direction.lower(), [])]
     return not about or any(_rule_allows(rule, flow, direction, other) for rule in rules)
 
 
+def _types(spec: Object) -> list[str]:
+    """Which ends a policy is about; unless it says so, of what arrives, and of what leaves if it has rules for that."""
+    types: list[str] = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+    return types
+
+
 def _rule_allows(rule: Object, flow: Flow, direction: str, other: Peer) -> bool:
     ports = rule.get("ports")
-    if ports and not any(port["port"] == flow.port and port["protocol"] == flow.protocol for port in ports):
+    if ports and not any(_port_matches(port, flow) for port in ports):
         return False
     peers = rule.get("to" if direction == "Egress" else "from")
     return not peers or any(_peer_matches(peer, other) for peer in peers)
+
+
+def _port_matches(port: Object, flow: Flow) -> bool:
+    """A number, a range or the name of a port of the target; any port where none is given, of TCP unless it says so."""
+    if port.get("protocol", "TCP") != flow.protocol:
+        return False
+    first = port.get("port", flow.port)
+    number = flow.target.ports.get(first) if isinstance(first, str) else first
+    return number is not None and number <= flow.port <= port.get("endPort", number)
 
 
 def _peer_matches(selector: Object, peer: Peer) -> bool:

@@ -1,5 +1,6 @@
 """What the checks speak of: a Kubernetes object, a place in it, and a problem at that place."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,15 @@ class Problem:
 
 
 def identity(obj: Object) -> str:
-    """Kind/name: what distinguishes the objects of one namespace."""
-    return f"{obj['kind']}/{obj['metadata']['name']}"
+    """Kind/name: what distinguishes the objects of one namespace. A question mark stands for what is missing."""
+    return f"{at(obj, 'kind', default='?')}/{at(obj, 'metadata', 'name', default='?')}"
+
+
+def without_nulls(value: Any) -> Any:
+    """As the API server reads it: a field that is null is one that is not there."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def nodes(value: Any, field: Field = ()) -> Iterator[tuple[Field, Any]]:
@@ -73,6 +81,19 @@ def at(obj: Any, *steps: str | int, default: Any = None) -> Any:
         except (KeyError, IndexError, TypeError):
             return default
     return obj
+
+
+QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)(m|k|[MGTPE]|[KMGTPE]i)?")
+_DECIMAL = {"m": 1e-3, "k": 1e3} | {unit: 1e3**power for power, unit in enumerate("MGTPE", 2)}
+_UNITS = _DECIMAL | {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
+
+
+def quantity(value: str | float) -> float:
+    """A quantity of Kubernetes as a number: 500m is half of one. Raises ValueError for what is none."""
+    found = QUANTITY.fullmatch(str(value))
+    if found is None:
+        raise ValueError(f"{value!r} is no quantity, such as 500m, 2 or 4Gi")
+    return float(found[1]) * _UNITS.get(found[2], 1)
 
 
 @dataclass(frozen=True)

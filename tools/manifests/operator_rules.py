@@ -101,6 +101,9 @@ def _groups(cluster: Object) -> Iterator[Found]:
         yield from _replicas(group, field, autoscaled)
         if group.get("suspend"):
             yield (*field, "suspend"), "is refused with autoscaling, and gated without"
+        idle = group.get("idleTimeoutSeconds", 0)
+        if idle < 0:
+            yield (*field, "idleTimeoutSeconds"), f"{idle} is negative"
         if "idleTimeoutSeconds" in group and at(cluster, "autoscalerOptions", "version") != "v2":
             yield (*field, "idleTimeoutSeconds"), "a group's own needs autoscalerOptions.version v2"
 
@@ -156,6 +159,9 @@ def _autoscaler(cluster: Object) -> Iterator[Found]:
     variables = environment(at(cluster, "headGroupSpec", "template", "spec", "containers", 0, default={}))
     name = (*field, "containers", _first_name(cluster["headGroupSpec"]), "env", "RAY_enable_autoscaler_v2")
     version = at(cluster, "autoscalerOptions", "version")
+    idle = at(cluster, "autoscalerOptions", "idleTimeoutSeconds", default=0)
+    if idle < 0:  # the operator hands this one on, and every worker would be idle for long enough
+        yield (*_CLUSTER, "autoscalerOptions", "idleTimeoutSeconds"), f"{idle} is negative"
     if "RAY_enable_autoscaler_v2" in variables and (version or not cluster.get("enableInTreeAutoscaling")):
         yield name, "is refused; use enableInTreeAutoscaling and autoscalerOptions.version"
     if not cluster.get("enableInTreeAutoscaling") or version != "v2":

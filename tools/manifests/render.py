@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from tools.manifests.kustomization import Sources
-from tools.manifests.objects import Object, Problem
+from tools.manifests.objects import Object, Problem, without_nulls
+from tools.manifests.yaml_text import load_all
 
 TIMEOUT_S = 60
 
@@ -37,6 +36,10 @@ class Rendering:
     def sources(self) -> Sources:
         return Sources(self.root, self.folder, self.objects)
 
+    def file(self, name: str) -> str:
+        """A file of the overlay's folder, relative to the root."""
+        return os.path.relpath(self.folder / name, self.root)
+
     def sentence(self, problem: Problem) -> str:
         """One line for a person: file, field, object, and what is wrong."""
         file = problem.file or self.sources.file_of(problem.where, problem.field)
@@ -55,7 +58,7 @@ def kubectl() -> str | None:
 
 def overlays(root: Path) -> list[Path]:
     """Everything that can be applied, the base first."""
-    return [root / "kuberay/base", *sorted((root / "kuberay/overlays").iterdir())]
+    return [root / "kuberay/base", *sorted(each for each in (root / "kuberay/overlays").iterdir() if each.is_dir())]
 
 
 def render(root: Path, folder: Path) -> Rendering:
@@ -68,7 +71,7 @@ def render(root: Path, folder: Path) -> Rendering:
     if done.returncode:
         inner, reason = _innermost(folder, _reason(done.stderr))
         raise RenderError(f"{os.path.relpath(_culprit(inner, reason).resolve(), root.resolve())}: {reason}")
-    return Rendering(root, folder, [obj for obj in yaml.safe_load_all(done.stdout) if obj])
+    return Rendering(root, folder, [without_nulls(obj) for obj in load_all(done.stdout) if obj])
 
 
 def _reason(output: str) -> str:

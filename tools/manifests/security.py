@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tools.manifests.objects import Field, Object, Pod, Problem, at, pods
+from tools.manifests.objects import Field, Object, Pod, Problem, at, identity, pods, ray_service
 from tools.manifests.render import Rendering
 
 _POD: dict[Field, object] = {
@@ -26,6 +26,7 @@ _IDENTITY = {"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"}
 
 
 def check(rendering: Rendering) -> Iterator[Problem]:
+    yield from _ray(ray_service(rendering.objects))
     for pod in pods(rendering.objects):
         yield from _expect(pod, pod.spec, pod.field, _POD)
         # The head's autoscaler is the one that talks to the API server.
@@ -39,6 +40,18 @@ def check(rendering: Rendering) -> Iterator[Problem]:
             yield from _resources(pod, container)
         if pod.group is not None:
             yield from _identity(pod)
+
+
+def _ray(service: Object) -> Iterator[Problem]:
+    """Who may use the cluster."""
+    cluster = ("spec", "rayClusterConfig")
+    if at(service, *cluster, "authOptions", "mode") != "token":
+        field = (*cluster, "authOptions", "mode")
+        yield Problem(identity(service), field, "must be token: Ray runs any code that it is sent")
+    redis = at(service, *cluster, "gcsFaultToleranceOptions")
+    if redis is not None and not at(redis, "redisPassword", "valueFrom", "secretKeyRef"):
+        field = (*cluster, "gcsFaultToleranceOptions", "redisPassword")
+        yield Problem(identity(service), field, "must be from a Secret: who writes to Redis is who runs the cluster")
 
 
 def _expect(pod: Pod, spec: Object, field: Field, values: dict[Field, object]) -> Iterator[Problem]:

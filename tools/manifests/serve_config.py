@@ -15,6 +15,8 @@ from tools.manifests.kustomization import SERVE_CONFIG as SOURCE
 from tools.manifests.kustomization import SERVE_CONFIG_GENERATED as GENERATED
 from tools.manifests.kustomization import SERVE_CONFIG_PATCH as PATCH
 from tools.manifests.kustomization import folders
+from tools.manifests.objects import at
+from tools.manifests.yaml_text import load
 
 _HEAD = f"""\
 # Made by `make manifests` from {SOURCE} and every {PATCH} from the base up to here. Edit those.
@@ -30,10 +32,10 @@ class PatchError(Exception):
 
 def compose(root: Path, folder: Path) -> dict[str, Any]:
     """The serve config of the kustomization in `folder`. Raises PatchError."""
-    config: dict[str, Any] = yaml.safe_load((root / SOURCE).read_text(encoding="utf-8"))
+    config: dict[str, Any] = load((root / SOURCE).read_text(encoding="utf-8"))
     for patch in patches(folder):
         try:
-            config = _merge(config, yaml.safe_load(patch.read_text(encoding="utf-8")), "")
+            config = _merge(config, load(patch.read_text(encoding="utf-8")), "")
         except PatchError as error:
             raise PatchError(f"{patch.relative_to(root)}: {error}") from None
     return config
@@ -59,16 +61,20 @@ def _merge(old: Any, new: Any, field: str) -> Any:
     """`new` over `old`: mappings key by key, lists of named items item by item, all else replaced."""
     if isinstance(old, dict) and isinstance(new, dict):
         return old | {key: _merge(old.get(key), value, f"{field}.{key}".lstrip(".")) for key, value in new.items()}
-    if isinstance(old, list) and isinstance(new, list):
+    if _is_named(old) and isinstance(new, list):
         return _merge_items(old, new, field)
     return new
+
+
+def _is_named(items: Any) -> bool:
+    return isinstance(items, list) and bool(items) and all(isinstance(at(item, "name"), str) for item in items)
 
 
 def _merge_items(old: list[Any], new: list[Any], field: str) -> list[Any]:
     merged = {item["name"]: item for item in old}
     for item in new:
-        name = item.get("name")
-        if name not in merged:
+        name = at(item, "name")
+        if name not in list(merged):
             raise PatchError(f"{field}: there is no {name!r} to patch; it has {', '.join(merged)}")
         merged[name] = _merge(merged[name], item, f"{field}.{name}")
     return list(merged.values())

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from frontend.__main__ import CLOSING_SECONDS
-from tools.manifests.contents import application, frontend_settings, serve_config
+from tools.manifests.contents import frontend_settings
 from tools.manifests.objects import Field, Object, Pod, Problem, at, environment, identity, pods, ray_service
 from tools.manifests.render import Rendering
+from tools.manifests.serve_schema import application, serve_config
 
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 DRAIN_DEFAULT_S = 30  # Ray's
@@ -43,7 +44,12 @@ def _old_cluster(service: Object, reply: float, keep_alive: float) -> Iterator[P
 
 def _worker(pod: Pod, reply: float) -> Iterator[Problem]:
     container = pod.containers[0]
-    drain = float(at(environment(container), DRAIN_VARIABLE, "value", default=DRAIN_DEFAULT_S))
+    given = at(environment(container), DRAIN_VARIABLE, "value", default=str(DRAIN_DEFAULT_S))
+    try:
+        drain = float(given)
+    except ValueError:
+        yield Problem(pod.where, pod.place(container, "env", DRAIN_VARIABLE, "value"), f"{given!r} is no number")
+        return
     if drain <= reply + INGRESS_SHUTDOWN_S:
         message = f"{drain:g} s is not more than the longest reply and {INGRESS_SHUTDOWN_S} s"
         yield Problem(pod.where, pod.place(container, "env", DRAIN_VARIABLE, "value"), message)

@@ -1,0 +1,79 @@
+"""Whatever a single field is replaced by, or when it is gone: no check fails on it, and what is told has its place.
+
+The fields are those of the rendered objects, of the Serve config within the RayService and of Grafana's dashboard.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tools.manifests.__main__ import problems
+from tools.manifests.objects import Object, without_nulls
+from tools.manifests.render import Rendering
+
+Overlay = Callable[[str], Rendering]
+Path = tuple[str | int, ...]
+REMOVED = object()
+VALUES = (REMOVED, None, True, 7, -1, 1.5, "", "x", [], ["x"], [None], {}, {"x": 1})
+
+
+def paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Of everything within `value`."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in steps:
+        yield (*path, step)
+        yield from paths(inner, (*path, step))
+
+
+def replace(value: Any, path: Path, by: object) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    if by is REMOVED:
+        del value[path[-1]]
+    else:
+        value[path[-1]] = copy.deepcopy(by)
+
+
+def opened(objects: list[Object]) -> list[Object]:
+    """A copy, with the texts that hold fields of their own in their place."""
+    objects = copy.deepcopy(objects)
+    for obj in objects:
+        if obj["kind"] == "RayService":
+            obj["spec"]["serveConfigV2"] = yaml.safe_load(obj["spec"]["serveConfigV2"])
+        if "godel.json" in obj.get("data", {}):
+            obj["data"]["godel.json"] = json.loads(obj["data"]["godel.json"])
+    return objects
+
+
+def closed(objects: list[Object]) -> list[Object]:
+    """Texts again, of what is in those places now."""
+    for obj in objects:
+        for place, write in (("spec", "serveConfigV2"), yaml.safe_dump), (("data", "godel.json"), json.dumps):
+            outer = obj.get(place[0]) if isinstance(obj, dict) else None
+            if isinstance(outer, dict) and isinstance(outer.get(place[1]), dict):
+                outer[place[1]] = write(outer[place[1]])
+    return [without_nulls(obj) for obj in objects]
+
+
+@pytest.mark.parametrize("name", ["local", "upgrade", "monitoring"])
+def test_no_field_makes_a_check_fail(overlay: Overlay, name: str) -> None:
+    rendering = overlay(name)
+    original = opened(rendering.objects)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(path=st.sampled_from([path for path in paths(original) if len(path) > 1]), value=st.sampled_from(VALUES))
+    def told(path: Path, value: object) -> None:
+        objects = copy.deepcopy(original)
+        replace(objects, path, value)
+        for sentence in problems(Rendering(rendering.root, rendering.folder, closed(objects))):
+            file, field, message = sentence.split(": ", 2)
+            assert (rendering.root / file).is_file(), sentence
+            assert field and "?" not in field and message, sentence
+
+    told()
