@@ -142,3 +142,6 @@ class Echo:
 
     def move(self, source: int, target: int) -> None:
         self._prompts[target], self._written[target] = self._prompts[source], self._written[source]
+
+    def clear(self, slot: int) -> None:
+        self._prompts[slot] = []

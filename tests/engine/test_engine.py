@@ -313,19 +313,19 @@ async def test_when_the_engine_fails_every_reader_is_told(
             return super().step(tokens)
 
     def fail(*_: object, **__: object) -> None:
-        raise MemoryError("no room")
+        raise RuntimeError("CUDA error: device-side assert triggered")
 
     setattr(Failing, fails_in, fail)
     engine = running(Failing, slots=2)
-    with caplog.at_level(logging.CRITICAL, logger="serve_app.engine.engine"):
+    with caplog.at_level(logging.CRITICAL, logger="ray.serve.godel"):
         replies = [engine.submit(ENDLESS, sampling, budget_s=LONG_S) for sampling in (SHORT, LONG, LONG)]
         all_asked.set()
         results = await asyncio.gather(*map(read, replies), return_exceptions=True)
     completed = fails_in == "move"
     assert [isinstance(result, EngineFailed) for result in results] == [not completed, True, True]
-    assert "no room" in str(engine.failure)
+    assert "device-side assert" in str(engine.failure)
     assert (engine.active, engine.waiting) == (0, 0)
-    with pytest.raises(EngineFailed, match="no room"):
+    with pytest.raises(EngineFailed, match="device-side assert"):
         engine.submit(ENDLESS, SHORT, budget_s=LONG_S)
 
 
