@@ -4,13 +4,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from torch import Tensor
 
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.weights import Weights
-from serve_app.messages import Sampling
+from serve_app.messages import Candidate, Sampling
 from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import LONG_S, PATIENCE_S, Clock, Echo, SteppedEngine, answer, following, read
 
@@ -272,6 +273,80 @@ async def test_throughput_counts_the_last_seconds(stepped: MakeStepped) -> None:
     assert engine.tokens_per_second == 4  # 20 tokens in a window of 5 s
     clock.now += 6
     assert engine.tokens_per_second == 0
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_idle_engine_is_not_stalled_and_one_with_work_is_since_its_last_step(stepped: MakeStepped) -> None:
+    clock = Clock()
+    engine = stepped(slots=2, clock=clock)
+    clock.now += 100
+    assert engine.stalled_s == 0
+    first, second = engine.ask([2, 3, EOS], SHORT), engine.ask([4, EOS], SHORT)
+    assert engine.stalled_s == 0, "work that has just come has not waited"
+    clock.now += 7
+    assert engine.stalled_s == 7
+    engine.step()
+    assert engine.stalled_s == 0
+    clock.now += 2
+    engine.ask([5, EOS], SHORT).cancel()
+    assert engine.stalled_s == 2, "a newcomer does not hide that the others wait"
+    while not engine.idle:
+        engine.step()
+    clock.now += 50
+    assert engine.stalled_s == 0
+    assert (await read(first), await read(second)) == ([2, 3], [4])
+
+
+@pytest.mark.parametrize("hangs_in", ["encode", "step", "follow"])
+async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(running: MakeEngine, hangs_in: str) -> None:
+    entered, may_go_on = threading.Event(), threading.Event()
+    original = getattr(Echo, hangs_in)
+
+    class Hanging(Echo):
+        pass
+
+    def hang(self: Echo, *args: Any) -> Any:
+        entered.set()
+        assert may_go_on.wait(PATIENCE_S)
+        return original(self, *args)
+
+    setattr(Hanging, hangs_in, hang)
+    engine = running(Hanging)
+    candidates = [Candidate((2, 3, EOS))] if hangs_in == "follow" else []
+    reply = asyncio.create_task(answer(engine, [2, 3, EOS], SHORT, candidates=candidates))
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
+    seen = engine.stalled_s
+    engine.submit(ENDLESS, SHORT, budget_s=LONG_S).cancel()
+    await asyncio.sleep(0.02)
+    assert engine.stalled_s >= seen + 0.02
+    may_go_on.set()
+    assert await reply == ([2, 3], "stop")
+    async with asyncio.timeout(PATIENCE_S):
+        while engine.stalled_s:
+            await asyncio.sleep(0)
+
+
+async def test_an_engine_that_hangs_can_be_closed_and_its_readers_are_told(running: MakeEngine) -> None:
+    """Serve closes it while it stops the replica, whose processor the next one needs."""
+    entered, may_go_on = threading.Event(), threading.Event()
+
+    class Hanging(Echo):
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            entered.set()
+            assert may_go_on.wait(PATIENCE_S)
+            return super().step(tokens)
+
+    engine = running(Hanging)
+    runs, waits = engine.submit(ENDLESS, LONG, budget_s=LONG_S), engine.submit(ENDLESS, LONG, budget_s=LONG_S)
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
+    await asyncio.to_thread(engine.close, patience_s=0.01)
+    for reply in (runs, waits):
+        with pytest.raises(EngineFailed, match="closed while a step hung"):
+            await read(reply)
+    assert (engine.active, engine.waiting, engine.stalled_s) == (0, 0, 0)
+    may_go_on.set()
 
 
 # --- the thread -----------------------------------------------------------------------------------------------------
