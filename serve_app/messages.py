@@ -184,6 +184,7 @@ class ReplicaStatus:
     active: int
     waiting: int
     tokens_per_second: float
+    stalled_s: float = 0.0  # since its engine last got on, while it has work
 
 
 class Usage(BaseModel):

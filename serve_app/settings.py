@@ -59,6 +59,14 @@ class AppArgs(BaseModel):
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")
     ] = 60
+    stall_limit_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="a model replica that answers nothing, or makes no step, for so long is taken for stalled: "
+            "others go on with its replies, and Serve replaces it; more than it takes to encode the longest prompt",
+        ),
+    ] = 10
     max_body_bytes: Annotated[int, Field(ge=1024, description="a larger request body is refused with 413")] = (
         2 * 1024**2
     )

@@ -221,6 +221,7 @@ def test_replicas_are_listed_with_their_load(application: Application) -> None:
         "active": 1,
         "waiting": 2,
         "tokens_per_second": 3.5,
+        "stalled_s": 0.0,
     }
 
 
