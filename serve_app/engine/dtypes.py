@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import CannotCompile, Compiled
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.graphs import cuda_graph
+from serve_app.engine.kernels import CannotCompile
 from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
 
 logger = logging.getLogger("ray.serve.godel")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.compiled import CannotCompile, load
 from serve_app.engine.engine import Engine
+from serve_app.engine.kernels import CannotCompile, load
 from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights
