@@ -1,7 +1,9 @@
 """Laws 4 and 5, and who may join: the engine around a model that echoes its prompt."""
 
 import asyncio
+import importlib
 import logging
+import pkgutil
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+import serve_app.engine
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling
@@ -402,6 +405,28 @@ async def test_when_the_engine_fails_every_reader_is_told(
     assert (engine.active, engine.waiting) == (0, 0)
     with pytest.raises(EngineFailed, match="device-side assert"):
         engine.submit(ENDLESS, SHORT, budget_s=LONG_S)
+
+
+async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine) -> None:
+    """Serve's replicas write what reaches the logger ray.serve, and nothing else; the engine itself knows no Ray."""
+    seen: list[logging.LogRecord] = []
+
+    class Failing(Echo):
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            raise RuntimeError("broken")
+
+    handler = logging.Handler()
+    handler.emit = seen.append  # type: ignore[method-assign]  # all that it is for
+    logging.getLogger("ray.serve").addHandler(handler)
+    try:
+        with pytest.raises(EngineFailed):
+            await answer(running(Failing), ENDLESS, SHORT)
+    finally:
+        logging.getLogger("ray.serve").removeHandler(handler)
+    assert [record.getMessage() for record in seen] == ["the engine's step loop failed"]
+    for module in pkgutil.iter_modules(serve_app.engine.__path__, "serve_app.engine."):
+        logger = getattr(importlib.import_module(module.name), "logger", None)
+        assert logger is None or logger.name.startswith("ray.serve."), module.name
 
 
 async def test_closing_ends_the_thread_and_fails_who_runs_and_who_waits(running: MakeEngine) -> None:
