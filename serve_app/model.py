@@ -1,9 +1,11 @@
 """GodelModel: the Serve side of one engine. Token ids in, token ids out."""
 
+import asyncio
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import ray
 import torch
@@ -13,9 +15,11 @@ from ray.serve import metrics
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.dtypes import arithmetic_for
 from serve_app.engine.engine import Engine
+from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.weights import from_transformers
+from serve_app.errors import ModelError
 from serve_app.gauges import GAUGES
-from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, TokenChunk
+from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, Sampling, TokenChunk
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -29,12 +33,14 @@ _JOIN_WHOLE_S = 1.0
 
 class GodelModel:
     def __init__(self, checkpoint: Checkpoint, args: AppArgs) -> None:
-        """Raises ModelError where the checkpoint cannot be read."""
+        """Ready once it has written something. Raises ModelError where the model cannot be read, or cannot write."""
         if args.threads:
             torch.set_num_threads(args.threads)
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
+        self._stall_limit_s = args.stall_limit_s
         self._engine = make_engine(checkpoint, args)
+        _try_out(self._engine, checkpoint, args)
         self._origin = _origin()
         self._gauges = {
             field: metrics.Gauge(f"godel_{field}", description=GAUGES[f"godel_{field}"])
@@ -42,7 +48,10 @@ class GodelModel:
         }
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
-        """Write a reply; tokens that come quickly are joined. The first token travels alone, at once."""
+        """Write a reply; tokens that come quickly are joined. The first token travels alone, at once.
+
+        Raises ValueError, QueueFull, ReplyFailed, EngineFailed; whoever asks across Ray can catch them by these names.
+        """
         reply = self._engine.submit(
             request.prompt_ids,
             request.sampling,
@@ -53,7 +62,7 @@ class GodelModel:
         )
         try:
             async for tokens in reply:
-                yield TokenChunk(tokens, self._origin, None if reply.ending == "failed" else reply.ending)
+                yield TokenChunk(tokens, self._origin, None if isinstance(reply.ending, Exception) else reply.ending)
         finally:
             reply.cancel()
 
@@ -64,20 +73,37 @@ class GodelModel:
             active=self._engine.active,
             waiting=self._engine.waiting,
             tokens_per_second=round(self._engine.tokens_per_second, 1),
+            stalled_s=round(self._engine.stalled_s, 1),
         )
         for name, gauge in self._gauges.items():
             gauge.set(getattr(status, name))
         return status
 
     def check_health(self) -> None:
-        """Called by Serve, which replaces a replica whose engine has died."""
-        if self._engine.failure:
-            raise self._engine.failure
+        """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.
+
+        Serve asks each replica every health_check_period_s, give or take a tenth, and stops it after three failures in
+        a row; no answer within health_check_timeout_s is a failure. Serve's own values, 10 s and 30 s, would leave a
+        process that hangs in place for 101 s. With the 2 s and 3 s of serve_config.yaml it takes at most
+
+            2.2 + 3 * 3 s = 11 s    for a process that hangs: nothing answers,
+            10 + 3 * 2.2 s = 17 s   for a step loop that hangs, with a stall_limit_s of 10 s,
+            3 * 2.2 s = 7 s         for a step loop that has died,
+
+        and a second more where Serve's controller is busy. Another replica starts at that moment, if there is a CPU for
+        it, and is ready some seconds later. Where there is none, it waits until the process is gone: at once with
+        RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1, else after graceful_shutdown_timeout_s.
+        """
+        if failure := self._engine.failure:
+            raise failure
+        if (stalled_s := self._engine.stalled_s) > self._stall_limit_s:
+            limit = f"more than stall_limit_s, {self._stall_limit_s:g} s"
+            raise EngineFailed(f"the engine has work and made no progress for {stalled_s:.1f} s: {limit}")
 
     def __del__(self) -> None:
         """Called by Serve when the replica has drained."""
         if engine := getattr(self, "_engine", None):
-            engine.close()
+            engine.close(patience_s=self._stall_limit_s)
 
 
 def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
@@ -90,6 +116,33 @@ def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
         prefill_tokens=args.prefill_tokens,
         encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
     )
+
+
+def _try_out(engine: Engine, checkpoint: Checkpoint, args: AppArgs) -> None:
+    """Write a few tokens: a replica that is ready has shown it, and what is made at first use is made.
+
+    Raises ModelError, after args.request_timeout_s at the latest.
+    """
+    length = min(4, args.max_reply_tokens)
+
+    async def write() -> None:
+        async with asyncio.timeout(args.request_timeout_s):
+            reply = engine.submit([0], Sampling(max_length=length, min_length=length), budget_s=args.request_timeout_s)
+            async for _ in reply:
+                pass
+        if reply.ending == "deadline":
+            raise TimeoutError
+
+    try:
+        with ThreadPoolExecutor(1) as apart:  # Serve's event loop runs in this thread
+            apart.submit(lambda: asyncio.run(write())).result()
+    except (ReplyFailed, EngineFailed, TimeoutError) as error:
+        engine.close(patience_s=args.stall_limit_s)
+        reason = str(error) or f"nothing came within request_timeout_s, {args.request_timeout_s:g} s"
+        raise ModelError(
+            f"Model {checkpoint.name} was read, but cannot write a reply: {reason}. Its weights may be damaged: copy "
+            "them again; or set dtype to float32."
+        ) from error
 
 
 def _origin() -> Origin:

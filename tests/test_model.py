@@ -1,15 +1,21 @@
 """One model replica without Serve: chunks, deadline, leaving readers, status, health."""
 
-from collections.abc import AsyncGenerator, Iterator
+import asyncio
+import pickle
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from ray.exceptions import RayTaskError
+from torch import Tensor
 
 from serve_app import model as models
 from serve_app.checkpoint import choose
-from serve_app.engine.errors import EngineFailed
+from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
+from serve_app.errors import ModelError
 from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs
@@ -93,6 +99,31 @@ async def test_status_counts_slots_and_requests(model: GodelModel) -> None:
     assert (status.origin, status.slots, status.active, status.waiting) == (ORIGIN, 2, 0, 0)
 
 
+async def test_an_engine_that_hangs_fails_the_health_check_until_it_goes_on(
+    model: GodelModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its event loop lives, and answers."""
+    may_go_on = threading.Event()
+    original = model._engine._model.step
+
+    def hang(tokens: Sequence[int]) -> Tensor:
+        assert may_go_on.wait(30)
+        return original(tokens)
+
+    monkeypatch.setattr(model._engine._model, "step", hang)
+    monkeypatch.setattr(model, "_stall_limit_s", 0.05)
+    asked = asyncio.create_task(chunks_of(model, request()))
+    async with asyncio.timeout(30):
+        while (await model.status()).stalled_s < 0.1:
+            await asyncio.sleep(0.01)
+    with pytest.raises(EngineFailed, match=r"no progress for .* s: more than stall_limit_s, 0.05 s"):
+        model.check_health()
+    may_go_on.set()
+    assert (await asked)[-1].finish_reason == "length"
+    monkeypatch.setattr(model, "_stall_limit_s", 10)
+    model.check_health()
+
+
 async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model.check_health()
     monkeypatch.setattr(model._engine._model, "step", lambda tokens: torch.zeros(1))  # of the wrong shape
@@ -100,3 +131,71 @@ async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypat
         await chunks_of(model, request())
     with pytest.raises(EngineFailed):
         model.check_health()
+
+
+# --- what a caller across Ray sees ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [QueueFull, ReplyFailed, EngineFailed, ValueError])
+def test_an_error_is_caught_by_its_name_across_ray(kind: type[Exception]) -> None:
+    """Serve hands on the error itself (over gRPC), or one that is a RayTaskError and of the error's class."""
+    error = kind("it says why")
+    alone = pickle.loads(pickle.dumps(error))
+    assert (type(alone), str(alone)) == (kind, "it says why")
+    wrapped = RayTaskError("generate", "Traceback ...", error, proctitle="", pid=1, ip="127.0.0.1")
+    raised = pickle.loads(pickle.dumps(wrapped)).as_instanceof_cause()
+    assert isinstance(raised, kind)
+    assert str(raised.cause) == "it says why"
+
+
+async def test_one_reply_that_fails_leaves_the_engine_and_the_health_check_well(
+    model: GodelModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(model._engine._model, "step", lambda tokens: torch.full((len(tokens), 9), torch.nan))
+        with pytest.raises(ReplyFailed, match="not finite"):
+            await chunks_of(model, request())
+    assert (await chunks_of(model, request()))[-1].finish_reason == "length"
+    model.check_health()
+
+
+# --- ready only once it has written -----------------------------------------------------------------------------------
+
+
+def start(folder: Path, **args: Any) -> GodelModel:
+    settings = AppArgs(model=str(folder), slots=2, **args)
+    return GodelModel(choose(settings), settings)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    return save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
+
+
+def test_a_replica_has_written_before_it_is_ready(checkpoint: Path) -> None:
+    replica = start(checkpoint, max_reply_tokens=2)
+    assert sum(tokens for _, tokens in replica._engine._steps) == 1
+    replica.__del__()
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_a_model_that_cannot_write_fails_the_start_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """Damaged weights, which a checkpoint's format does not show."""
+    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    damaged = initial_t5(vocab_size=len(small_tokenizer()))
+    with torch.no_grad():
+        damaged.encoder.block[0].layer[0].SelfAttention.v.weight[3] = torch.nan
+    with pytest.raises(ModelError, match="was read, but cannot write a reply: the model's scores .* not finite"):
+        start(save_checkpoint(damaged, tmp_path), dtype=dtype)
+    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
+
+
+def test_a_model_that_hangs_fails_the_start_in_bounded_time(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on = threading.Event()
+    monkeypatch.setattr("serve_app.engine.t5.T5.step", lambda self, tokens: may_go_on.wait(30))
+    with pytest.raises(ModelError, match=r"nothing came within request_timeout_s, 0.2 s"):
+        start(checkpoint, request_timeout_s=0.2, stall_limit_s=0.01)
+    may_go_on.set()

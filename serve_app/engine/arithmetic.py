@@ -46,6 +46,9 @@ class Slots(Attention, Protocol):
     def move(self, source: int, target: int) -> None:
         """Slot `target` takes over the reply of slot `source`."""
 
+    def clear(self, slot: int) -> None:
+        """Zeros for what `slot` holds: a NaN in it would outlive its reply, as masks do not keep a NaN out of a sum."""
+
 
 class Arithmetic(Protocol):
     """The operations that a T5 is made of."""

@@ -1,18 +1,10 @@
-"""The arithmetic in eight-bit integers by kernels.c, which the machine's C compiler makes into instructions it has.
+"""The arithmetic in eight-bit integers by kernels.c.
 
 Weights are scaled per output channel and activations per token, as in linear.Int8Linear, bit for bit. Keys and values
 are kept as float16: a decoding step of many slots is bound by how fast they can be read.
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,81 +12,10 @@ from torch.nn import functional as F
 
 from serve_app.engine.arithmetic import Linear
 from serve_app.engine.eager import SlotCaches, attend
+from serve_app.engine.kernels import load
 from serve_app.engine.linear import quantized_weight
 
-_SOURCE = Path(__file__).with_name("kernels.c")
-_FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
 _CHANNELS, _TILE, _LANES = 16, 32, 16  # CHANNELS, BLOCKS * CHANNELS and LANES in kernels.c
-
-
-# Of the functions of kernels.c, the result's type and the arguments': p(ointer), i(nteger), f(loat) or v(oid).
-_SIGNATURES = {
-    "set_threads": "vi",
-    "rms_norm": "vppfiip",
-    "linear_scratch": "iiii",
-    "linear": "vpppiiiiiipp",
-    "attend_prompt_scratch": "iiii",
-    "attend_prompt": "vpiiipipp",
-    "store_prompt": "vpiiiiipp",
-    "attend_to_reply": "vpppppiiiiip",
-    "attend_to_prompt": "vppppiiiiip",
-}
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "v": None}
-
-
-class CannotCompile(Exception):
-    """kernels.c cannot be built here, for want of a compiler or of the processor's instructions; says which."""
-
-
-def compiler() -> str | None:
-    """The path of the machine's C compiler."""
-    return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
-
-
-def load() -> ctypes.CDLL:
-    """kernels.c, built once for this source and this processor. Raises CannotCompile."""
-    found = compiler()
-    if not found:
-        raise CannotCompile("no C compiler (cc, gcc or clang) was found")
-    made_from = [_SOURCE.read_bytes(), found.encode(), " ".join(_FLAGS).encode(), _processor()]
-    library = _cache() / f"kernels-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]}.so"
-    if not library.exists():
-        _build(found, library)
-    kernels = ctypes.CDLL(str(library))
-    for name, signature in _SIGNATURES.items():
-        result, *arguments = map(_TYPES.get, signature)
-        function = getattr(kernels, name)
-        function.restype, function.argtypes = result, arguments
-    return kernels
-
-
-def _cache() -> Path:
-    """A folder of this user's; where HOME cannot be written, one for this process alone."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "godel-serve"
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(folder, os.W_OK):
-            return folder
-    return Path(tempfile.mkdtemp(prefix="godel-serve-"))
-
-
-def _processor() -> bytes:
-    """What -march=native depends on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor().encode()
-    return b"\n".join(sorted({x for x in cpuinfo.read_bytes().splitlines() if x[:5] in (b"model", b"flags", b"Featu")}))
-
-
-def _build(compiler_: str, library: Path) -> None:
-    part = library.with_suffix(f".{os.getpid()}.part")  # several replicas may build at once; the last one's stays
-    try:
-        subprocess.run([compiler_, *_FLAGS, str(_SOURCE), "-o", str(part), "-lm"], check=True, capture_output=True)
-        part.replace(library)
-    except subprocess.CalledProcessError as error:
-        raise CannotCompile(f"{compiler_} failed: {error.stderr.decode(errors='replace').strip()[-500:]}") from error
-    except OSError as error:
-        raise CannotCompile(f"{compiler_} could not be used: {error}") from error
 
 
 class Compiled:

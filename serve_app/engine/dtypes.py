@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import CannotCompile, Compiled
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
 from serve_app.engine.graphs import cuda_graph
+from serve_app.engine.kernels import CannotCompile
 from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ray.serve.godel")
 
 Dtype = Literal["auto", "int8", "bfloat16", "float16", "float32"]
 Device = Literal["auto", "cpu", "cuda"]

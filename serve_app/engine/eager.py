@@ -81,6 +81,11 @@ class SlotCaches:
             caches[:, :, target, :, :tokens] = caches[:, :, source, :, :tokens]
             lengths[target] = tokens
 
+    def clear(self, slot: int) -> None:
+        for caches, lengths in ((self._replies, self._reply_lengths), (self._prompts, self._prompt_lengths)):
+            caches[:, :, slot, :, : int(lengths[slot])] = 0
+            lengths[slot] = 0
+
 
 class EagerSlots(SlotCaches):
     """Attends through masks of what a slot has not written."""

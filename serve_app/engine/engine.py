@@ -3,23 +3,25 @@
     submit -> waiting --admit--> slot: encode once, then one token a step --> stop | length | deadline | cancelled
                          `-----> given candidates: encode once, choose one --> stop
 
-The step loop has a thread of its own, so the event loop of whoever submits is never blocked.
+The step loop has a thread of its own, so the event loop of whoever submits is never blocked. What goes wrong with one
+reply, which is memory that runs out or scores that are no numbers, ends that reply; all else ends the engine.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from serve_app.engine.encodings import Encodings
-from serve_app.engine.errors import EngineFailed, QueueFull
-from serve_app.engine.memory import return_freed
+from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
+from serve_app.engine.memory import is_out_of_memory, return_freed
 from serve_app.engine.reply import Ending, Reply, send
-from serve_app.engine.sampling import Choice, choose, choose_candidate
+from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
@@ -27,7 +29,7 @@ from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ray.serve.godel")  # what Serve writes to its files; needs no Ray
 
 _THROUGHPUT_WINDOW_S = 5.0
 
@@ -63,7 +65,8 @@ class Engine:
         )
         self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
         self._closing = False
-        self._failure: EngineFailed | None = None
+        self._failure: str | None = None
+        self._progressed_at = 0.0
         self._steps: deque[tuple[float, int]] = deque()  # (when, tokens written), of the last few seconds
         end_workers()  # of the thread that loaded the model, which is this one
         return_freed()
@@ -99,10 +102,12 @@ class Engine:
             self._end([reply], ending)
             return reply
         with self._changed:
-            if self._failure:
-                raise self._failure
+            if failure := self.failure:
+                raise failure
             if self._scheduler.full:
                 raise QueueFull(f"all {self.slots} slots are taken, and as many requests wait already")
+            if self._scheduler.idle:
+                self._progressed_at = self._clock()
             self._scheduler.add(request)
             self._changed.notify()
         return reply
@@ -117,7 +122,16 @@ class Engine:
 
     @property
     def failure(self) -> EngineFailed | None:
-        return self._failure
+        """Why the step loop has ended; a new one each time, as a raise adds to the traceback."""
+        return EngineFailed(self._failure) if self._failure else None
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since the step loop last came forward, while it has work; 0 while it has none.
+
+        In good health that is the time of encoding, or of a decoding step, at most. From any thread, without a lock.
+        """
+        return self._clock() - self._progressed_at if self.active or self.waiting else 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -125,12 +139,17 @@ class Engine:
         horizon = self._clock() - _THROUGHPUT_WINDOW_S
         return sum(tokens for when, tokens in tuple(self._steps) if when > horizon) / _THROUGHPUT_WINDOW_S
 
-    def close(self) -> None:
-        """End the step loop after its present step; requests that still run fail."""
+    def close(self, patience_s: float = 10) -> None:
+        """End the step loop after its present step; requests that still run fail.
+
+        A step that takes longer than `patience_s` hangs: its thread is left behind, which ends with the process.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            self._fail(f"the engine was closed while a step hung for more than {patience_s:g} s")
 
     def _check(
         self, prompt: Sequence[int], sampling: Sampling, candidates: Sequence[Candidate], prefix: Sequence[int]
@@ -168,10 +187,10 @@ class Engine:
         try:
             while self._await_work():
                 self._step()
-            self._fail(EngineFailed("the engine was closed"))
+            self._fail("the engine was closed")
         except Exception as error:  # whatever it is, no reader may be left waiting (law 4)
             logger.exception("the engine's step loop failed")
-            self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
+            self._fail(f"{type(error).__name__}: {error}")
 
     def _await_work(self) -> bool:
         with self._changed:
@@ -180,10 +199,9 @@ class Engine:
 
     def _step(self) -> None:
         """One round. Whoever runs waits for one `_prefill` between two tokens, never for more."""
-        self._drop_over()
-        self._prefill()
-        if self._scheduler.running:
-            self._decode()
+        for part in (self._drop_over, self._prefill, self._decode):
+            part()
+            self._progressed_at = self._clock()
 
     def _drop_over(self) -> None:
         with self._changed:
@@ -194,14 +212,26 @@ class Engine:
     def _prefill(self) -> None:
         with self._changed:
             admitted = self._scheduler.admit()
-        if not admitted:
-            return
-        encodings = self._encodings([request.prompt for request in admitted])
-        for request, encoding in zip(admitted, encodings, strict=True):
-            if request.trie:
-                self._choose(request, request.trie, encoding)
-            else:
-                self._model.fill(self._scheduler.running.index(request), encoding)
+        for request, encoding in zip(admitted, self._encode(admitted), strict=True):
+            with self._alone([request]):
+                self._begin(request, encoding)
+
+    def _encode(self, requests: list[Request]) -> list[Tensor | None]:
+        """The encoding of each one's prompt. None: there was no memory for all at once, but there may be for each."""
+        try:
+            return [*self._encodings([request.prompt for request in requests])]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return [None] * len(requests)
+
+    def _begin(self, request: Request, encoding: Tensor | None) -> None:
+        if encoding is None:
+            (encoding,) = self._encodings([request.prompt])
+        if request.trie:
+            self._choose(request, request.trie, encoding)
+        else:
+            self._model.fill(self._scheduler.running.index(request), encoding)
 
     def _choose(self, request: Request, trie: Trie, encoding: Tensor) -> None:
         """Hand out the candidate that becomes the reply, all of it at once."""
@@ -214,14 +244,24 @@ class Engine:
         send([request.reply], self._clock())
 
     def _decode(self) -> None:
-        running = self._scheduler.running
-        logits = self._model.step([request.choice.written[-1] for request in running])
-        tokens = choose(logits, [request.choice for request in running], self._shape.eos_token)
+        running = list(self._scheduler.running)
+        if not running or not (tokens := self._next_tokens(running)):
+            return
+        chosen = list(zip(running, tokens, strict=True))
+        if without := [request for request, token in chosen if token is None]:
+            self._give_up(without, ReplyFailed(NO_NUMBERS))
         # A replay is read token by token, among the others: so its sums are rounded as when it was written (law 3), and
         # nobody waits for it.
-        written = [request for request, token in zip(running, tokens, strict=True) if request.take(token)]
+        written = [request for request, token in chosen if token is not None and request.take(token)]
         self._count(len(written))
         self._deliver(written)
+
+    def _next_tokens(self, running: list[Request]) -> list[int | None]:
+        """One decoding step. None: for who has no next token; nothing at all where memory did not suffice for it."""
+        with self._alone(running):
+            logits = self._model.step([request.choice.written[-1] for request in running])
+            return choose(logits, [request.choice for request in running], self._shape.eos_token)
+        return []
 
     def _deliver(self, requests: list[Request]) -> None:
         """Hand out each reply's newest token; who is complete leaves."""
@@ -244,13 +284,38 @@ class Engine:
         while self._steps[0][0] < now - _THROUGHPUT_WINDOW_S:
             self._steps.popleft()
 
-    def _fail(self, failure: EngineFailed) -> None:
+    @contextmanager
+    def _alone(self, requests: list[Request]) -> Iterator[None]:
+        """Where memory does not suffice, or the model's scores are no numbers, these requests fail and no others."""
+        try:
+            yield
+            return
+        except ReplyFailed as error:
+            failure = error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = ReplyFailed("there was not enough memory to write this reply")
+        self._give_up(requests, failure)
+
+    def _give_up(self, requests: list[Request], failure: ReplyFailed) -> None:
+        """End these alone. First of all their slots are cleared, before others move there."""
+        logger.warning("%d of %d replies failed: %s", len(requests), self.active, failure)
+        for request in requests:
+            if not request.trie:
+                self._model.clear(self._scheduler.running.index(request))
         with self._changed:
-            self._failure = failure
+            moves = self._scheduler.leave(requests)
+        self._end([request.reply for request in requests], failure)
+        self._move(moves)
+
+    def _fail(self, reason: str) -> None:
+        with self._changed:
+            self._failure = reason
             unfinished = [*self._scheduler.running, *self._scheduler.choosing, *self._scheduler.waiting]
             for requests in (self._scheduler.running, self._scheduler.choosing, self._scheduler.waiting):
                 requests.clear()
-        self._end([request.reply for request in unfinished], "failed")
+        self._end([request.reply for request in unfinished], EngineFailed(reason))
 
     def _end(self, replies: list[Reply], ending: Ending) -> None:
         for reply in replies:

@@ -134,9 +134,20 @@ static activations activations_in(float *scratch, int64_t tokens, int64_t width,
 static inline __attribute__((always_inline)) void quantize(const float *x, int64_t width, int64_t lines, int64_t depth,
                                                            int8_t *bytes, int32_t *surplus, float *scale) {
     const float limit = lines == 1 ? 127 : 127 * 256;
-    float largest = 1.17549435e-38f;  // the smallest normal float: a row of zeros must not divide by zero
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < width; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    // The largest |x| by its bits, which grow with it: above all numbers is infinity, and above that a NaN, which a
+    // comparison of floats would overlook.
+    __m512i top = _mm512_set1_epi32(0x00800000);  // the smallest normal float: a row of zeros must not divide by zero
+    for (int64_t i = 0; i < width; i += LANES) {
+        __m512i bits = _mm512_maskz_loadu_epi32(first_lanes(width - i), x + i);
+        top = _mm512_max_epi32(top, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+    }
+    float largest = _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32(_mm512_reduce_max_epi32(top))));
+    if (!isfinite(largest)) {  // integers know no such thing: it is left to the scale
+        memset(bytes, 0, (size_t)(lines * depth));
+        memset(surplus, 0, (size_t)lines * sizeof *surplus);
+        *scale = NAN;
+        return;
+    }
     float factor = limit * (1 / largest);  // as PyTorch divides a number by a tensor
     int32_t first = 0, second = 0;
 #pragma omp simd reduction(+ : first, second)
@@ -216,7 +227,7 @@ void linear(const float *x, const uint8_t *weight, const float *channel_scale, i
                     __m512 before = add ? _mm512_maskz_loadu_ps(there, out) : _mm512_setzero_ps();
                     __m512 value = floats(sums + r, b, lines, in.surplus + first + r, in.scale[token]);
                     value = _mm512_fmadd_ps(value, _mm512_loadu_ps(channel_scale + channel), before);
-                    if (relu) value = _mm512_max_ps(value, _mm512_setzero_ps());
+                    if (relu) value = _mm512_max_ps(_mm512_setzero_ps(), value);  // of a NaN and a number, the second
                     _mm512_mask_storeu_ps(out, there, value);
                 }
         }

@@ -1,7 +1,16 @@
-"""Memory that was freed, on its way back to the system."""
+"""Memory that runs out, and memory that was freed on its way back to the system."""
 
 import ctypes
 import sys
+
+import torch
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """PyTorch has an error of its own for a GPU's memory; a CPU's is a bare RuntimeError, known by its text."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def return_freed() -> None:

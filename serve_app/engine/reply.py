@@ -4,19 +4,21 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from copy import copy
 from typing import Literal
 
-from serve_app.engine.errors import EngineFailed
+from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.messages import FinishReason
 
-Ending = FinishReason | Literal["deadline", "failed"]
+Ending = FinishReason | Literal["deadline"] | ReplyFailed | EngineFailed
 _Parcel = tuple[list[int], Ending | None]
 
 
 class Reply:
     """The reader's end of one request: iterate over it for lists of new tokens, the end-of-sequence token left out.
 
-    After the last list, `ending` says why the reply ended. Raises EngineFailed where it cannot be finished.
+    After the last list, `ending` says why the reply ended. Where it cannot be finished that is an error, which is
+    raised.
     """
 
     def __init__(self, join_s: float) -> None:
@@ -32,8 +34,8 @@ class Reply:
     async def __aiter__(self) -> AsyncIterator[list[int]]:
         while self.ending is None:
             tokens, self.ending = await self._arrived.get()
-            if self.ending == "failed":
-                raise EngineFailed("the engine died while it wrote this reply; its log says why")
+            if isinstance(self.ending, Exception):
+                raise copy(self.ending)  # others may have the same one, and each raise adds to its traceback
             yield tokens
 
     def cancel(self) -> None:

@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from serve_app.engine.errors import ReplyFailed
 from serve_app.engine.trie import Trie
 from serve_app.messages import Sampling
+
+NO_NUMBERS = "the model's scores of what may come next are not finite numbers"
 
 # Sorting a vocabulary of 32,128 costs more than a decoding layer; nearly always the nucleus is among the first few.
 _CANDIDATES = 128
@@ -37,13 +40,19 @@ class Choice:
         return float(np.random.Generator(philox).random())
 
 
-def choose(logits: Tensor, choices: Sequence[Choice], eos_token: int) -> list[int]:
-    """The next token of each row of `logits` [n, vocabulary], which is changed in place."""
+def choose(logits: Tensor, choices: Sequence[Choice], eos_token: int) -> list[int | None]:
+    """The next token of each row of `logits` [n, vocabulary], which is changed in place.
+
+    None: there is none, as the row holds a NaN or plus infinity, or nothing else than minus infinity.
+    """
     for row, choice in zip(logits, choices, strict=True):
         process(row, choice, eos_token)
-    tokens: list[int] = logits.argmax(dim=-1).tolist()
-    for index, choice in enumerate(choices):
-        if not choice.sampling.greedy:
+    largest, likeliest = logits.max(dim=-1)  # a NaN counts as larger than anything, so looking at one number suffices
+    tokens: list[int | None] = likeliest.tolist()
+    for index, (choice, logit) in enumerate(zip(choices, largest.tolist(), strict=True)):
+        if not math.isfinite(logit):
+            tokens[index] = None
+        elif not choice.sampling.greedy:
             tokens[index] = draw(logits[index], choice.sampling, choice.uniform)
     return tokens
 
@@ -53,9 +62,12 @@ def choose_candidate(logits: Tensor, trie: Trie, choice: Choice, prefix: tuple[i
 
     prefix: how it must begin. It was chosen elsewhere from these same candidates, so it is chosen here from all of
     them, too; only if that comes out otherwise, since another machine rounds otherwise, from those that begin with it.
+    Raises ReplyFailed where a candidate's score is not a number, or all are minus infinity.
     """
     candidates = [candidate.token_ids for candidate in trie.candidates]
     totals = scores(logits, trie)
+    if not math.isfinite(totals.max()):
+        raise ReplyFailed(NO_NUMBERS)
     tokens = candidates[_best_or_drawn(totals, choice)]
     if tokens[: len(prefix)] != prefix:
         totals[torch.tensor([other[: len(prefix)] != prefix for other in candidates])] = -math.inf

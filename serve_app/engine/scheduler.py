@@ -86,7 +86,7 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and not self.running
+        return not (self.waiting or self.running or self.choosing)
 
     def add(self, request: Request) -> None:
         """Queue a request before all with a later deadline, and behind those with the same one.

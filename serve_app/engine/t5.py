@@ -83,6 +83,10 @@ class T5:
         """Slot `target` takes over the reply of slot `source`."""
         self._slots.move(source, target)
 
+    def clear(self, slot: int) -> None:
+        """Forget the reply of `slot`, whose numbers are none: it must be gone before another reply moves there."""
+        self._slots.clear(slot)
+
     def _logits(self, tokens: Tensor) -> Tensor:
         """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
         self._slots.begin(len(tokens))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.compiled import CannotCompile, load
 from serve_app.engine.engine import Engine
+from serve_app.engine.kernels import CannotCompile, load
 from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights
@@ -142,3 +142,6 @@ class Echo:
 
     def move(self, source: int, target: int) -> None:
         self._prompts[target], self._written[target] = self._prompts[source], self._written[source]
+
+    def clear(self, slot: int) -> None:
+        self._prompts[slot] = []

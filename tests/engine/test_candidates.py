@@ -317,16 +317,16 @@ async def test_bonuses_decide_where_the_model_is_indifferent(stepped: MakeSteppe
 async def test_when_choosing_fails_every_reader_is_told(running: MakeEngine, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Echo):
         def follow(self, trie: Trie, encoding: torch.Tensor) -> torch.Tensor:
-            raise MemoryError("no room")
+            raise RuntimeError("CUDA error: device-side assert triggered")
 
     engine = running(Failing, slots=2)
-    with caplog.at_level(logging.CRITICAL, logger="serve_app.engine.engine"):
+    with caplog.at_level(logging.CRITICAL, logger="ray.serve.godel"):
         replies = [
             engine.submit(ENDLESS, LONG, candidates=candidates, budget_s=LONG_S) for candidates in (PLAIN, PLAIN, ())
         ]
         results = await asyncio.gather(*map(read, replies), return_exceptions=True)
     assert [type(result) for result in results] == [EngineFailed] * 3
-    assert "no room" in str(engine.failure)
+    assert "device-side assert" in str(engine.failure)
     assert (engine.active, engine.waiting) == (0, 0)
 
 

@@ -1,19 +1,11 @@
-"""kernels.c: its attention against PyTorch's, how it is built and kept, and what happens where it cannot be."""
-
-import ctypes
-import logging
-import stat
-from pathlib import Path
+"""kernels.c: its norm and its attention against PyTorch's."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine import compiled
-from serve_app.engine.compiled import CannotCompile, Compiled, load
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.compiled import Compiled
 from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Float32Linear, Int8Linear
 from tests.engine.support import needs_compiled
 
 
@@ -66,61 +58,3 @@ def test_keys_beyond_float16_do_not_become_infinite() -> None:
     slots.fill(0, 0, torch.full((2, 32), 1e9))
     slots.begin(1)
     assert bool(slots.attend_to_prompt(0, torch.full((1, 16), 1e-6)).isfinite().all())
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "godel-serve"
-
-
-@needs_compiled
-def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(load(), ctypes.CDLL)
-    (built,) = cache.iterdir()
-    monkeypatch.setattr(compiled, "_build", lambda *_: pytest.fail("it was built before"))
-    load()
-    assert list(cache.iterdir()) == [built]
-    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
-
-
-@needs_compiled
-def test_another_source_or_processor_is_built_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load()
-    monkeypatch.setattr(compiled, "_processor", lambda: b"another one")
-    load()
-    assert len(list(cache.iterdir())) == 2
-
-
-@needs_compiled
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose root is read-only."""
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert isinstance(load(), ctypes.CDLL)
-
-
-def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(compiled, "compiler", lambda: None)
-    with caplog.at_level(logging.WARNING):
-        layers = [arithmetic_for(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
-    assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
-    assert "no C compiler" in caplog.text
-
-
-@needs_compiled
-def test_a_processor_without_the_instructions_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_FLAGS", [*compiled._FLAGS, "-mno-avx512vnni"])
-    with pytest.raises(CannotCompile, match="AVX-512 VNNI"):
-        load()
-
-
-@needs_compiled
-def test_a_compiler_that_fails_is_quoted(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "broken.c").write_text("this is not C;")
-    monkeypatch.setattr(compiled, "_SOURCE", tmp_path / "broken.c")
-    with pytest.raises(CannotCompile, match="error"):
-        load()
-    assert not list(cache.glob("*.so"))

@@ -1,16 +1,20 @@
 """Laws 4 and 5, and who may join: the engine around a model that echoes its prompt."""
 
 import asyncio
+import importlib
 import logging
+import pkgutil
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from torch import Tensor
 
+import serve_app.engine
 from serve_app.engine.errors import EngineFailed, QueueFull
 from serve_app.engine.weights import Weights
-from serve_app.messages import Sampling
+from serve_app.messages import Candidate, Sampling
 from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import LONG_S, PATIENCE_S, Clock, Echo, SteppedEngine, answer, following, read
 
@@ -274,6 +278,80 @@ async def test_throughput_counts_the_last_seconds(stepped: MakeStepped) -> None:
     assert engine.tokens_per_second == 0
 
 
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_idle_engine_is_not_stalled_and_one_with_work_is_since_its_last_step(stepped: MakeStepped) -> None:
+    clock = Clock()
+    engine = stepped(slots=2, clock=clock)
+    clock.now += 100
+    assert engine.stalled_s == 0
+    first, second = engine.ask([2, 3, EOS], SHORT), engine.ask([4, EOS], SHORT)
+    assert engine.stalled_s == 0, "work that has just come has not waited"
+    clock.now += 7
+    assert engine.stalled_s == 7
+    engine.step()
+    assert engine.stalled_s == 0
+    clock.now += 2
+    engine.ask([5, EOS], SHORT).cancel()
+    assert engine.stalled_s == 2, "a newcomer does not hide that the others wait"
+    while not engine.idle:
+        engine.step()
+    clock.now += 50
+    assert engine.stalled_s == 0
+    assert (await read(first), await read(second)) == ([2, 3], [4])
+
+
+@pytest.mark.parametrize("hangs_in", ["encode", "step", "follow"])
+async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(running: MakeEngine, hangs_in: str) -> None:
+    entered, may_go_on = threading.Event(), threading.Event()
+    original = getattr(Echo, hangs_in)
+
+    class Hanging(Echo):
+        pass
+
+    def hang(self: Echo, *args: Any) -> Any:
+        entered.set()
+        assert may_go_on.wait(PATIENCE_S)
+        return original(self, *args)
+
+    setattr(Hanging, hangs_in, hang)
+    engine = running(Hanging)
+    candidates = [Candidate((2, 3, EOS))] if hangs_in == "follow" else []
+    reply = asyncio.create_task(answer(engine, [2, 3, EOS], SHORT, candidates=candidates))
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
+    seen = engine.stalled_s
+    engine.submit(ENDLESS, SHORT, budget_s=LONG_S).cancel()
+    await asyncio.sleep(0.02)
+    assert engine.stalled_s >= seen + 0.02
+    may_go_on.set()
+    assert await reply == ([2, 3], "stop")
+    async with asyncio.timeout(PATIENCE_S):
+        while engine.stalled_s:
+            await asyncio.sleep(0)
+
+
+async def test_an_engine_that_hangs_can_be_closed_and_its_readers_are_told(running: MakeEngine) -> None:
+    """Serve closes it while it stops the replica, whose processor the next one needs."""
+    entered, may_go_on = threading.Event(), threading.Event()
+
+    class Hanging(Echo):
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            entered.set()
+            assert may_go_on.wait(PATIENCE_S)
+            return super().step(tokens)
+
+    engine = running(Hanging)
+    runs, waits = engine.submit(ENDLESS, LONG, budget_s=LONG_S), engine.submit(ENDLESS, LONG, budget_s=LONG_S)
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
+    await asyncio.to_thread(engine.close, patience_s=0.01)
+    for reply in (runs, waits):
+        with pytest.raises(EngineFailed, match="closed while a step hung"):
+            await read(reply)
+    assert (engine.active, engine.waiting, engine.stalled_s) == (0, 0, 0)
+    may_go_on.set()
+
+
 # --- the thread -----------------------------------------------------------------------------------------------------
 
 
@@ -313,20 +391,42 @@ async def test_when_the_engine_fails_every_reader_is_told(
             return super().step(tokens)
 
     def fail(*_: object, **__: object) -> None:
-        raise MemoryError("no room")
+        raise RuntimeError("CUDA error: device-side assert triggered")
 
     setattr(Failing, fails_in, fail)
     engine = running(Failing, slots=2)
-    with caplog.at_level(logging.CRITICAL, logger="serve_app.engine.engine"):
+    with caplog.at_level(logging.CRITICAL, logger="ray.serve.godel"):
         replies = [engine.submit(ENDLESS, sampling, budget_s=LONG_S) for sampling in (SHORT, LONG, LONG)]
         all_asked.set()
         results = await asyncio.gather(*map(read, replies), return_exceptions=True)
     completed = fails_in == "move"
     assert [isinstance(result, EngineFailed) for result in results] == [not completed, True, True]
-    assert "no room" in str(engine.failure)
+    assert "device-side assert" in str(engine.failure)
     assert (engine.active, engine.waiting) == (0, 0)
-    with pytest.raises(EngineFailed, match="no room"):
+    with pytest.raises(EngineFailed, match="device-side assert"):
         engine.submit(ENDLESS, SHORT, budget_s=LONG_S)
+
+
+async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine) -> None:
+    """Serve's replicas write what reaches the logger ray.serve, and nothing else; the engine itself knows no Ray."""
+    seen: list[logging.LogRecord] = []
+
+    class Failing(Echo):
+        def step(self, tokens: Sequence[int]) -> Tensor:
+            raise RuntimeError("broken")
+
+    handler = logging.Handler()
+    handler.emit = seen.append  # type: ignore[method-assign]  # all that it is for
+    logging.getLogger("ray.serve").addHandler(handler)
+    try:
+        with pytest.raises(EngineFailed):
+            await answer(running(Failing), ENDLESS, SHORT)
+    finally:
+        logging.getLogger("ray.serve").removeHandler(handler)
+    assert [record.getMessage() for record in seen] == ["the engine's step loop failed"]
+    for module in pkgutil.iter_modules(serve_app.engine.__path__, "serve_app.engine."):
+        logger = getattr(importlib.import_module(module.name), "logger", None)
+        assert logger is None or logger.name.startswith("ray.serve."), module.name
 
 
 async def test_closing_ends_the_thread_and_fails_who_runs_and_who_waits(running: MakeEngine) -> None:

@@ -1,5 +1,6 @@
 """The matrix products: exact in float32; in int8 close, and the same for a token whoever stands beside it."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -120,3 +121,19 @@ def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Arithmetic], 
 def _logits(t5: T5, prompt: list[int]) -> Tensor:
     t5.fill(0, t5.encode([prompt])[0])
     return torch.cat([t5.step([token]).clone() for token in (0, 5, 9, 33)])
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("precise", [False, True])
+def test_what_is_no_number_stays_none_and_touches_no_other_row(
+    int8: MakeInt8, broken: float, relu: bool, precise: bool
+) -> None:
+    """Integers know no NaN: the kernels once made a small number of it, so that nobody saw that a model is broken."""
+    layer, x = int8(numbers(40, 64), precise, relu), numbers(5, 64)
+    expected = layer(x).clone()
+    x[2, 7] = broken
+    y = layer(x)
+    assert not y[2].isfinite().any()
+    others = [0, 1, 3, 4]
+    assert torch.equal(y[others], expected[others])

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from serve_app.engine.errors import EngineFailed
+from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.reply import Reply, send
 from tests.engine.support import read
 
@@ -78,12 +78,18 @@ async def test_readers_in_several_event_loops_each_get_theirs() -> None:
     assert not mine.cancelled
 
 
-async def test_a_reply_that_cannot_be_finished_raises() -> None:
-    reply = Reply(join_s=0)
-    reply.put([], "failed")
-    send([reply], 0.0)
-    with pytest.raises(EngineFailed):
-        await read(reply)
+@pytest.mark.parametrize("kind", [ReplyFailed, EngineFailed])
+async def test_a_reply_that_cannot_be_finished_raises(kind: type[ReplyFailed | EngineFailed]) -> None:
+    """Several readers may be told of the same error: each raises one of its own, or their tracebacks would join."""
+    failure, replies = kind("broken"), [Reply(join_s=0), Reply(join_s=0)]
+    for reply in replies:
+        reply.put([], failure)
+    send(replies, 0.0)
+    for reply in replies:
+        with pytest.raises(kind, match="broken") as raised:
+            await read(reply)
+        assert raised.value is not failure
+        assert reply.ending is failure
 
 
 async def _new_reply() -> Reply:

@@ -17,8 +17,10 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from serve_app.engine.sampling import Choice, choose, draw, kept, process
-from serve_app.messages import Sampling
+from serve_app.engine.errors import ReplyFailed
+from serve_app.engine.sampling import Choice, choose, choose_candidate, draw, kept, process
+from serve_app.engine.trie import make_trie
+from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS
 
 VOCABULARY = 1000  # far more than the 128 candidates that are sorted at first
@@ -195,6 +197,44 @@ def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> No
     logits = torch.zeros(1, VOCABULARY)
     logits[0, [300, 40, 900]] = 1
     assert choose(logits, [Choice(Sampling(), [0])], EOS) == [40]
+
+
+# --- numbers that are none --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1), Sampling(min_length=9)], ids=str)
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_row_that_is_not_finite_has_no_next_token_and_the_others_have_theirs(
+    sampling: Sampling, broken: float
+) -> None:
+    choices = [Choice(sampling, [0])] * 3
+    logits = torch.stack([random_logits(1.0, seed) for seed in range(3)])
+    first, _, last = choose(logits.clone(), choices, EOS)
+    logits[1, 17] = broken
+    assert choose(logits, choices, EOS) == [first, None, last]
+
+
+def test_a_row_of_which_nothing_is_allowed_has_no_next_token() -> None:
+    assert choose(torch.full((1, 9), -math.inf), [Choice(Sampling(do_sample=True, seed=1), [0])], EOS) == [None]
+    assert choose(torch.zeros(1, 3), [Choice(Sampling(no_repeat_ngram_size=1), [0, 1, 2])], EOS) == [None]
+
+
+def test_minus_infinity_rules_a_token_out_and_no_more() -> None:
+    logits = torch.tensor([[-math.inf, 1.0, 2.0, -math.inf]])
+    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [2]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1)], ids=str)
+def test_of_candidates_none_is_chosen_where_one_of_their_scores_is_no_number(sampling: Sampling) -> None:
+    trie = make_trie([Candidate((5, 6, EOS)), Candidate((5, 7, EOS)), Candidate((8, EOS))], start_token=0)
+    logits = torch.zeros(len(trie.branches), 20)
+    assert choose_candidate(logits, trie, Choice(sampling, [0]))
+    logits[1, 7] = -math.inf
+    assert choose_candidate(logits, trie, Choice(sampling, [0])) != (5, 7, EOS)
+    for broken in (math.nan, math.inf):
+        logits[1, 7] = broken
+        with pytest.raises(ReplyFailed, match="not finite"):
+            choose_candidate(logits, trie, Choice(sampling, [0]))
 
 
 def test_sampling_without_a_seed_is_refused() -> None:

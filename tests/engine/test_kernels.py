@@ -1,0 +1,208 @@
+"""How kernels.c is built and kept, and what happens where it cannot be."""
+
+import ctypes
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from serve_app.engine import kernels
+from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.eager import Eager
+from serve_app.engine.kernels import CannotCompile, load
+from serve_app.engine.linear import Float32Linear, Int8Linear
+from tests.engine.support import needs_compiled
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built here is loaded, not computed with."""
+    monkeypatch.setattr(kernels, "_FLAGS", [flag.replace("-O3", "-O0") for flag in kernels._FLAGS])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "godel-serve"
+
+
+@needs_compiled
+def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(load(), ctypes.CDLL)
+    (built,) = cache.iterdir()
+    monkeypatch.setattr(kernels, "_build", lambda *_: pytest.fail("it was built before"))
+    load()
+    assert list(cache.iterdir()) == [built]
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+@needs_compiled
+def test_another_source_or_processor_is_built_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load()
+    monkeypatch.setattr(kernels, "_processor", lambda: b"another one")
+    load()
+    assert len(list(cache.iterdir())) == 2
+
+
+@needs_compiled
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose root is read-only."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert isinstance(load(), ctypes.CDLL)
+
+
+def broken_by(library: Path, how: str) -> None:
+    if how == "a library of something else":
+        library.with_suffix(".c").write_text("int nothing_of_ours;")
+        subprocess.run(["cc", "-shared", "-o", library, library.with_suffix(".c")], check=True)
+        library.with_suffix(".c").unlink()
+    else:
+        library.write_bytes(b"" if how == "an empty file" else b"\x7fELF, and then the disk was full")
+
+
+@needs_compiled
+@pytest.mark.parametrize("how", ["an empty file", "a beginning", "a library of something else"])
+def test_what_does_not_load_is_built_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """An empty file once ended every start with an OSError, until somebody removed it."""
+    cache.mkdir(mode=0o700)
+    monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
+    library = kernels._cache() / kernels._name("cc")
+    broken_by(library, how)
+    monkeypatch.setattr(kernels, "compiler", lambda: "cc")
+    with caplog.at_level(logging.WARNING):
+        assert load().linear_scratch(1, 4, 1) > 0
+    assert f"{library} does not load" in caplog.text
+    assert ctypes.CDLL(str(shutil.copy(library, cache / "mended.so"))).linear  # for the next one, too
+
+
+@needs_compiled
+def test_where_nothing_loads_from_the_cache_it_is_built_for_this_process(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a file system that is mounted noexec."""
+    original = ctypes.CDLL
+
+    def noexec(name: str) -> ctypes.CDLL:
+        if name.startswith(str(cache)):
+            raise OSError(f"{name}: failed to map segment from shared object")
+        return original(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", noexec)
+    with caplog.at_level(logging.WARNING):
+        assert load().linear_scratch(1, 4, 1) > 0
+    assert "for this process alone" in caplog.text
+
+
+@needs_compiled
+def test_where_nothing_loads_at_all_pytorch_computes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(name: str) -> ctypes.CDLL:
+        raise OSError(f"{name}: failed to map segment from shared object")
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(arithmetic_for("auto", "cpu"), Eager)
+    assert "failed to map segment" in caplog.text
+
+
+@needs_compiled
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_cache_that_others_could_write_to_is_not_used(
+    cache: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    """What lies in it is run, as this user."""
+    cache.mkdir()
+    cache.chmod(mode)
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(load(), ctypes.CDLL)
+    assert not list(cache.iterdir())
+    assert f"mode {mode:o}" in caplog.text
+
+
+@needs_compiled
+def test_a_cache_of_another_user_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
+    assert isinstance(load(), ctypes.CDLL)
+    assert not list(cache.iterdir())
+
+
+@needs_compiled
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a pod that runs under a user id that the image does not know."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert isinstance(load(), ctypes.CDLL)
+
+
+@needs_compiled
+def test_what_is_built_for_one_process_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once left a folder in /tmp at every start."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    assert load().linear_scratch(1, 4, 1) > 0
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@needs_compiled
+def test_machines_that_share_a_cache_do_not_write_to_the_same_file(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers process ids are alike: two pods once wrote to one part of one name."""
+    parts: list[str] = []
+    original = subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        parts.append(command[command.index("-o") + 1])
+        if len(parts) == 1:
+            load()  # the other pod, meanwhile
+            assert Path(parts[1]).parent != Path(parts[0]).parent
+        return original(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    load()
+    assert len(parts) == 2
+    assert [file.suffix for file in cache.iterdir()] == [".so"]
+
+
+def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kernels, "compiler", lambda: None)
+    with caplog.at_level(logging.WARNING):
+        layers = [arithmetic_for(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+    assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
+    assert "no C compiler" in caplog.text
+
+
+@needs_compiled
+def test_a_processor_without_the_instructions_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_FLAGS", [*kernels._FLAGS, "-mno-avx512vnni"])
+    with pytest.raises(CannotCompile, match="AVX-512 VNNI"):
+        load()
+
+
+@needs_compiled
+def test_a_compiler_that_fails_is_quoted(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.c").write_text("this is not C;")
+    monkeypatch.setattr(kernels, "_SOURCE", tmp_path / "broken.c")
+    with pytest.raises(CannotCompile, match="error"):
+        load()
+    assert not list(cache.iterdir())
