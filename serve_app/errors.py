@@ -8,7 +8,8 @@ ServeAppError
     ├── Overloaded            the queues are full; says when to come back
     ├── NoReplica             no model replica is ready
     ├── DeadlineExceeded      its time ran out
-    └── ReplyInterrupted      the replica that wrote it died, and no other could go on
+    ├── ReplyInterrupted      the replica that wrote it died, and no other could go on
+    └── ReplyImpossible       the model fails on it
 """
 
 from collections.abc import Mapping
@@ -57,6 +58,10 @@ class DeadlineExceeded(RequestError):
 
 class ReplyInterrupted(RequestError):
     type = "reply_interrupted"
+
+
+class ReplyImpossible(RequestError):
+    type = "reply_failed"
 
 
 def reason(mistake: Mapping[str, Any]) -> str:

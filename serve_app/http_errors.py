@@ -19,6 +19,7 @@ from serve_app.errors import (
     InvalidRequest,
     NoReplica,
     Overloaded,
+    ReplyImpossible,
     ReplyInterrupted,
     RequestError,
     reason,
@@ -32,6 +33,7 @@ _STATUS: dict[type[RequestError], int] = {
     NoReplica: 503,
     ReplyInterrupted: 503,
     DeadlineExceeded: 504,
+    ReplyImpossible: 500,
 }
 _HTTP_ERROR_TYPES = {400: "malformed_json", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 # A name or number that a client made up may be as long as a body.

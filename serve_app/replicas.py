@@ -12,8 +12,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app import routing
-from serve_app.engine.errors import EngineFailed, QueueFull
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.liveness import Liveness
 from serve_app.messages import GenerateRequest, ReplicaStatus, State, TokenChunk
 
@@ -66,12 +66,13 @@ class ModelReplicas:
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Stream a reply. If its replica dies or stalls, another goes on after the tokens that have arrived.
 
-        Raises NoReplica, Overloaded, DeadlineExceeded, ReplyInterrupted.
+        Raises NoReplica, Overloaded, DeadlineExceeded, ReplyInterrupted, ReplyImpossible.
         """
         await self._polled.wait()
         if not self.ready:
             raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
         deadline = time.monotonic() + request.budget_s
+        failures = 0
         for _ in range(_MAX_TAKEOVERS + 1):
             try:
                 async for chunk in self._write_once(request, deadline):
@@ -79,6 +80,10 @@ class ModelReplicas:
                     yield chunk
                     if chunk.finish_reason:
                         return
+            except ReplyFailed as error:
+                failures += 1
+                if failures > 1:  # memory may suffice elsewhere; scores that are no numbers come again
+                    raise ReplyImpossible(f"the model cannot write this reply: {error}") from None
             except _REPLICA_LOST as error:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")

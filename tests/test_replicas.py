@@ -12,8 +12,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import routing
-from serve_app.engine.errors import QueueFull
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.engine.errors import QueueFull, ReplyFailed
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.replicas import ModelReplicas
 from tests.fakes import ORIGIN
@@ -129,6 +129,15 @@ async def test_a_request_that_kills_every_replica_is_given_up() -> None:
     with pytest.raises(ReplyInterrupted):
         await written(handle)
     assert len(handle.requests) == 4
+
+
+async def test_a_reply_on_which_the_model_fails_is_tried_once_more_and_no_oftener() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN), ReplyFailed("no memory")], [TokenChunk([8], ORIGIN, "stop")])
+    assert await written(handle) == [7, 8]
+    handle = FakeHandle(*[[ReplyFailed("the scores are no numbers")] for _ in range(5)])
+    with pytest.raises(ReplyImpossible, match="no numbers"):
+        await written(handle)
+    assert len(handle.requests) == 2
 
 
 async def test_a_full_queue_is_overloaded() -> None:
