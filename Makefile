@@ -27,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods mini vectors eval-model finetune lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -75,6 +75,9 @@ crds: ## fetch KubeRay's CRD, which the RayServices are checked against
 
 test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memory they held; PODS_MODEL=base for a model of GODEL's size
 	@$(BIN)/python -m pytest -rs --log-cli-level=INFO tests/manifests/test_*as_pods.py
+
+chaos: $(VENV)/.dev ## break a backend under load, again and again: MINUTES=30; writes docs/reliability.md's table
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30)
 
 mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hours on two cores
 	@$(BIN)/python -m training.sources && $(BIN)/torchrun --nproc-per-node 2 -m training.train

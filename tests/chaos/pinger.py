@@ -55,12 +55,16 @@ class Record:
     wrong: list[str] = field(default_factory=list)
     last_trouble_at: float = 0.0  # when an attempt last failed, or took long
 
-    def line(self, fault: str, recovered_s: float) -> str:
+    @property
+    def line(self) -> str:
         return (
-            f"{fault}: {self.sent} sent, {self.identical} identical, {self.taken_over} taken over, "
-            f"{self.asked_again} asked again, {self.refused} refused, {len(self.lost)} lost, {len(self.wrong)} wrong, "
-            f"recovered after {recovered_s:.1f} s"
+            f"{self.sent} sent, {self.identical} identical, {self.taken_over} taken over, "
+            f"{self.asked_again} asked again, {self.refused} refused, {len(self.lost)} lost, {len(self.wrong)} wrong,"
         )
+
+    def add(self, other: "Record") -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 class Pinger:

@@ -1,0 +1,54 @@
+"""The faults one after another, for as long as one likes: `make chaos`. Writes the table in docs/reliability.md."""
+
+import argparse
+import itertools
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.backend import ROOT
+from tests.chaos.faults import FAULTS, backend_to_break, break_under_load, pinger_of
+from tests.chaos.pinger import Record
+
+_PAGE = ROOT / "docs/reliability.md"
+_TABLE = re.compile(r"(<!-- chaos: .*?-->\n).*?(<!-- /chaos -->)", re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    until = time.monotonic() + 60 * parser.parse_args().minutes
+    records: dict[str, list[tuple[Record, float]]] = {fault: [] for fault in FAULTS}
+    with tempfile.TemporaryDirectory() as folder, backend_to_break(Path(folder)) as backend:
+        pinger = pinger_of(backend)
+        for fault in itertools.cycle(FAULTS):
+            if time.monotonic() > until and all(records.values()):
+                break
+            record, recovered_s = break_under_load(backend, pinger, fault)
+            records[fault].append((record, recovered_s))
+            sys.stdout.write(f"{fault}: {record.line} recovered after {recovered_s:.1f} s\n")
+            sys.stdout.flush()
+    rows = [_row(fault, done) for fault, done in records.items()]
+    head = [
+        "| fault | times | sent | identical | taken over | asked again | refused | lost | wrong | last trouble after |"
+    ]
+    table = "\n".join([*head, "|---" * 10 + "|", *rows]) + "\n"
+    text = _PAGE.read_text(encoding="utf-8")
+    _PAGE.write_text(_TABLE.sub(lambda found: found[1] + table + found[2], text), encoding="utf-8")
+    sys.stdout.write(table)
+    return 1 if any(record.lost or record.wrong for done in records.values() for record, _ in done) else 0
+
+
+def _row(fault: str, done: list[tuple[Record, float]]) -> str:
+    total = Record()
+    for record, _ in done:
+        total.add(record)
+    counts = (total.sent, total.identical, total.taken_over, total.asked_again, total.refused, len(total.lost))
+    cells = [fault, len(done), *counts, len(total.wrong), f"{max(recovered_s for _, recovered_s in done):.1f} s"]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

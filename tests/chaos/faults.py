@@ -1,0 +1,102 @@
+"""What can break, and what becomes of a steady load meanwhile."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import requests
+import yaml
+
+from tests.backend import Backend, eventually, run_backend
+from tests.chaos.pinger import Pinger, Record
+
+REPLICAS = 2
+STALL_LIMIT_S = 4.0
+_CLIENTS = 6
+_BEFORE, _AFTER = 12, 60  # replies under load before and after the fault, at least
+
+Fault = Callable[[Backend], None]
+
+
+def kill(name: str) -> Fault:
+    return lambda backend: process_of(backend, name).kill()
+
+
+def stop(name: str) -> Fault:
+    return lambda backend: process_of(backend, name).suspend()
+
+
+def spoil_configuration(backend: Backend) -> None:
+    """Garbage, a torn file, none at all; the good one again; then fifty good edits in quick succession."""
+    good = backend.chat_config.read_text()
+    for spoilt in ("\x00{", good[: len(good) // 2], None):
+        if spoilt is None:
+            backend.chat_config.unlink()
+        else:
+            backend.chat_config.write_text(spoilt)
+        eventually(lambda: backend.health()["config_error"] is not None, 30, "the spoilt configuration is reported")
+    for edit in range(50):
+        content = yaml.safe_load(good) | {"logging_level": ("INFO", "WARNING")[edit % 2]}
+        draft = backend.chat_config.with_suffix(".draft")
+        draft.write_text(yaml.safe_dump(content))
+        draft.rename(backend.chat_config)
+    eventually(lambda: backend.health()["config_error"] is None, 30, "the good configuration is in use")
+
+
+FAULTS: dict[str, Fault] = {
+    "kill -9 of a model replica": kill("GodelModel"),
+    "SIGSTOP of a model replica": stop("GodelModel"),
+    "kill -9 of the only ingress": kill("Ingress"),
+    "SIGSTOP of the only ingress": stop("Ingress"),
+    "kill -9 of Serve's controller": kill("ServeController"),
+    "kill -9 of HAProxy": kill("haproxy"),
+    "kill -9 of the proxy's manager": kill("SERVE_PROXY_ACTOR"),
+    "the configuration spoilt, lost, and edited fifty times": spoil_configuration,
+}
+
+
+@contextmanager
+def backend_to_break(folder: Path) -> Iterator[Backend]:
+    scaling = {"autoscaling_config": {"min_replicas": REPLICAS, "max_replicas": REPLICAS}}
+    with run_backend(folder, {"stall_limit_s": STALL_LIMIT_S}, scaling) as backend:
+        eventually(lambda: running(backend) == REPLICAS, 60, "all replicas")
+        yield backend
+
+
+def pinger_of(backend: Backend) -> Pinger:
+    return Pinger(backend.url, _CLIENTS)
+
+
+def break_under_load(backend: Backend, pinger: Pinger, name: str) -> tuple[Record, float]:
+    """-> what became of the requests, and the seconds until the last trouble; all is as before then."""
+    with pinger.load() as record:
+        eventually(lambda: record.identical >= _BEFORE, 60, "a load that runs")
+        broken_at = time.monotonic()
+        FAULTS[name](backend)
+        seen = record.identical
+
+        def is_over() -> bool:
+            # For as long as it takes to notice, what is broken may seem to run.
+            noticed = time.monotonic() - broken_at > STALL_LIMIT_S + 2
+            return noticed and record.identical >= seen + _AFTER and running(backend) == REPLICAS
+
+        eventually(is_over, 120, f"recovery from {name}")
+    return record, max(0.0, record.last_trouble_at - broken_at)
+
+
+def running(backend: Backend) -> int:
+    try:
+        return sum(replica["state"] == "RUNNING" for replica in backend.replicas())
+    except (requests.RequestException, KeyError):  # there is nobody to ask
+        return 0
+
+
+def process_of(backend: Backend, name: str) -> psutil.Process:
+    """Of those with that name the first that is not a ghost."""
+    return next(
+        process
+        for process in backend.processes()
+        if name in f"{process.name()} {' '.join(process.cmdline())}" and process.status() != psutil.STATUS_ZOMBIE
+    )
