@@ -62,7 +62,7 @@ class GodelModel:
         )
         try:
             async for tokens in reply:
-                yield TokenChunk(tokens, self._origin, None if isinstance(reply.ending, Exception) else reply.ending)
+                yield TokenChunk(tokens, self._origin, reply.ending)
         finally:
             reply.cancel()
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from serve_app.engine.encodings import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.engine.memory import is_out_of_memory, return_freed
-from serve_app.engine.reply import Ending, Reply, send
+from serve_app.engine.reply import Ending, Failure, Reply, send
 from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
@@ -317,7 +317,7 @@ class Engine:
                 requests.clear()
         self._end([request.reply for request in unfinished], EngineFailed(reason))
 
-    def _end(self, replies: list[Reply], ending: Ending) -> None:
+    def _end(self, replies: list[Reply], ending: Ending | Failure) -> None:
         for reply in replies:
             reply.put([], ending)
         send(replies, self._clock())

@@ -125,7 +125,7 @@ async def visit(engine: Engine, chance: random.Random) -> str:
                     await asyncio.wait_for(anext(stream), PATIENCE_S)
     finally:
         reply.cancel()
-    return reply.ending if isinstance(reply.ending, str) else "left"
+    return reply.ending or "left"
 
 
 def living() -> dict[str, int]:
