@@ -223,6 +223,9 @@ def child_environment(
         "RAY_AUTH_MODE": "token",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a cluster of one machine, bound to 127.0.0.1; works on Linux too
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A replica that fails its health checks has nothing left to finish, as others take over its replies; and on a
+        # machine of few cores the next one needs the core that it holds.
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         "PYTHONUNBUFFERED": "1",  # logs that are complete up to the moment of a crash
     }
     if environment.get("RAY_SERVE_ENABLE_HA_PROXY", "1") != "1":
