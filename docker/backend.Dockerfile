@@ -56,6 +56,8 @@ ENV HF_HOME=/models
 ENV HF_HUB_OFFLINE=1
 ENV RAY_USAGE_STATS_ENABLED=0
 ENV RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.proxy_headers:middlewares
+# A replica that fails its health checks is killed, and does not hold its CPU while it drains: others take over its replies.
+ENV RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1
 USER 1000:100
 
 FROM runtime AS cuda

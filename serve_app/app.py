@@ -37,7 +37,9 @@ def build(args: AppArgs) -> Application:
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
     model = _deployment(
         GodelModel,
-        max_ongoing_requests=args.slots,  # what a replica decodes at a time; more would wait in a replica's own queue
+        # Who waits, waits in the engine, which takes the next one at once, by deadline. Serve's router, where a replica
+        # refuses, waits for up to half a second and asks again, and slots stay empty meanwhile.
+        max_ongoing_requests=args.slots + args.max_waiting,
         graceful_shutdown_timeout_s=args.request_timeout_s + 5,
         request_router_config={"request_router_class": "serve_app.routing.AroundStalled"},
     )

@@ -62,7 +62,7 @@ class GodelModel:
         )
         try:
             async for tokens in reply:
-                yield TokenChunk(tokens, self._origin, None if isinstance(reply.ending, Exception) else reply.ending)
+                yield TokenChunk(tokens, self._origin, reply.ending)
         finally:
             reply.cancel()
 
@@ -111,6 +111,7 @@ def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
     return Engine(
         from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
         slots=args.slots,
+        max_waiting=args.max_waiting,
         max_prompt=args.max_prompt_tokens,
         max_reply=args.max_reply_tokens,
         prefill_tokens=args.prefill_tokens,

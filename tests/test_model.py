@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import pytest
 import torch
+import yaml
 from ray.exceptions import RayTaskError
+from ray.serve._private import constants
 from torch import Tensor
 
 from serve_app import model as models
-from serve_app.checkpoint import choose
+from serve_app.checkpoint import ROOT, choose
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import ModelError
 from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
@@ -22,6 +24,8 @@ from serve_app.settings import AppArgs
 from tests.backend import eventually
 from tests.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 from tests.fakes import ORIGIN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # A freshly initialised T5 repeats itself and never ends by itself.
 LONG = Sampling(max_length=200, min_length=200, seed=1)
@@ -39,7 +43,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GodelMode
 
 
 def request(sampling: Sampling = LONG, **fields: Any) -> GenerateRequest:
-    return GenerateRequest("id", [5, 6, 1], sampling, **{"budget_s": 30} | fields)
+    return GenerateRequest("id", [5, 6, 1], sampling, **{"budget_s": 600} | fields)
 
 
 async def chunks_of(model: GodelModel, asked: GenerateRequest) -> list[TokenChunk]:
@@ -133,6 +137,20 @@ async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypat
         model.check_health()
 
 
+def test_what_hangs_is_stopped_within_the_time_that_is_promised() -> None:
+    """By the numbers that `check_health` gives: of serve_config.yaml, and of Ray, which may change with a release."""
+    (application,) = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"]
+    (config,) = (one for one in application["deployments"] if one["name"] == "GodelModel")
+    period, timeout = 1.1 * config["health_check_period_s"], config["health_check_timeout_s"]
+    failures = constants.REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD
+    assert period <= timeout, "else the next check would not begin when one has timed out"
+    assert period + failures * timeout < 12
+    assert AppArgs().stall_limit_s + failures * period < 17
+    assert not constants.RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS, (
+        "Ray's default: the variable has this name, and is off"
+    )
+
+
 # --- what a caller across Ray sees ------------------------------------------------------------------------------------
 
 
@@ -142,10 +160,10 @@ def test_an_error_is_caught_by_its_name_across_ray(kind: type[Exception]) -> Non
     error = kind("it says why")
     alone = pickle.loads(pickle.dumps(error))
     assert (type(alone), str(alone)) == (kind, "it says why")
-    wrapped = RayTaskError("generate", "Traceback ...", error, proctitle="", pid=1, ip="127.0.0.1")
+    wrapped: Any = RayTaskError("generate", "Traceback ...", error, "", 1, "127.0.0.1")  # type: ignore[no-untyped-call]
     raised = pickle.loads(pickle.dumps(wrapped)).as_instanceof_cause()
-    assert isinstance(raised, kind)
     assert str(raised.cause) == "it says why"
+    assert isinstance(raised, kind)
 
 
 async def test_one_reply_that_fails_leaves_the_engine_and_the_health_check_well(
@@ -187,7 +205,7 @@ def test_a_model_that_cannot_write_fails_the_start_and_says_so(
     monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
     damaged = initial_t5(vocab_size=len(small_tokenizer()))
     with torch.no_grad():
-        damaged.encoder.block[0].layer[0].SelfAttention.v.weight[3] = torch.nan
+        damaged.get_parameter("encoder.block.0.layer.0.SelfAttention.v.weight")[3] = torch.nan
     with pytest.raises(ModelError, match="was read, but cannot write a reply: the model's scores .* not finite"):
         start(save_checkpoint(damaged, tmp_path), dtype=dtype)
     assert not [thread for thread in threading.enumerate() if thread.name == "engine"]

@@ -134,7 +134,8 @@ async def test_a_request_that_kills_every_replica_is_given_up() -> None:
 async def test_a_reply_on_which_the_model_fails_is_tried_once_more_and_no_oftener() -> None:
     handle = FakeHandle([TokenChunk([7], ORIGIN), ReplyFailed("no memory")], [TokenChunk([8], ORIGIN, "stop")])
     assert await written(handle) == [7, 8]
-    handle = FakeHandle(*[[ReplyFailed("the scores are no numbers")] for _ in range(5)])
+    failures: list[list[Step]] = [[ReplyFailed("the scores are no numbers")] for _ in range(5)]
+    handle = FakeHandle(*failures)
     with pytest.raises(ReplyImpossible, match="no numbers"):
         await written(handle)
     assert len(handle.requests) == 2

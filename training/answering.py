@@ -63,7 +63,7 @@ class InProcessReplicas:
         async for tokens in reply:
             if reply.ending == "deadline":
                 raise DeadlineExceeded(f"no whole reply within {request.budget_s:.0f} s")
-            yield TokenChunk(tokens, _HERE, None if reply.ending == "failed" else reply.ending)
+            yield TokenChunk(tokens, _HERE, reply.ending)
 
 
 class Answerer:

@@ -20,7 +20,7 @@ from torch import Tensor
 from serve_app.engine.encodings import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.engine.memory import is_out_of_memory, return_freed
-from serve_app.engine.reply import Ending, Reply, send
+from serve_app.engine.reply import Ending, Failure, Reply, send
 from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
@@ -44,11 +44,14 @@ class Engine:
         slots: int,
         max_prompt: int,
         max_reply: int,
+        max_waiting: int | None = None,
         prefill_tokens: int = 1024,
         encoding_cache_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
+        """max_waiting: requests beyond the slots; by default as many as slots.
+
+        `prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
 
         encoding_cache_bytes: of the encodings that are kept for prompts which come again; 0: none.
         clock: seconds, by which deadlines pass.
@@ -61,7 +64,10 @@ class Engine:
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
         self._encodings = Encodings(self._model.encode, limit_bytes=encoding_cache_bytes)
         self._scheduler = Scheduler(
-            slots=slots, max_waiting=slots, prefill_tokens=prefill_tokens, cost=self._encodings.cost
+            slots=slots,
+            max_waiting=slots if max_waiting is None else max_waiting,
+            prefill_tokens=prefill_tokens,
+            cost=self._encodings.cost,
         )
         self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
         self._closing = False
@@ -317,7 +323,7 @@ class Engine:
                 requests.clear()
         self._end([request.reply for request in unfinished], EngineFailed(reason))
 
-    def _end(self, replies: list[Reply], ending: Ending) -> None:
+    def _end(self, replies: list[Reply], ending: Ending | Failure) -> None:
         for reply in replies:
             reply.put([], ending)
         send(replies, self._clock())

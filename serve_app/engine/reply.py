@@ -10,20 +10,21 @@ from typing import Literal
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.messages import FinishReason
 
-Ending = FinishReason | Literal["deadline"] | ReplyFailed | EngineFailed
-_Parcel = tuple[list[int], Ending | None]
+Ending = FinishReason | Literal["deadline"]
+Failure = ReplyFailed | EngineFailed
+_Parcel = tuple[list[int], Ending | Failure | None]
 
 
 class Reply:
     """The reader's end of one request: iterate over it for lists of new tokens, the end-of-sequence token left out.
 
-    After the last list, `ending` says why the reply ended. Where it cannot be finished that is an error, which is
-    raised.
+    After the last list, `ending` says why the reply ended. Where it cannot be finished, raises what `failure` then is.
     """
 
     def __init__(self, join_s: float) -> None:
         """join_s: seconds in which tokens join to one list; the first travels alone, at once."""
         self.ending: Ending | None = None
+        self.failure: Failure | None = None
         self.cancelled = False  # set by any thread, acted upon before the next step
         self._join_s = join_s
         self._unsent: _Parcel = ([], None)
@@ -32,17 +33,19 @@ class Reply:
         self._arrived: asyncio.Queue[_Parcel] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[list[int]]:
-        while self.ending is None:
-            tokens, self.ending = await self._arrived.get()
-            if isinstance(self.ending, Exception):
-                raise copy(self.ending)  # others may have the same one, and each raise adds to its traceback
+        while self.ending is None and self.failure is None:
+            tokens, ending = await self._arrived.get()
+            if isinstance(ending, Exception):
+                self.failure = ending
+                raise copy(ending)  # others may have the same one, and each raise adds to its traceback
+            self.ending = ending
             yield tokens
 
     def cancel(self) -> None:
         """Free the slot before the next decoding step. Harmless when the reply has ended."""
         self.cancelled = True
 
-    def put(self, tokens: list[int], ending: Ending | None) -> None:
+    def put(self, tokens: list[int], ending: Ending | Failure | None) -> None:
         """The next tokens, from the step loop's thread; `send` hands them out. Nothing may follow an ending."""
         self._unsent = ([*self._unsent[0], *tokens], ending)
 

@@ -13,6 +13,8 @@ from tests.chaos.faults import FAULTS, backend_to_break, break_under_load, pinge
 from tests.chaos.pinger import Record
 
 _PAGE = ROOT / "docs/reliability.md"
+_COUNTS = ("sent", "identical", "taken over", "asked again", "refused", "lost", "wrong")
+_COLUMNS = ("fault", "times", *_COUNTS, "last trouble after")
 _TABLE = re.compile(r"(<!-- chaos: .*?-->\n).*?(<!-- /chaos -->)", re.DOTALL)
 
 
@@ -31,10 +33,7 @@ def main() -> int:
             sys.stdout.write(f"{fault}: {record.line} recovered after {recovered_s:.1f} s\n")
             sys.stdout.flush()
     rows = [_row(fault, done) for fault, done in records.items()]
-    head = [
-        "| fault | times | sent | identical | taken over | asked again | refused | lost | wrong | last trouble after |"
-    ]
-    table = "\n".join([*head, "|---" * 10 + "|", *rows]) + "\n"
+    table = "\n".join([f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|", *rows]) + "\n"
     text = _PAGE.read_text(encoding="utf-8")
     _PAGE.write_text(_TABLE.sub(lambda found: found[1] + table + found[2], text), encoding="utf-8")
     sys.stdout.write(table)

@@ -1,6 +1,6 @@
 """Components of a real backend are killed and stopped under load: no reply is lost, and none differs.
 
-Each test prints what became of the requests (`-s` shows it); `python -m tests.chaos` repeats them for as long as one likes.
+Each test prints what became of the requests (`-s` shows it); `make chaos` repeats them for as long as one likes.
 """
 
 import sys

@@ -39,7 +39,7 @@ from tests.engine.test_parity import MODELS
 
 GREEDY = Sampling(max_length=16)
 SAMPLED = Sampling(max_length=16, do_sample=True, temperature=2.0, top_p=1.0, seed=3)
-LONG = Sampling(max_length=1_000_000)
+LONG = Sampling().model_copy(update={"max_length": 1_000_000})  # more than a request may ask for
 ENDLESS = [7, 8, 9]
 PLAIN = [Candidate((5, 6, EOS)), Candidate((5, 8, EOS)), Candidate((9, EOS))]
 

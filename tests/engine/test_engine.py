@@ -21,7 +21,7 @@ from tests.engine.support import LONG_S, PATIENCE_S, Clock, Echo, SteppedEngine,
 EOS = 1
 ENDLESS = [7, 8, 9]  # echoed over and over
 SHORT = Sampling(max_length=8)  # seven tokens and the start token
-LONG = Sampling(max_length=1_000_000)
+LONG = Sampling().model_copy(update={"max_length": 1_000_000})  # more than a request may ask for
 
 
 # --- joining --------------------------------------------------------------------------------------------------------
@@ -415,8 +415,11 @@ async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine
         def step(self, tokens: Sequence[int]) -> Tensor:
             raise RuntimeError("broken")
 
-    handler = logging.Handler()
-    handler.emit = seen.append  # type: ignore[method-assign]  # all that it is for
+    class File(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record)
+
+    handler = File()
     logging.getLogger("ray.serve").addHandler(handler)
     try:
         with pytest.raises(EngineFailed):

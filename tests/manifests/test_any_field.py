@@ -20,7 +20,7 @@ from tools.manifests.render import Rendering
 Overlay = Callable[[str], Rendering]
 Path = tuple[str | int, ...]
 REMOVED = object()
-VALUES = (REMOVED, None, True, 7, -1, 1.5, "", "x", [], ["x"], [None], {}, {"x": 1})
+VALUES: tuple[Any, ...] = (REMOVED, None, True, 7, -1, 1.5, "", "x", [], ["x"], [None], {}, {"x": 1})
 
 
 def paths(value: Any, path: Path = ()) -> Iterator[Path]:

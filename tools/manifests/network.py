@@ -164,7 +164,7 @@ def _port_matches(port: Object, flow: Flow) -> bool:
     if port.get("protocol", "TCP") != flow.protocol:
         return False
     first = port.get("port", flow.port)
-    number = flow.target.ports.get(first) if isinstance(first, str) else first
+    number: int | None = flow.target.ports.get(first) if isinstance(first, str) else first
     return number is not None and number <= flow.port <= port.get("endPort", number)
 
 
