@@ -63,7 +63,7 @@ class InProcess:
             request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
         )
         async for tokens in reply:
-            yield TokenChunk(tokens, self._origin, cast(Any, reply.ending))
+            yield TokenChunk(tokens, self._origin, reply.ending)
 
 
 @dataclass(frozen=True)
