@@ -75,7 +75,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]  # PyYAML's
+            return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
         except Exception:

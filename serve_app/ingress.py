@@ -37,7 +37,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.post(
         "/chat",
         response_model=ChatReply,
-        responses={200: openapi.REPLY} | openapi.errors(400, 413, 422, 429, 500, 503, 504),
+        responses=openapi.REPLY | openapi.errors(400, 413, 422, 429, 500, 503, 504),
     )
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
@@ -56,7 +56,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         reply, origin = await _last(first, pieces)
         return JSONResponse(reply.model_dump(), headers=_origin_headers(origin))
 
-    @api.get("/health", response_model=Health, responses={503: {"model": Health}} | openapi.errors(500))
+    @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
         health = await chat.health()
