@@ -73,7 +73,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.post(
         "/chat",
         response_model=ChatReply,
-        responses=openapi.errors(400, 413, 422, 429, 500, 503, 504) | {200: openapi.REPLY},
+        responses=openapi.REPLY | openapi.errors(400, 413, 422, 429, 500, 503, 504),
     )
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""

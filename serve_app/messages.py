@@ -121,8 +121,8 @@ class Sampling(SamplingValues):
         return not self.do_sample or self.temperature == 0
 
 
-class GenerationOverrides(SamplingValues):
-    """What a request sets of its Generation. The configuration says the rest."""
+class GenerationValues(SamplingValues):
+    """Sampling's values, and how a reply is quoted; they need not fit together yet."""
 
     quote: Annotated[
         bool | None,
@@ -144,8 +144,11 @@ class GenerationOverrides(SamplingValues):
     ] = ()
 
 
-class RequestedGeneration(GenerationOverrides):
-    """A request's own: a number is a number there, as the OpenAPI document says. The environment knows text alone."""
+class GenerationOverrides(GenerationValues):
+    """What a request sets of its Generation; the configuration says the rest.
+
+    Strict, as the OpenAPI document says: a number is no text. A configuration's may be, as from the environment.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -166,7 +169,7 @@ class RequestedGeneration(GenerationOverrides):
         }
 
 
-class Generation(GenerationOverrides, Sampling):
+class Generation(GenerationValues, Sampling):
     """How replies are written."""
 
     def overridden_by(self, other: GenerationOverrides | None) -> "Generation":
@@ -198,7 +201,7 @@ class ChatRequest(KnownNames):
     stream: bool = False
     instruction: Text | None = None
     knowledge: Text | None = None
-    generation: RequestedGeneration | None = None
+    generation: GenerationOverrides | None = None
     timeout_s: Annotated[
         float | None, Field(ge=1, description="give up after so many seconds; never more than the server allows")
     ] = None

@@ -84,9 +84,9 @@ class GodelModel:
 
         Serve asks each replica every health_check_period_s, give or take a tenth, and stops it after three failures in
         a row; no answer within health_check_timeout_s is a failure. Serve's own values, 10 s and 30 s, would leave a
-        process that hangs in place for 101 s. With the 2 s and 3 s of serve_config.yaml it takes at most
+        process that hangs in place for 101 s. With the 2 s and 6 s of serve_config.yaml it takes at most
 
-            2.2 + 3 * 3 s = 11 s    for a process that hangs: nothing answers,
+            2.2 + 3 * 6 s = 20 s    for a process that hangs: nothing answers,
             10 + 3 * 2.2 s = 17 s   for a step loop that hangs, with a stall_limit_s of 10 s,
             3 * 2.2 s = 7 s         for a step loop that has died,
 

@@ -45,14 +45,16 @@ _EVENTS = [
 _STREAM = {"schema": {"type": "object", "required": ["event", "data"], "oneOf": _EVENTS}}
 
 # A reply in both of its forms. The type of the JSON is the route's own.
-REPLY: dict[str, Any] = {
-    "description": "the reply; if a stream was asked for, server-sent events: `start`, `token` ..., `done` or `error`",
-    "content": {"text/event-stream": _STREAM},
-    "headers": {
-        "x-replica-id": {"description": "the model replica that wrote it", **_TEXT},
-        "x-node-id": {"description": "that replica's Ray node", **_TEXT},
-        "x-request-id": {"description": "the request's id, or the one that it was given", **_TEXT},
-    },
+REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the reply; if a stream was asked for, as events: `start`, `token` ..., `done` or `error`",
+        "content": {"text/event-stream": _STREAM},
+        "headers": {
+            "x-replica-id": {"description": "the model replica that wrote it", **_TEXT},
+            "x-node-id": {"description": "that replica's Ray node", **_TEXT},
+            "x-request-id": {"description": "the request's id, or the one that it was given", **_TEXT},
+        },
+    }
 }
 
 
@@ -72,7 +74,7 @@ def add_limits(api: FastAPI, args: AppArgs) -> None:
     def openapi() -> dict[str, Any]:
         document = api.openapi_schema or made()
         schemas = document["components"]["schemas"]
-        request, generation = (schemas[name]["properties"] for name in ("ChatRequest", "RequestedGeneration"))
+        request, generation = (schemas[name]["properties"] for name in ("ChatRequest", "GenerationOverrides"))
         request["dialog"]["items"]["maxLength"] = args.max_turn_chars
         _text(request["instruction"])["maxLength"] = args.max_turn_chars
         _text(request["knowledge"])["maxLength"] = args.max_knowledge_chars
@@ -87,6 +89,6 @@ def add_limits(api: FastAPI, args: AppArgs) -> None:
 
 def _text(optional: dict[str, Any]) -> dict[str, Any]:
     """The string's part of a schema of a string or null."""
-    text: dict[str, Any]
-    (text,) = (option for option in optional["anyOf"] if option["type"] == "string")
+    options: list[dict[str, Any]] = optional["anyOf"]
+    (text,) = (option for option in options if option["type"] == "string")
     return text

@@ -144,7 +144,7 @@ def test_what_hangs_is_stopped_within_the_time_that_is_promised() -> None:
     period, timeout = 1.1 * config["health_check_period_s"], config["health_check_timeout_s"]
     failures = constants.REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD
     assert period <= timeout, "else the next check would not begin when one has timed out"
-    assert period + failures * timeout < 12
+    assert period + failures * timeout < 21
     assert AppArgs().stall_limit_s + failures * period < 17
     assert not constants.RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS, (
         "Ray's default: the variable has this name, and is off"

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, settings
+from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.openapi import from_asgi
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -58,7 +59,7 @@ DOCUMENT = API.openapi()
 
 @SCHEMA.parametrize()
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-def test_the_service_does_what_its_document_says(case: Any) -> None:
+def test_the_service_does_what_its_document_says(case: Case[Any]) -> None:
     response = case.call()
     refused = response.status_code == 422 and BEYOND_SCHEMAS.match(response.json()["error"]["message"])
     case.validate_response(response, excluded_checks=[positive_data_acceptance] if refused else [])
@@ -111,7 +112,7 @@ def test_the_document_says_how_long_a_text_may_be(name: str, most: int) -> None:
 
 
 def test_the_document_says_how_long_a_reply_may_be() -> None:
-    generation = DOCUMENT["components"]["schemas"]["RequestedGeneration"]["properties"]
+    generation = DOCUMENT["components"]["schemas"]["GenerationOverrides"]["properties"]
     assert generation["max_length"]["maximum"] == generation["min_length"]["maximum"] == ARGS.max_reply_tokens
     assert not any("default" in setting for setting in generation.values()), "they are the configuration's"
 

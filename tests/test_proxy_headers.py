@@ -6,9 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -105,7 +104,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
         ConfigFile(_config(tmp_path_factory.mktemp("config")), 256),
         FakeReplicas(lambda request: [TokenChunk([20, 21], ORIGIN, "stop")]),
     )
-    app: ASGIApp = _apply_middlewares(create_api(chat), cast("list[Callable[..., Any]]", middlewares()))
+    app: ASGIApp = _apply_middlewares(create_api(chat), middlewares())  # type: ignore[arg-type]  # Ray annotates less
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -20,9 +20,9 @@ from serve_app.messages import (
     ChatReply,
     ChatRequest,
     GenerateRequest,
+    GenerationOverrides,
     Origin,
     ReplicaStatus,
-    RequestedGeneration,
     State,
     TokenChunk,
 )
@@ -38,7 +38,7 @@ _HERE = Origin("in-process", "in-process", "in-process", "in-process")
 class Asked:
     dialog: tuple[str, ...]
     knowledge: str | None  # None: the configured one
-    generation: RequestedGeneration
+    generation: GenerationOverrides
 
 
 @dataclass(frozen=True)

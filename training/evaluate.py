@@ -17,7 +17,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from serve_app.errors import ServeAppError
-from serve_app.messages import RequestedGeneration
+from serve_app.messages import GenerationOverrides
 from training import baselines
 from training.answering import Answered, Answerer, Asked
 from training.baselines import Ranker
@@ -48,7 +48,7 @@ class Evaluation:
         speeds = await self._alone()
         columns = []
         for (name, quote), speed in zip(_MODES.items(), speeds, strict=True):
-            replies = await self._ask(name, RequestedGeneration(quote=quote))
+            replies = await self._ask(name, GenerationOverrides(quote=quote))
             given = Share.count(
                 _is_given(question, reply)
                 for (_, question), reply in zip(self._questions, replies, strict=True)
@@ -60,7 +60,7 @@ class Evaluation:
     async def by_prior(self, prior: float) -> Column:
         """In quote mode."""
         name = f"prior {prior:g}"
-        column = Column(name, self._judged(await self._ask(name, RequestedGeneration(quote=True, quote_prior=prior))))
+        column = Column(name, self._judged(await self._ask(name, GenerationOverrides(quote=True, quote_prior=prior))))
         log.info("%s: answers %s, declines %s", name, column.right[ANSWERED], column.right[DECLINED])
         return column
 
@@ -77,7 +77,7 @@ class Evaluation:
                 first.append(is_right(best.sentence, question))
         return Column(name, tuple(judged), {"the best-ranked sentence is right": Share.count(first)})
 
-    async def _ask(self, name: str, generation: RequestedGeneration) -> list[Answered]:
+    async def _ask(self, name: str, generation: GenerationOverrides) -> list[Answered]:
         asked = [_asked(text, question, generation) for text, question in self._questions]
         return await self._answerer.answer_all(asked, _progress(name, len(asked)))
 
@@ -88,7 +88,7 @@ class Evaluation:
         taken: list[list[Answered]] = [[] for _ in _MODES]
         for text, question in [sample[0], *sample]:
             for quote, answered in zip(_MODES.values(), taken, strict=True):
-                generation = RequestedGeneration(quote=quote)
+                generation = GenerationOverrides(quote=quote)
                 answered.append(await self._answerer.answer(_asked(text, question, generation)))
         return [_speed(answered[1:]) for answered in taken]  # the first one warmed up
 
@@ -106,7 +106,7 @@ def _known(text: TextQuestions, answerer: Answerer) -> Known:
     return Known(knowledge, (*config.generation.phrases, baselines.DECLINING), config.grounding.passage_words)
 
 
-def _asked(text: TextQuestions, question: Question, generation: RequestedGeneration) -> Asked:
+def _asked(text: TextQuestions, question: Question, generation: GenerationOverrides) -> Asked:
     return Asked(question.ask, text.text, generation)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import DeadlineExceeded, ModelError
-from serve_app.messages import GenerateRequest, RequestedGeneration, Sampling
+from serve_app.messages import GenerateRequest, GenerationOverrides, Sampling
 from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
 from training.answering import AT_ONCE, Answerer, Asked, InProcessReplicas
 
-FREE = RequestedGeneration(quote=False, max_length=8)
+FREE = GenerationOverrides(quote=False, max_length=8)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_without_knowledge_the_configured_one_is_used(answerer: Answerer) -> Non
 def test_in_quote_mode_a_reply_is_a_sentence_of_the_knowledge_or_a_phrase(answerer: Answerer) -> None:
     knowledge = "A tent is a house of cloth. It has poles."
     phrases = ("I don't know.",)
-    quoted = RequestedGeneration(quote=True, phrases=phrases, quote_prior=1000)
+    quoted = GenerationOverrides(quote=True, phrases=phrases, quote_prior=1000)
     asked = [Asked((ask,), knowledge, quoted) for ask in ("What is a tent?", "Has it poles?", "Who won?")]
     replies = [each.reply.response for each in asyncio.run(answerer.answer_all(asked, lambda done: None))]
     assert set(replies) <= {"A tent is a house of cloth.", "It has poles.", *phrases}
