@@ -298,7 +298,7 @@ def with_defaults(value: Any, schema: dict[str, Any]) -> Any:
 
 def _place(error: jsonschema.ValidationError, obj: Object) -> Field:
     """Of something that is missing, where it should be."""
-    required = error.validator_value if error.validator == "required" else []
+    required: Any = error.validator_value if error.validator == "required" else []
     missing = [name for name in required if error.message.startswith(repr(name))]
     return (*named(obj, list(error.absolute_path)), *missing)
 
