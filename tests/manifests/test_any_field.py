@@ -66,7 +66,7 @@ def test_no_field_makes_a_check_fail(overlay: Overlay, name: str) -> None:
     rendering = overlay(name)
     original = opened(rendering.objects)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(path=st.sampled_from([path for path in paths(original) if len(path) > 1]), value=st.sampled_from(VALUES))
     def told(path: Path, value: object) -> None:
         objects = copy.deepcopy(original)

@@ -472,6 +472,7 @@ SERVE_SCHEMA = [
         "than or equal",
     ),
     (RAY_SERVICE, "spec.serveConfigV2.applications", [], "spec.serveConfigV2.applications", "must be one, not 0"),
+    (RAY_SERVICE, f"{SERVE}.name", REMOVE, "spec.serveConfigV2.applications.0.name", "is missing"),
     (RAY_SERVICE, f"{SERVE}.deployments", REMOVE, f"{SERVE}.deployments", "is missing"),
 ]
 
@@ -609,6 +610,14 @@ def test_timeouts(overlay: Overlay, where: str, path: str, value: Any, field: st
 
 
 SECURITY = [
+    (
+        RAY_SERVICE,
+        f"{CLUSTER}.autoscalerOptions.securityContext",
+        REMOVE,
+        f"{CLUSTER}.autoscalerOptions.securityContext.capabilities.drop",
+        "['ALL']",
+    ),
+    ("Namespace/godel", "metadata.labels", {}, "metadata.labels.pod-security.kubernetes.io/enforce", "must be restri"),
     (RAY_SERVICE, f"{CLUSTER}.authOptions", REMOVE, f"{CLUSTER}.authOptions.mode", "must be token"),
     (
         RAY_SERVICE,

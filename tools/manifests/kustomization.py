@@ -18,8 +18,8 @@ SERVE_CONFIG_FIELD = ("spec", "serveConfigV2")
 def read(folder: Path) -> dict[str, Any]:
     """Empty where there is none: kustomize says so, with the folder's name."""
     file = folder / FILE
-    content: dict[str, Any] | None = load(file.read_text(encoding="utf-8")) if file.exists() else None
-    return content or {}
+    content: dict[str, Any] = (load(file.read_text(encoding="utf-8")) if file.exists() else None) or {}
+    return content
 
 
 def folders(folder: Path) -> list[Path]:

@@ -163,9 +163,10 @@ def _port_matches(port: Object, flow: Flow) -> bool:
     """A number, a range or the name of a port of the target; any port where none is given, of TCP unless it says so."""
     if port.get("protocol", "TCP") != flow.protocol:
         return False
-    first = port.get("port", flow.port)
-    number: int | None = flow.target.ports.get(first) if isinstance(first, str) else first
-    return number is not None and number <= flow.port <= port.get("endPort", number)
+    given: int | str = port.get("port", flow.port)
+    first = flow.target.ports.get(given, -1) if isinstance(given, str) else given
+    last: int = port.get("endPort", first)
+    return first <= flow.port <= last
 
 
 def _peer_matches(selector: Object, peer: Peer) -> bool:

@@ -10,11 +10,12 @@ _POD: dict[Field, object] = {
     ("securityContext", "seccompProfile", "type"): "RuntimeDefault",
     ("enableServiceLinks",): False,
 }
-_CONTAINER: dict[Field, object] = {
+_RESTRICTED: dict[Field, object] = {
     ("securityContext", "allowPrivilegeEscalation"): False,
     ("securityContext", "capabilities", "drop"): ["ALL"],
-    ("securityContext", "readOnlyRootFilesystem"): True,
 }
+_CONTAINER = _RESTRICTED | {("securityContext", "readOnlyRootFilesystem"): True}
+_ENFORCED = "pod-security.kubernetes.io/enforce"
 _RESOURCES = (
     ("requests", "cpu"),
     ("requests", "memory"),
@@ -27,6 +28,7 @@ _IDENTITY = {"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"}
 
 def check(rendering: Rendering) -> Iterator[Problem]:
     yield from _ray(ray_service(rendering.objects))
+    yield from _namespaces(rendering.objects)
     for pod in pods(rendering.objects):
         yield from _expect(pod, pod.spec, pod.field, _POD)
         # The head's autoscaler is the one that talks to the API server.
@@ -46,12 +48,24 @@ def _ray(service: Object) -> Iterator[Problem]:
     """Who may use the cluster."""
     cluster = ("spec", "rayClusterConfig")
     if at(service, *cluster, "authOptions", "mode") != "token":
-        field = (*cluster, "authOptions", "mode")
+        field: Field = (*cluster, "authOptions", "mode")
         yield Problem(identity(service), field, "must be token: Ray runs any code that it is sent")
+    if at(service, *cluster, "enableInTreeAutoscaling"):
+        for place, wanted in _RESTRICTED.items():  # the namespace would refuse the head with it
+            field = (*cluster, "autoscalerOptions", *place)
+            if (found := at(service, *field)) != wanted:
+                yield Problem(identity(service), field, f"must be {wanted}, not {found}")
     redis = at(service, *cluster, "gcsFaultToleranceOptions")
     if redis is not None and not at(redis, "redisPassword", "valueFrom", "secretKeyRef"):
         field = (*cluster, "gcsFaultToleranceOptions", "redisPassword")
         yield Problem(identity(service), field, "must be from a Secret: who writes to Redis is who runs the cluster")
+
+
+def _namespaces(objects: list[Object]) -> Iterator[Problem]:
+    """The API server holds every pod to the standard, those of other manifests too."""
+    for obj in objects:
+        if obj["kind"] == "Namespace" and at(obj, "metadata", "labels", _ENFORCED) != "restricted":
+            yield Problem(identity(obj), ("metadata", "labels", _ENFORCED), "must be restricted")
 
 
 def _expect(pod: Pod, spec: Object, field: Field, values: dict[Field, object]) -> Iterator[Problem]:

@@ -56,11 +56,13 @@ def serve_config(service: Object) -> dict[str, Any]:
 
 
 def application(config: dict[str, Any]) -> dict[str, Any]:
+    """The one that there is."""
     first: dict[str, Any] = config["applications"][0]
     return first
 
 
 def deployment(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Empty where there is none of this name."""
     return next((each for each in application(config)["deployments"] if each["name"] == name), {})
 
 
@@ -90,7 +92,7 @@ def _read(where: str, text: Any) -> Iterator[Problem]:
         yield from _by_model(where, AppArgs, app.get("args", {}), (*field, "args"))
         for each in app.get("deployments", []):  # Serve's schema takes any mapping here, and reads it at deployment
             place = (*field, "deployments", each["name"], "autoscaling_config")
-            yield from _by_model(where, AutoscalingConfig, each.get("autoscaling_config", {}), place)
+            yield from _by_model(where, AutoscalingConfig, each.get("autoscaling_config") or {}, place)
 
 
 def _lists(where: str, config: Any) -> Iterator[Problem]:
@@ -117,7 +119,7 @@ def _unknown_settings(where: str, config: dict[str, Any]) -> Iterator[Problem]:
         (LoggingConfig, config.get("logging_config"), ("logging_config",)),
     ]
     for app in config.get("applications", []):
-        place: Field = ("applications", app["name"])
+        place: Field = ("applications", app.get("name", "0"))
         parts.append((ServeApplicationSchema, app, place))
         for each in app.get("deployments", []):
             inner = (*place, "deployments", each["name"])
