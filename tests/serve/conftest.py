@@ -23,9 +23,8 @@ def slow_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     with run_backend(
         folder,
         behind=request.param,
-        args={"model": str(folder / "model"), "slots": 2, "request_timeout_s": 40},
+        args={"model": str(folder / "model"), "slots": 2, "max_waiting": 4, "request_timeout_s": 40},
         model_deployment={
-            "max_queued_requests": 4,
             "autoscaling_config": {
                 "min_replicas": 1,
                 "max_replicas": 2,

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.backend import eventually
+from tests.backend import ROOT, eventually
 from tools import haproxy
 from tools.preflight import free_port
 
@@ -137,6 +138,52 @@ def test_what_clients_must_not_tell_serve_is_taken_out(through_haproxy: str) -> 
 def test_only_a_harmless_request_id_is_passed_on(through_haproxy: str, request_id: str, passed_on: bool) -> None:
     seen = requests.get(through_haproxy, headers={"X-Request-Id": request_id}, timeout=30).json()
     assert seen.get("x-request-id") == (request_id if passed_on else None)
+
+
+@linux_only
+def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_path: Path) -> None:
+    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
+    waiting, all_in = threading.Event(), threading.Barrier(4)
+
+    class Slow(_Echo):
+        def do_POST(self) -> None:
+            all_in.wait(30)
+            waiting.wait(30)
+            self.do_GET()
+
+    backend = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    port = free_port("127.0.0.1")
+    config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    config = config.replace("    default_backend", "    use_backend godel if TRUE\n    default_backend")
+    godel = f"backend godel\n    server one 127.0.0.1:{backend.server_port}\n"
+    config = config.replace("listen stats", f"{godel}listen stats")
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(config)
+    with haproxy.settings() as settings, ThreadPoolExecutor(3) as clients:
+        settings |= {"MOST_IN_FLIGHT": "3"}
+        proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
+        try:
+            eventually(lambda: _listens(port), 30, "HAProxy listens")
+            asking = [clients.submit(requests.post, f"http://127.0.0.1:{port}/chat", timeout=60) for _ in range(3)]
+            all_in.wait(30)
+            refused = requests.post(f"http://127.0.0.1:{port}/chat", timeout=30)
+            assert requests.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code == 200
+            waiting.set()
+            assert [asked.result().status_code for asked in asking] == [200] * 3
+        finally:
+            waiting.set()
+            proxy.kill()
+            proxy.wait()
+            backend.shutdown()
+            backend.server_close()
+    assert refused.status_code == 429
+    assert refused.json()["error"]["type"] == "overloaded"
+    assert refused.headers["Retry-After"] == "2"
+
+
+def test_the_room_is_that_of_the_serve_config() -> None:
+    assert haproxy.room(ROOT / "serve_config.yaml") == 16 * 2 + 64
 
 
 @linux_only
