@@ -24,7 +24,7 @@ sed -i -e "s#errorfile \(50[234]\) .*#errorfile \1 $folder/\1.http#" \
 backend=$(sed -n 's/^ *use_backend \([^ ]*\) if .*/\1/p' "$3" | head -n 1)
 if [ -n "$backend" ] && [ -n "$MOST_IN_FLIGHT" ]; then
 	sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
-    http-request return status 429 content-type application/json hdr Retry-After 2 string '{\"error\":{\"type\":\"overloaded\",\"message\":\"all replicas are busy and the queue is full; try again in 2 s\",\"request_id\":\"none\"}}' if METH_POST { be_conn($backend) gt $MOST_IN_FLIGHT }
+    http-request return status 429 content-type application/json hdr Retry-After 2 string '{\"error\":{\"type\":\"overloaded\",\"message\":\"all replicas are busy and the queue is full; try again in 2 s\",\"request_id\":\"none\"}}' if METH_POST { be_conn($backend) ge $MOST_IN_FLIGHT }
 }" "$3"
 fi
 exec "$BUNDLED_HAPROXY" "$@"

@@ -155,9 +155,8 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     port = free_port("127.0.0.1")
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-    config = config.replace("timeout server 1s", "timeout server 60s").replace(
-        "    default_backend", "    use_backend godel if TRUE\n    default_backend"
-    )
+    config = config.replace("timeout server 1s", "timeout server 60s")
+    config = config.replace("    default_backend", "    use_backend godel if TRUE\n    default_backend")
     godel = f"backend godel\n    server one 127.0.0.1:{backend.server_port}\n"
     config = config.replace("listen stats", f"{godel}listen stats")
     path = tmp_path / "haproxy.cfg"
