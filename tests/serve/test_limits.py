@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import psutil
+import pytest
 import requests
 
 from tests.backend import Backend, eventually
@@ -62,6 +63,18 @@ def test_health_is_good_under_full_load(slow_backend: Backend) -> None:
         finally:
             seen_busy.set()
         _finish(asking)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_past_the_deadline_of_a_client_it_is_504_or_an_error_event(slow_backend: Backend, stream: bool) -> None:
+    with ThreadPoolExecutor(6) as clients:
+        asking = [
+            clients.submit(slow_backend.chat, "Hello", generation=LONG, timeout_s=1, stream=stream) for _ in range(6)
+        ]
+        late = [response for response in (asked.result(60) for asked in asking) if "deadline_exceeded" in response.text]
+    assert late, "six long replies were complete within a second"
+    for response in late:
+        assert response.status_code == 504 or "event: error" in response.text
 
 
 def test_a_reply_survives_the_death_of_its_replica(slow_backend: Backend) -> None:
