@@ -150,7 +150,7 @@ class Chat:
         async for chunk in self.replicas.write(request):
             first_token_s = first_token_s or time.monotonic() - plan.started_at
             writers[chunk.origin] = None
-            piece = text.grow(chunk.token_ids)
+            piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
             if chunk.finish_reason in ("stop", "length"):
                 reply = self._finish(plan, text, list(writers), chunk.finish_reason, first_token_s)
                 yield Piece(piece, chunk, reply)
@@ -325,10 +325,11 @@ class _GrowingText:
     def whole(self) -> str:
         return str(self._tokenizer.decode(self.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def grow(self, token_ids: list[int]) -> str:
+    def grow(self, token_ids: list[int], *, is_last: bool) -> str:
         self.token_ids += token_ids
         text = self.whole.lstrip()
-        if text.endswith("\N{REPLACEMENT CHARACTER}") or not text.startswith(self._shown):
+        may_change = text.endswith("\N{REPLACEMENT CHARACTER}") and not is_last
+        if may_change or not text.startswith(self._shown):
             return ""
         piece = text[len(self._shown) :]
         self._shown = text
@@ -346,6 +347,6 @@ class _QuotedText:
     def whole(self) -> str:
         return self._quotes.texts[tuple(self.token_ids)]
 
-    def grow(self, token_ids: list[int]) -> str:
+    def grow(self, token_ids: list[int], *, is_last: bool) -> str:
         self.token_ids += token_ids
         return self._quotes.texts.get(tuple(self.token_ids), "")

@@ -279,6 +279,16 @@ def test_a_stream_splits_no_character(chat_config: Path) -> None:
     assert '"text":"😀"' in body
 
 
+def test_what_a_stream_holds_back_comes_at_its_end(chat_config: Path) -> None:
+    """The model stopped within an emoji: the reply shows that, and so does the stream."""
+    ids = small_tokenizer().encode("pod 😀", add_special_tokens=False)[:-1]
+    script = [TokenChunk([token], ORIGIN, "stop" if i == len(ids) - 1 else None) for i, token in enumerate(ids)]
+    body = Application(lambda request: list(script), chat_config).post(dialog=["Hello"], stream=True).text
+    events = [json.loads(line.removeprefix("data: ")) for line in body.splitlines() if line.startswith("data: ")]
+    assert "".join(event["text"] for event in events if "text" in event) == (events[-1]["response"])
+    assert events[-1]["response"].endswith("\N{REPLACEMENT CHARACTER}")
+
+
 def test_health_is_503_without_a_replica_and_still_says_all(application: Application) -> None:
     application.replicas.ready = []
     response = application.client.get("/health")
