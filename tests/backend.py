@@ -1,6 +1,7 @@
 """A real backend for tests: `serve run` in a process of its own, from the repository's serve_config.yaml."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,7 +30,8 @@ STOP_S = 60
 @dataclass(frozen=True)
 class Backend:
     url: str
-    chat_config: Path  # its own copy: a test may edit it
+    config: Path  # what it was started with, and
+    chat_config: Path  # the other; copies of its own: a test may edit them
     log: Path
     process: subprocess.Popen[bytes]
 
@@ -43,6 +45,13 @@ class Backend:
     def replicas(self) -> list[dict[str, Any]]:
         body: list[dict[str, Any]] = requests.get(f"{self.url}/replicas", timeout=10).json()["replicas"]
         return body
+
+    @property
+    def dashboard(self) -> str:
+        """Where Ray has its dashboard."""
+        found = re.search(r"View the dashboard at \S*?(http://[\w.:]+)", self.log.read_text())
+        assert found, f"no dashboard in {self.log}"
+        return found[1]
 
     def stop(self) -> None:
         """What a person's Ctrl-C does; no process of the cluster survives it."""
@@ -91,7 +100,7 @@ def run_backend(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        backend = Backend(f"http://127.0.0.1:{port}", chat_config, log, process)
+        backend = Backend(f"http://127.0.0.1:{port}", config_file, chat_config, log, process)
         try:
             healthy = f"a healthy backend; see {log}"
             eventually(lambda: is_healthy(backend.url) or _exited(process, log), START_S, healthy)

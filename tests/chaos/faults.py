@@ -1,15 +1,18 @@
 """What can break, and what becomes of a steady load meanwhile."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
 import yaml
 
-from tests.backend import Backend, eventually, run_backend
+from tests.backend import ROOT, Backend, eventually, run_backend
 from tests.chaos.pinger import Pinger, Record
 
 REPLICAS = 2
@@ -45,6 +48,23 @@ def spoil_configuration(backend: Backend) -> None:
     eventually(lambda: backend.health()["config_error"] is None, 30, "the good configuration is in use")
 
 
+def roll_out(backend: Backend) -> None:
+    """A changed deployment, as `serve deploy` does it: every replica and the ingress are replaced."""
+    before = {replica["replica_id"] for replica in backend.replicas()}
+    config = yaml.safe_load(backend.config.read_text())
+    args = config["applications"][0]["args"]
+    args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
+    backend.config.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(backend.config), "--address", backend.dashboard]
+    subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=ROOT)
+    eventually(lambda: _all_are_new(backend, before), 180, "the new replicas alone")
+
+
+def _all_are_new(backend: Backend, before: set[str]) -> bool:
+    now = {replica["replica_id"] for replica in _replicas(backend)}
+    return len(now) == REPLICAS and not now & before
+
+
 FAULTS: dict[str, Fault] = {
     "kill -9 of a model replica": kill("GodelModel"),
     "SIGSTOP of a model replica": stop("GodelModel"),
@@ -52,9 +72,18 @@ FAULTS: dict[str, Fault] = {
     "SIGSTOP of the only ingress": stop("Ingress"),
     "kill -9 of Serve's controller": kill("ServeController"),
     "kill -9 of HAProxy": kill("haproxy"),
-    "kill -9 of the proxy's manager": kill("SERVE_PROXY_ACTOR"),
+    "kill -9 of the proxy's manager": kill("HAProxyManager"),
+    "serve deploy of a changed deployment": roll_out,
     "the configuration spoilt, lost, and edited fifty times": spoil_configuration,
 }
+
+# Of these `make test` takes what fails in the most different ways; `make chaos` takes all.
+IN_SHORT = (
+    "kill -9 of a model replica",
+    "SIGSTOP of a model replica",
+    "kill -9 of the only ingress",
+    "kill -9 of HAProxy",
+)
 
 
 @contextmanager
@@ -87,10 +116,14 @@ def break_under_load(backend: Backend, pinger: Pinger, name: str) -> tuple[Recor
 
 
 def running(backend: Backend) -> int:
+    return sum(replica["state"] == "RUNNING" for replica in _replicas(backend))
+
+
+def _replicas(backend: Backend) -> list[dict[str, Any]]:
     try:
-        return sum(replica["state"] == "RUNNING" for replica in backend.replicas())
+        return backend.replicas()
     except (requests.RequestException, KeyError):  # there is nobody to ask
-        return 0
+        return []
 
 
 def process_of(backend: Backend, name: str) -> psutil.Process:
