@@ -37,10 +37,11 @@ run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl
 	@$(BIN)/python -m tools.run
 
 test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
+	@$(BIN)/python -m pytest $(SLOW_TESTS)
 
 test-fast: $(VENV)/.dev ## the unit tests only, in under a minute
-	@$(BIN)/python -m pytest $(SLOW_TESTS:%=--ignore=%)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff check .

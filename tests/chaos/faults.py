@@ -34,7 +34,7 @@ def stop(name: str) -> Fault:
 def spoil_configuration(backend: Backend) -> None:
     """Garbage, a torn file, none at all; the good one again; then fifty good edits in quick succession."""
     good = backend.chat_config.read_text()
-    for spoilt in ("\x00{", good[: len(good) // 2], None):
+    for spoilt in ("\x00{", good[: good.index(":")], None):
         if spoilt is None:
             backend.chat_config.unlink()
         else:
