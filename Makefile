@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
 KUBERAY_CRDS := https://raw.githubusercontent.com/ray-project/kuberay/v1.7.0/ray-operator/config/crd/bases
-SLOW_TESTS := tests/serve tests/browser tests/chaos tests/manifests
+# Each of these has the machine to itself; all others run side by side.
+SLOW_TESTS := tests/serve tests/browser tests/chaos $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py test_ray_start.py)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -40,8 +41,8 @@ test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real 
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(SLOW_TESTS)
 
-test-fast: $(VENV)/.dev ## the unit tests only, in under a minute
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
+test-fast: $(VENV)/.dev ## the unit tests only
+	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/python -m ruff check .
