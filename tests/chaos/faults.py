@@ -1,5 +1,6 @@
 """What can break, and what becomes of a steady load meanwhile."""
 
+import os
 import subprocess
 import sys
 import time
@@ -56,7 +57,8 @@ def roll_out(backend: Backend) -> None:
     args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
     backend.config.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(backend.config), "--address", backend.dashboard]
-    subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=ROOT)
+    environment = os.environ | {"RAY_AUTH_MODE": "token"}  # the one that the local cluster has made
+    subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=ROOT, env=environment)
     eventually(lambda: _all_are_new(backend, before), 180, "the new replicas alone")
 
 
