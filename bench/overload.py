@@ -3,8 +3,8 @@
     python -m bench.overload --url http://127.0.0.1:8000     # a backend that runs, `make run`'s for one
 
 Each client asks again as soon as it has its answer, or 0.2 s after a refusal, as careless clients do. A reply counts as
-good when it is complete within the deadline. Beside it: refusals, what a refusal takes to arrive, the memory of the
-backend's processes, and the load's own share of the cores, which the backend lacks.
+good when it is complete within the deadline. Beside it: refusals, what a refusal takes to arrive, and the load's own
+share of the cores, which the backend lacks.
 """
 
 import argparse

@@ -256,11 +256,8 @@ class Chat:
         cited = cite(response, plan.prompt.passages)
         return ChatReply(
             response=response,
-            podName=writers[-1].pod_name,
-            nodeName=writers[-1].node_name,
-            replica_id=writers[-1].replica_id,
-            node_id=writers[-1].node_id,
-            origins=[_writer(origin) for origin in writers],
+            **writers[-1].names,
+            origins=[Writer(**writer.names) for writer in writers],
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
@@ -300,12 +297,6 @@ def _digest(request: ChatRequest) -> bytes:
     asked = request.model_dump(exclude={"stream", "generation"}, exclude_unset=True)
     generation = request.generation.model_dump(exclude={"seed"}, exclude_unset=True) if request.generation else {}
     return sha256(repr((asked, generation)).encode()).digest()
-
-
-def _writer(origin: Origin) -> Writer:
-    return Writer(
-        replica_id=origin.replica_id, node_id=origin.node_id, podName=origin.pod_name, nodeName=origin.node_name
-    )
 
 
 def _check_length(name: str, text: str | None, limit: int) -> None:

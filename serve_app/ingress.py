@@ -17,7 +17,7 @@ from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
 from serve_app.errors import Overloaded, RequestError
 from serve_app.http_errors import BodyLimit, add_errors, error_body, error_response, request_id_of
-from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList, State
+from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -102,19 +102,12 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     async def get_replicas() -> ReplicaList:
         """The model replicas, how each is, and how busy."""
         states = chat.replicas.states
-        return ReplicaList(replicas=[Replica.model_validate(_flat(asdict(status), state)) for status, state in states])
-
-
-def _flat(status: dict[str, Any], state: State) -> dict[str, Any]:
-    origin = status.pop("origin")
-    return {
-        "replica_id": origin["replica_id"],
-        "node_id": origin["node_id"],
-        "podName": origin["pod_name"],
-        "nodeName": origin["node_name"],
-        "state": state,
-        **status,
-    }
+        return ReplicaList(
+            replicas=[
+                Replica.model_validate(asdict(status) | status.origin.names | {"state": state})
+                for status, state in states
+            ]
+        )
 
 
 async def _last(first: Piece, pieces: AsyncGenerator[Piece]) -> tuple[ChatReply, Origin]:

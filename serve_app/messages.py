@@ -259,6 +259,16 @@ class Origin:
     pod_name: str
     node_name: str
 
+    @property
+    def names(self) -> dict[str, str]:
+        """As replies and lists have them."""
+        return {
+            "replica_id": self.replica_id,
+            "node_id": self.node_id,
+            "podName": self.pod_name,
+            "nodeName": self.node_name,
+        }
+
 
 @dataclass(frozen=True)
 class TokenChunk:
