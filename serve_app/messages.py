@@ -103,7 +103,7 @@ class SamplingValues(KnownNames):
         int, Field(ge=0, le=LONGEST_REPLY, description="no run of n tokens occurs twice; 0: off")
     ] = 0
     seed: Annotated[
-        int | None, Field(ge=0, lt=2**63, description="makes a sampled reply repeatable; null: drawn for each request")
+        int | None, Field(ge=0, lt=2**63, description="makes a sampled reply repeatable; null: made of the request id")
     ] = None
 
 
@@ -154,7 +154,7 @@ class GenerationOverrides(GenerationValues):
 
     seed: Annotated[
         int | None,
-        Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable; null: drawn for each request"),
+        Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable; null: made of the request id"),
     ] = None
 
     @model_validator(mode="before")
