@@ -8,16 +8,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.serve import Application, Deployment, metrics
+from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
-from serve_app.gauges import GAUGES
 from serve_app.ingress import create_api
-from serve_app.replicas import ModelReplicas
+from serve_app.metrics import ConfigMetrics
+from serve_app.model_pool import ModelPool
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -68,16 +68,16 @@ class Ingress:
         args: AppArgs,
     ) -> None:
         """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
-        self._replicas = ModelReplicas(model, args.stall_limit_s)
+        self._pool = ModelPool(model, args.stall_limit_s)
         self._config_file = _config_file(args)
-        self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._replicas)
+        self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self._chat, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
-        watchers = [asyncio.create_task(self._replicas.watch()), asyncio.create_task(self._watch_config())]
+        watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_config())]
         yield
         for watcher in watchers:
             watcher.cancel()
@@ -87,9 +87,9 @@ class Ingress:
 
     async def _watch_config(self) -> None:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
-        config_error = metrics.Gauge("godel_config_error", description=GAUGES["godel_config_error"])
+        metrics = ConfigMetrics()
         while True:
             current = await asyncio.to_thread(self._config_file.refresh)
             logger.setLevel(current.config.logging_level)
-            config_error.set(1 if self._config_file.error else 0)
+            metrics.report(self._config_file.error)
             await asyncio.sleep(_CONFIG_POLL_S)

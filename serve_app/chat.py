@@ -1,6 +1,6 @@
 """One request, step by step: check, rank, fit the prompt, stream from a model replica, turn ids into text.
 
-Knows neither HTTP nor Ray: `ingress` speaks the one, `replicas` the other.
+Knows neither HTTP nor Ray: `ingress` speaks the one, `model_pool` the other.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ _PLANNERS = 2
 
 
 class Replicas(Protocol):
-    """Whoever writes replies; in production `replicas.ModelReplicas`."""
+    """Whoever writes replies; in production `model_pool.ModelPool`."""
 
     @property
     def ready(self) -> list[ReplicaStatus]: ...

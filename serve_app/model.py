@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import ray
 import torch
 from ray import serve
-from ray.serve import metrics
 
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.dtypes import arithmetic_for
@@ -18,8 +17,8 @@ from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
-from serve_app.gauges import GAUGES
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, Sampling, TokenChunk
+from serve_app.metrics import ReplicaMetrics
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -42,10 +41,7 @@ class GodelModel:
         self._engine = make_engine(checkpoint, args)
         _try_out(self._engine, checkpoint, args)
         self._origin = _origin()
-        self._gauges = {
-            field: metrics.Gauge(f"godel_{field}", description=GAUGES[f"godel_{field}"])
-            for field in ("active", "waiting", "tokens_per_second")
-        }
+        self._metrics = ReplicaMetrics()
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Write a reply; tokens that come quickly are joined. The first token travels alone, at once.
@@ -75,8 +71,7 @@ class GodelModel:
             tokens_per_second=round(self._engine.tokens_per_second, 1),
             stalled_s=round(self._engine.stalled_s, 1),
         )
-        for name, gauge in self._gauges.items():
-            gauge.set(getattr(status, name))
+        self._metrics.report(status)
         return status
 
     def check_health(self) -> None:

@@ -84,7 +84,7 @@ MISTAKES = [
         "ray_godel_waiting",
         "ray_godel_wating",
         f"{MONITORING}/godel-prometheusrule.yaml: spec.groups.godel.rules.3.expr: "
-        "neither Ray nor serve_app/gauges.py has a metric 'ray_godel_wating'",
+        "neither Ray nor serve_app/metrics.py has a metric 'ray_godel_wating'",
     ),
     (
         f"{MONITORING}/dashboard.json",

@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser
 import ray
 
-from serve_app.gauges import GAUGES
+from serve_app.metrics import GAUGES
 from tools.manifests.objects import Field, Object, Problem, at, children, identity, nodes, ray_service
 from tools.manifests.render import Rendering
 from tools.manifests.serve_schema import application, serve_config
@@ -58,7 +58,7 @@ def mistakes(question: str, deployments: set[str]) -> Iterator[str]:
         return
     for selector in found:
         if selector.name not in known_metrics():
-            yield f"neither Ray nor serve_app/gauges.py has a metric {selector.name!r}"
+            yield f"neither Ray nor serve_app/metrics.py has a metric {selector.name!r}"
         for matcher in selector.matchers.matchers:
             if matcher.name == "deployment" and matcher.value not in deployments:
                 yield f"there is no deployment {matcher.value!r}; there is {', '.join(sorted(deployments))}"

@@ -34,7 +34,7 @@ _REPLICA_LOST = (RayActorError, ReplicaUnavailableError, EngineFailed, ReplicaSt
 _Stream: TypeAlias = "DeploymentResponseGenerator[TokenChunk]"
 
 
-class ModelReplicas:
+class ModelPool:
     def __init__(self, handle: DeploymentHandle[Any], stall_limit_s: float) -> None:
         self._generate = handle.options(stream=True, method_name="generate")
         self._handle = handle

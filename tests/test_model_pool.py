@@ -15,7 +15,7 @@ from serve_app import routing
 from serve_app.engine.errors import QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
-from serve_app.replicas import ModelReplicas
+from serve_app.model_pool import ModelPool
 from tests.fakes import ORIGIN
 
 REQUEST = GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=30)
@@ -88,8 +88,8 @@ class FakeAnswer:
 
 
 @asynccontextmanager
-async def replicas_over(handle: FakeHandle, stall_limit_s: float = 30) -> AsyncIterator[ModelReplicas]:
-    replicas = ModelReplicas(cast("DeploymentHandle[Any]", handle), stall_limit_s)
+async def replicas_over(handle: FakeHandle, stall_limit_s: float = 30) -> AsyncIterator[ModelPool]:
+    replicas = ModelPool(cast("DeploymentHandle[Any]", handle), stall_limit_s)
     watcher = asyncio.create_task(replicas.watch())
     yield replicas
     watcher.cancel()
@@ -148,7 +148,7 @@ async def test_a_full_queue_is_overloaded() -> None:
 
 @pytest.mark.parametrize("steps", [[asyncio.Event()], [TokenChunk([], ORIGIN, "deadline")]], ids=["silence", "engine"])
 async def test_the_deadline_ends_a_reply_and_the_call(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._GRACE_S", 0)
+    monkeypatch.setattr("serve_app.model_pool._GRACE_S", 0)
     handle = FakeHandle(steps)
     with pytest.raises(DeadlineExceeded):
         await written(handle, GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=0.01))
@@ -169,7 +169,7 @@ async def test_a_reader_who_leaves_cancels_the_call() -> None:
 
 
 async def test_a_reply_goes_on_elsewhere_when_its_replica_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
     never = asyncio.Event()
     handle = FakeHandle(
         [TokenChunk([7], ORIGIN), never],
@@ -182,7 +182,7 @@ async def test_a_reply_goes_on_elsewhere_when_its_replica_stalls(monkeypatch: py
 
 
 async def test_a_replica_that_hangs_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
     answers: list[Any] = [STATUS, replace(STATUS, origin=OTHER)]
     handle = FakeHandle([TokenChunk([7], OTHER, "stop")], statuses=lambda: answers)
     async with replicas_over(handle, stall_limit_s=0.05) as replicas:
@@ -196,14 +196,14 @@ async def test_a_replica_that_hangs_does_not_hide_the_others(monkeypatch: pytest
 
 
 async def test_before_its_first_token_a_reply_leaves_a_hanging_replica(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
     answers = [asyncio.Event(), replace(STATUS, origin=OTHER)]
     handle = FakeHandle([asyncio.Event()], [TokenChunk([7], OTHER, "stop")], statuses=lambda: answers)
     assert await written(handle, stall_limit_s=0.05) == [7]
 
 
 async def test_a_reply_that_waits_in_a_queue_is_left_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
     turn = asyncio.Event()
     handle = FakeHandle([turn, TokenChunk([7], ORIGIN, "stop")])
     asyncio.get_running_loop().call_later(0.2, turn.set)
@@ -212,7 +212,7 @@ async def test_a_reply_that_waits_in_a_queue_is_left_there(monkeypatch: pytest.M
 
 
 async def test_a_round_of_questions_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.replicas._POLL_S", 0.01)
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
     rounds = iter([ValueError("odd"), RuntimeError("odder")])
 
     def statuses() -> list[Any]:
