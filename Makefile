@@ -44,9 +44,10 @@ test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real 
 test-fast: $(VENV)/.dev ## the unit tests only
 	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)
 
-lint: $(VENV)/.dev ## ruff: rules and format
+lint: $(VENV)/.dev ## ruff: rules and format; import-linter: who may import whom
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev ## mypy, strict
 	@$(BIN)/python -m mypy serve_app frontend tools tests bench training
