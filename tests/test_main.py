@@ -1,0 +1,114 @@
+"""`python -m serve_app`: what each command shows, and its exit codes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from serve_app import __main__ as command_line
+from serve_app.client import Finished, ServiceError
+
+REPLY = {
+    "response": "A pod is small.",
+    "nodeName": "node-1",
+    "model": "mini",
+    "config_version": "abc",
+    "origins": [{"replica_id": "r1"}, {"replica_id": "r2"}],
+    "usage": {"completion_tokens": 8},
+    "grounded": 1.0,
+}
+
+
+def run(*arguments: str, typed: str = "") -> Result:
+    return CliRunner().invoke(command_line.main, arguments, input=typed)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The bodies that a client was asked; it answers each, but refuses "bad"."""
+    bodies: list[dict[str, Any]] = []
+
+    class Client:
+        def __init__(self, url: str) -> None:
+            assert url == "http://here"
+
+        def ask(self, body: dict[str, Any]) -> Iterator[str | Finished]:
+            bodies.append(body)
+            if body["dialog"][-1] == "bad":
+                raise ServiceError("429: all busy")
+            yield from ("A pod", " is small.")
+            yield Finished(REPLY, seconds=0.25, first_piece_s=0.05)
+
+    monkeypatch.setattr(command_line, "ChatClient", Client)
+    return bodies
+
+
+def test_one_question_is_answered_with_its_tags(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "shop.txt").write_text("We open at nine.")
+    shown = run(
+        "chat",
+        "http://here",
+        "--ask",
+        "When?",
+        "--knowledge",
+        str(tmp_path / "shop.txt"),
+        "--instruction",
+        "Say.",
+        "--free",
+    )
+    assert shown.exit_code == 0
+    assert shown.output == (
+        "A pod is small.\n"
+        "  [r1 -> r2 | node-1 | mini | configuration abc | first word 50 ms | all 250 ms | 40 tokens/s"
+        " | 100% from the text]\n"
+    )
+    assert asked == [
+        {"dialog": ["When?"], "knowledge": "We open at nine.", "instruction": "Say.", "generation": {"quote": False}}
+    ]
+
+
+def test_a_dialogue_is_kept_a_refusal_does_not_spoil_it_and_a_new_one_can_begin(asked: list[dict[str, Any]]) -> None:
+    shown = run("chat", "http://here", typed="one\nbad\ntwo\n/new\nthree\n\n")
+    assert shown.exit_code == 0
+    assert [body["dialog"] for body in asked] == [
+        ["one"],
+        ["one", "A pod is small.", "bad"],
+        ["one", "A pod is small.", "two"],
+        ["three"],
+    ]
+    assert "429: all busy" in shown.stderr
+
+
+def test_the_exit_code_says_that_one_question_was_refused(asked: list[dict[str, Any]]) -> None:
+    shown = run("chat", "http://here", "--ask", "bad")
+    assert (shown.exit_code, shown.stderr) == (1, "Error: 429: all busy\n")
+
+
+def test_a_good_configuration_is_summed_up() -> None:
+    shown = run("config", "check", "configs/chatbot.yaml")
+    assert shown.exit_code == 0
+    assert "is a good configuration, version " in shown.output and " passages, " in shown.output
+
+
+def test_a_bad_configuration_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("instruction: Answer.\nknowledge: x\ngeneration: {max_length: 0}\n")
+    shown = run("config", "check", str(tmp_path / "bad.yaml"))
+    assert shown.exit_code == 1
+    assert "generation.max_length" in shown.stderr
+
+
+def test_a_prompt_is_shown_with_its_passages_and_the_window() -> None:
+    shown = run("prompt", "What is a pod?", "A pod is the smallest unit.", "And what is a node?")
+    assert shown.exit_code == 0
+    passages, prompt = shown.output.split("\nPrompt\n")
+    assert "1.00  " in passages and "A node is a machine that runs pods." in passages and "filling" in passages
+    assert "[CONTEXT] What is a pod? EOS A pod is the smallest unit. EOS And what is a node?" in prompt
+    assert " of 512 tokens" in prompt
+
+
+def test_a_text_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
+    shown = run("prompt", "What?", "--knowledge", str(tmp_path / "none.txt"))
+    assert shown.exit_code == 2
+    assert "none.txt cannot be read as text" in shown.stderr
