@@ -13,6 +13,7 @@ from serve_app import chat_config
 from serve_app.checkpoint import ROOT, choose, load_tokenizer
 from serve_app.client import ChatClient, Finished
 from serve_app.errors import ServeAppError
+from serve_app.keys import digest, new_key
 from serve_app.knowledge import knowledge_base
 from serve_app.messages import Passage, Prompt
 from serve_app.prompt import build_prompt
@@ -44,11 +45,19 @@ def main() -> None:
 
 @main.command()
 @click.argument("url", default="http://127.0.0.1:8000")
+@click.option("--key", envvar="GODEL_API_KEY", help="an API key, where the service asks for one [GODEL_API_KEY]")
 @click.option("--ask", metavar="QUESTION", help="ask this alone, and end")
 @_KNOWLEDGE
 @click.option("--instruction", help="tell the model what to do, instead of the configured instruction")
 @click.option("--quote/--free", default=None, help="quote mode, or free decoding; else as configured")
-def chat(url: str, ask: str | None, knowledge: Path | None, instruction: str | None, quote: bool | None) -> None:
+def chat(
+    url: str,
+    key: str | None,
+    ask: str | None,
+    knowledge: Path | None,
+    instruction: str | None,
+    quote: bool | None,
+) -> None:
     """Chat with the service at URL; replies appear as they are written.
 
     An empty line or Ctrl-D ends the chat; /new begins another one.
@@ -58,7 +67,7 @@ def chat(url: str, ask: str | None, knowledge: Path | None, instruction: str | N
         "instruction": instruction,
         "generation": None if quote is None else {"quote": quote},
     }
-    client, dialog = ChatClient(url), list[str]()
+    client, dialog = ChatClient(url, key), list[str]()
     while question := ask or _question():
         if question == "/new":
             dialog = []
@@ -117,6 +126,20 @@ def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, mode
         max_turns=settings.history.max_turns,
     )
     _show_prompt(built, str(tokenizer.decode(built.token_ids)), args.max_prompt_tokens)
+
+
+@main.group()
+def keys() -> None:
+    """API keys (`keys` in serve_config.yaml)."""
+
+
+@keys.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Make a key for the client NAME: the key goes to the client, the line into the file of keys."""
+    key = new_key()
+    click.echo(f"key:   {key}")
+    click.echo(f"line:  {name}: {{sha256: {digest(key)}}}")
 
 
 def _question() -> str:

@@ -16,13 +16,14 @@ from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
 from serve_app.ingress import create_api
-from serve_app.metrics import ConfigMetrics
+from serve_app.keys import KeyRing
+from serve_app.metrics import FileMetrics
 from serve_app.model_pool import ModelPool
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
 
-_CONFIG_POLL_S = 1.0
+_FILES_POLL_S = 1.0
 
 
 def build(args: AppArgs) -> Application:
@@ -32,7 +33,7 @@ def build(args: AppArgs) -> Application:
     """
     from serve_app.model import GodelModel  # here, since it brings torch along, which the ingress replicas do without
 
-    _config_file(args)  # a mistake there is reported now, once, and not by every replica
+    _config_file(args), _key_ring(args)  # a mistake there is reported now, once, and not by every replica
     checkpoint = choose(args)
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
     model = _deployment(
@@ -49,6 +50,10 @@ def build(args: AppArgs) -> Application:
 
 def _config_file(args: AppArgs) -> ConfigFile:
     return ConfigFile(ROOT / args.chat_config, args.max_reply_tokens)
+
+
+def _key_ring(args: AppArgs) -> KeyRing | None:
+    return KeyRing(ROOT / args.keys) if args.keys else None
 
 
 def _deployment(cls: type, **options: Any) -> Deployment:
@@ -70,14 +75,15 @@ class Ingress:
         """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
         self._pool = ModelPool(model, args.stall_limit_s)
         self._config_file = _config_file(args)
+        self._keys = _key_ring(args)
         self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_api(self._chat, lifespan=self._lifespan)
+        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys)
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
-        watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_config())]
+        watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_files())]
         yield
         for watcher in watchers:
             watcher.cancel()
@@ -85,11 +91,13 @@ class Ingress:
             with suppress(asyncio.CancelledError):
                 await watcher
 
-    async def _watch_config(self) -> None:
+    async def _watch_files(self) -> None:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
-        metrics = ConfigMetrics()
+        metrics = FileMetrics()
         while True:
             current = await asyncio.to_thread(self._config_file.refresh)
             logger.setLevel(current.config.logging_level)
-            metrics.report(self._config_file.error)
-            await asyncio.sleep(_CONFIG_POLL_S)
+            if self._keys:
+                await asyncio.to_thread(self._keys.refresh)
+            metrics.report(self._config_file.error, self._keys.error if self._keys else None)
+            await asyncio.sleep(_FILES_POLL_S)

@@ -38,10 +38,12 @@ class Finished:
 
 
 class ChatClient:
-    def __init__(self, url: str) -> None:
-        """url: where the service is, without /chat."""
+    def __init__(self, url: str, key: str | None = None) -> None:
+        """url: where the service is, without /chat. key: an API key, where the service asks for one."""
         self._url = url.rstrip("/")
         self._http = requests.Session()
+        if key:
+            self._http.headers["Authorization"] = f"Bearer {key}"
 
     def ask(self, body: dict[str, Any]) -> Iterator[str | Finished]:
         """The reply's text, piece by piece, then `Finished`. body: as docs/api.md says. Raises ServiceError."""

@@ -4,6 +4,7 @@ ServeAppError
 ├── ConfigError               a configuration file, or a value in it, is wrong
 ├── ModelError                a checkpoint cannot be had or cannot be read
 └── RequestError              this one request cannot be answered
+    ├── Unauthorized          its API key is missing, wrong or expired
     ├── InvalidRequest        its shape or a value is wrong; says which
     ├── Overloaded            the queues are full; says when to come back
     ├── NoReplica             no model replica is ready
@@ -33,6 +34,10 @@ class RequestError(ServeAppError):
 
     type = "request_error"
     retry_after_s: int | None = None
+
+
+class Unauthorized(RequestError):
+    type = "unauthorized"
 
 
 class InvalidRequest(RequestError):

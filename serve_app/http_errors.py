@@ -22,12 +22,14 @@ from serve_app.errors import (
     ReplyImpossible,
     ReplyInterrupted,
     RequestError,
+    Unauthorized,
     reason,
 )
 
 logger = logging.getLogger("ray.serve.godel")
 
 _STATUS: dict[type[RequestError], int] = {
+    Unauthorized: 401,
     InvalidRequest: 422,
     Overloaded: 429,
     NoReplica: 503,
@@ -110,7 +112,9 @@ def add_errors(api: FastAPI) -> None:
 
 
 def error_response(request: Request, error: RequestError) -> JSONResponse:
-    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return _error(request, _STATUS[type(error)], error.type, str(error), headers)
 
 

@@ -15,22 +15,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app import openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
-from serve_app.errors import Overloaded, RequestError
+from serve_app.errors import Overloaded, RequestError, Unauthorized
 from serve_app.http_errors import BodyLimit, add_errors, error_body, error_response, request_id_of
+from serve_app.keys import Key, KeyRing
 from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList
 
 logger = logging.getLogger("ray.serve.godel")
 
 
-def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
-    """The HTTP application over a chat."""
+def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None, keys: KeyRing | None = None) -> FastAPI:
+    """The HTTP application over a chat. keys: who may ask; None: everybody."""
     api = FastAPI(
         title="Grounded chat",
         description="GODEL on Ray Serve. Every reply says which replica on which node wrote it.",
         lifespan=lifespan,
     )
     api.add_middleware(BodyLimit, max_bytes=chat.args.max_body_bytes)
-    api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s)
+    api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
     add_errors(api)
     _add_routes(api, chat)
     openapi.add_limits(api, chat.args)
@@ -45,35 +46,51 @@ def _admission(chat: Chat) -> Admission:
 
 
 class Gate:
-    """ASGI middleware: a chat for which there is no room is refused before its body is read."""
+    """ASGI middleware: a request without a good key, or without room for it, is refused before its body is read."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, budget_s: float) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, budget_s: float, keys: KeyRing | None) -> None:
         self._app = app
         self._admission = admission
         self._budget_s = budget_s
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] == "/health":
             return await self._app(scope, receive, send)
         request = Request(scope)
         try:
-            with self._admission.enter(_client(request), self._budget_s):
+            key = self._keys.admit(_presented(request)) if self._keys else None
+            if scope["method"] != "POST":
+                return await self._app(scope, receive, send)
+            if key:
+                logger.info("request %s: asked with the key %s", request_id_of(request), key.name)
+            with self._admission.enter(_client(request, key), self._budget_s):
                 await self._app(scope, receive, send)
-        except Overloaded as error:
+        except (Unauthorized, Overloaded) as error:
             await error_response(request, error)(scope, receive, send)
 
 
-def _client(request: Request) -> str:
-    """For whom it is asked: a frontend says so for its visitors, who all come from its address."""
-    address = request.client.host if request.client else ""
-    return (request.headers.get("x-session-id") or address)[:64]
+def _presented(request: Request) -> str | None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def _client(request: Request, key: Key | None) -> str:
+    """Who has a share of the room: a key, else a session, else an address.
+
+    A frontend names its visitors' sessions, as they all come from its address, and with its key.
+    """
+    session = request.headers.get("x-session-id", "")[:64]
+    if key:
+        return f"{key.name}/{session}" if key.for_visitors else key.name
+    return session or (request.client.host if request.client else "")
 
 
 def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.post(
         "/chat",
         response_model=ChatReply,
-        responses=openapi.REPLY | openapi.errors(400, 413, 422, 429, 500, 503, 504),
+        responses=openapi.REPLY | openapi.errors(400, 401, 413, 422, 429, 500, 503, 504),
     )
     async def post_chat(body: ChatRequest, request: Request) -> Response:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
@@ -98,7 +115,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         health = await chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
-    @api.get("/replicas", responses=openapi.errors(500))
+    @api.get("/replicas", responses=openapi.errors(401, 500))
     async def get_replicas() -> ReplicaList:
         """The model replicas, how each is, and how busy."""
         states = chat.replicas.states

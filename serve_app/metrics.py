@@ -12,6 +12,7 @@ GAUGES = {
     "godel_waiting": "requests that wait for a slot",
     "godel_tokens_per_second": "tokens written, over all slots",
     "godel_config_error": "1 while the configuration file has an error",
+    "godel_keys_error": "1 while the API keys' file has an error",
 }
 
 
@@ -29,14 +30,16 @@ class ReplicaMetrics:
         self._tokens_per_second.set(status.tokens_per_second)
 
 
-class ConfigMetrics:
-    """Whether an ingress could read the configuration file as it is now."""
+class FileMetrics:
+    """Whether an ingress could read the files that it watches, as they are now."""
 
     def __init__(self) -> None:
-        self._error = _gauge("godel_config_error")
+        self._config_error = _gauge("godel_config_error")
+        self._keys_error = _gauge("godel_keys_error")
 
-    def report(self, error: str | None) -> None:
-        self._error.set(1 if error else 0)
+    def report(self, config_error: str | None, keys_error: str | None) -> None:
+        self._config_error.set(1 if config_error else 0)
+        self._keys_error.set(1 if keys_error else 0)
 
 
 def _gauge(name: str) -> metrics.Gauge:

@@ -24,6 +24,13 @@ class AppArgs(BaseModel):
     ] = None
     hub_timeout_s: Annotated[float, Field(gt=0, le=15, description="how long to wait for the hub's answer")] = 10
     chat_config: Annotated[str, Field(description="the file that says what the chatbot says")] = "configs/chatbot.yaml"
+    keys: Annotated[
+        str | None,
+        Field(
+            description="a file, or a folder such as a mounted Secret, of the API keys that may ask (re-read while "
+            "running; docs/api.md); null: everybody may"
+        ),
+    ] = None
     slots: Annotated[int, Field(ge=1, le=1024, description="requests that one model replica decodes at a time")] = 16
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="where the model is computed; auto: a GPU if there is one")

@@ -20,6 +20,7 @@ from serve_app.chat_config import ConfigFile, VersionedConfig
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.ingress import _event, _Token, create_api
+from serve_app.keys import KeyRing
 from serve_app.messages import GenerateRequest, TokenChunk
 from serve_app.settings import AppArgs
 from tests.checkpoints import small_tokenizer
@@ -39,6 +40,7 @@ class Application:
         quote: bool = False,
         max_waiting: int = 8,
         timeout_s: float = 60,
+        keys: KeyRing | None = None,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
@@ -55,7 +57,7 @@ class Application:
         )
         self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
         chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)
-        self.client = TestClient(create_api(chat), raise_server_exceptions=False)
+        self.client = TestClient(create_api(chat, keys=keys), raise_server_exceptions=False)
 
     def post(self, **body: Any) -> Any:
         return self.client.post("/chat", json=body)
@@ -546,3 +548,47 @@ def test_a_choice_that_arrives_in_two_parts_is_shown_when_it_is_whole(chat_confi
 
 def test_phrases_may_be_quoted_without_any_knowledge(quoting: Application) -> None:
     assert quoting.post(dialog=["Hi"], knowledge="", generation={"phrases": ["Hello!"]}).json()["response"] == "Hello!"
+
+
+@pytest.fixture
+def guarded(chat_config: Path, tmp_path: Path) -> Application:
+    """Only the keys `page`, and `batch` once a minute, may ask."""
+    file = tmp_path / "keys.yaml"
+    file.write_text("page: sk-of-the-page-itself\nbatch: {key: sk-of-the-batch-itself, requests_per_minute: 1}\n")
+    return Application(words("the pod is small."), chat_config, keys=KeyRing(file))
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer sk-of-somebody-else", "Basic sk-of-the-page-itself"]
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/chat"), ("GET", "/replicas"), ("GET", "/openapi.json")])
+def test_without_a_good_key_nothing_is_answered(
+    guarded: Application, authorization: str | None, method: str, path: str
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    refused = guarded.client.request(method, path, headers=headers, content=b"not read")
+    assert refused.status_code == 401
+    assert refused.json()["error"]["type"] == "unauthorized"
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert guarded.replicas.requests == []
+
+
+def test_health_needs_no_key(guarded: Application) -> None:
+    assert guarded.client.get("/health").status_code == 200
+
+
+def test_with_a_good_key_all_is_as_ever_and_the_log_has_its_name(
+    guarded: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ray.serve.godel")
+    headers = {"Authorization": "bearer sk-of-the-page-itself"}
+    assert guarded.client.post("/chat", json={"dialog": ["x"]}, headers=headers).status_code == 200
+    assert guarded.client.get("/replicas", headers=headers).status_code == 200
+    assert "asked with the key page" in caplog.text and "sk-" not in caplog.text
+
+
+def test_a_keys_rate_is_held_to(guarded: Application) -> None:
+    headers = {"Authorization": "Bearer sk-of-the-batch-itself"}
+    answers = [guarded.client.get("/replicas", headers=headers) for _ in range(4)]  # a minute may end in between
+    assert answers[0].status_code == 200
+    assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) <= 60

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from serve_app import __main__ as command_line
 from serve_app.client import Finished, ServiceError
+from serve_app.keys import KeyRing
 
 REPLY = {
     "response": "A pod is small.",
@@ -31,8 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     bodies: list[dict[str, Any]] = []
 
     class Client:
-        def __init__(self, url: str) -> None:
-            assert url == "http://here"
+        def __init__(self, url: str, key: str | None) -> None:
+            assert (url, key) == ("http://here", None)
 
         def ask(self, body: dict[str, Any]) -> Iterator[str | Finished]:
             bodies.append(body)
@@ -106,6 +108,14 @@ def test_a_prompt_is_shown_with_its_passages_and_the_window() -> None:
     assert "1.00  " in passages and "A node is a machine that runs pods." in passages and "filling" in passages
     assert "[CONTEXT] What is a pod? EOS A pod is the smallest unit. EOS And what is a node?" in prompt
     assert " of 512 tokens" in prompt
+
+
+def test_a_new_key_comes_with_its_line(tmp_path: Path) -> None:
+    shown = run("keys", "new", "page")
+    key, line = (part.split(":", 1)[1].strip() for part in shown.output.splitlines())
+    (tmp_path / "keys.yaml").write_text(line)
+    assert yaml.safe_load(line)["page"].keys() == {"sha256"} and key not in line
+    assert KeyRing(tmp_path / "keys.yaml").admit(key).name == "page"
 
 
 def test_a_text_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
