@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from serve_app.checkpoint import choose, load_model, load_tokenizer
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.dtypes import Dtype, arithmetic_for
+from serve_app.engine.backends.protocols import Arithmetic
+from serve_app.engine.backends.select import Dtype, arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import Weights, from_transformers

@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.dtypes import Dtype, arithmetic_for
+from serve_app.engine.backends.select import Dtype, arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling

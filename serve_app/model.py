@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve import metrics
 
 from serve_app.checkpoint import Checkpoint, load_model
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.backends.select import arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.weights import from_transformers

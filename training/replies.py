@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 from transformers import T5ForConditionalGeneration as T5
 
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.backends.select import arithmetic_for
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from serve_app.engine.encodings import Encodings
+from serve_app.engine.encoder_cache import Encodings
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.engine.memory import is_out_of_memory, return_freed
-from serve_app.engine.reply import Ending, Failure, Reply, send
 from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
+from serve_app.engine.token_stream import Ending, Failure, Reply, send
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from serve_app.engine.reply import Reply
 from serve_app.engine.sampling import Choice
+from serve_app.engine.token_stream import Reply
 from serve_app.engine.trie import Trie
 from serve_app.messages import FinishReason
 

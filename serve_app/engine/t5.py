@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Attention
-from serve_app.engine.graphs import GraphedStep
+from serve_app.engine.backends.cuda_graphs import GraphedStep
+from serve_app.engine.backends.protocols import Attention
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import FeedForward, Weights
 

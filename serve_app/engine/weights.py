@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.protocols import Arithmetic, Linear
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends.protocols import Arithmetic
 from serve_app.engine.engine import Engine
-from serve_app.engine.linear import Float32Linear, Int8Linear
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from tests.checkpoints import random_t5

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from serve_app.engine.backends.kernels import CannotCompile, load
 from serve_app.engine.engine import Engine
-from serve_app.engine.kernels import CannotCompile, load
-from serve_app.engine.reply import Ending, Reply
+from serve_app.engine.token_stream import Ending, Reply
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
 from serve_app.engine.errors import ReplyFailed
-from serve_app.engine.reply import Reply
 from serve_app.engine.t5 import T5
+from serve_app.engine.token_stream import Reply
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS, random_t5
+from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import MakeStepped
 from tests.engine.support import Echo, SteppedEngine, random_candidates, random_prompts, read
-from tests.engine.test_graphs import run_again
 
 SHORT = Sampling(max_length=8)
 LONG = Sampling(max_length=30, min_length=30)

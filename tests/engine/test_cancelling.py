@@ -10,11 +10,11 @@ from contextlib import suppress
 import pytest
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import QueueFull
-from serve_app.engine.reply import Reply
 from serve_app.engine.scheduler import Request
+from serve_app.engine.token_stream import Reply
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Candidate, Sampling

@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Arithmetic
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, QueueFull
-from serve_app.engine.linear import HalfLinear, Int8Linear
-from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.sampling import scores
 from serve_app.engine.t5 import T5
+from serve_app.engine.token_stream import Ending, Reply
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS, PAD, initial_t5, random_t5
+from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import (
     LONG_S,
@@ -34,7 +35,6 @@ from tests.engine.support import (
     random_prompts,
     read,
 )
-from tests.engine.test_graphs import run_again
 from tests.engine.test_parity import MODELS
 
 GREEDY = Sampling(max_length=16)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from serve_app.engine.reply import Ending, Reply
+from serve_app.engine.token_stream import Ending, Reply
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 from tests.engine.support import SteppedEngine, random_prompts, read

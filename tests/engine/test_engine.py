@@ -427,7 +427,7 @@ async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine
     finally:
         logging.getLogger("ray.serve").removeHandler(handler)
     assert [record.getMessage() for record in seen] == ["the engine's step loop failed"]
-    for module in pkgutil.iter_modules(serve_app.engine.__path__, "serve_app.engine."):
+    for module in pkgutil.walk_packages(serve_app.engine.__path__, "serve_app.engine."):
         logger = getattr(importlib.import_module(module.name), "logger", None)
         assert logger is None or logger.name.startswith("ray.serve."), module.name
 

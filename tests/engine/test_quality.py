@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from bench.quality import measure
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Int8Linear
+from serve_app.engine.backends.protocols import Arithmetic
 from tests.engine.support import needs_compiled
 
 

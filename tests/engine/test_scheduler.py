@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.sampling import Choice
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
+from serve_app.engine.token_stream import Ending, Reply
 from serve_app.engine.trie import Trie, make_trie
 from serve_app.messages import Candidate, Sampling
 

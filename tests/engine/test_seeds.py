@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from serve_app.engine.arithmetic import Arithmetic
+from serve_app.engine.backends.protocols import Arithmetic
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Sampling

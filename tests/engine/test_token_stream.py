@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from serve_app.engine.errors import EngineFailed, ReplyFailed
-from serve_app.engine.reply import Reply, send
+from serve_app.engine.token_stream import Reply, send
 from tests.engine.support import read
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.dtypes import Dtype, arithmetic_for
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import cuda_graph
-from serve_app.engine.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.cuda_graphs import cuda_graph
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.select import Dtype, arithmetic_for
 from tests.engine.support import needs_compiled
 
 

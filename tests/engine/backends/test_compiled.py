@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
 from tests.engine.support import needs_compiled
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import GraphedStep
-from serve_app.engine.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.cuda_graphs import GraphedStep
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling

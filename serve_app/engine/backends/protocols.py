@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from serve_app.engine.graphs import Capture
+from serve_app.engine.backends.cuda_graphs import Capture
 
 
 class Linear(Protocol):

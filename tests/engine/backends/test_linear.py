@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Arithmetic, Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import initial_t5

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.arithmetic import Linear
-from serve_app.engine.eager import SlotCaches, attend
-from serve_app.engine.kernels import load
-from serve_app.engine.linear import quantized_weight
+from serve_app.engine.backends.eager import SlotCaches, attend
+from serve_app.engine.backends.kernels import load
+from serve_app.engine.backends.linear import quantized_weight
+from serve_app.engine.backends.protocols import Linear
 
 _CHANNELS, _TILE, _LANES = 16, 32, 16  # CHANNELS, BLOCKS * CHANNELS and LANES in kernels.c
 

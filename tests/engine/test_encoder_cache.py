@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.encodings import Encodings
+from serve_app.engine.encoder_cache import Encodings
 from serve_app.engine.scheduler import TokenIds
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling

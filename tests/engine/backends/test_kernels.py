@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from serve_app.engine import kernels
-from serve_app.engine.dtypes import arithmetic_for
-from serve_app.engine.eager import Eager
-from serve_app.engine.kernels import CannotCompile, load
-from serve_app.engine.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends import kernels
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.kernels import CannotCompile, load
+from serve_app.engine.backends.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends.select import arithmetic_for
 from tests.engine.support import needs_compiled
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.arithmetic import Linear
-from serve_app.engine.graphs import Capture
-from serve_app.engine.linear import Float32Linear, MakeLinear
+from serve_app.engine.backends.cuda_graphs import Capture
+from serve_app.engine.backends.linear import Float32Linear, MakeLinear
+from serve_app.engine.backends.protocols import Linear
 
 
 class Eager:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.arithmetic import Linear
+from serve_app.engine.backends.protocols import Linear
 
 # weight [out_features, in_features]; the options of `Arithmetic.linear`: precise, relu -> layer
 MakeLinear = Callable[[Tensor, bool, bool], Linear]

@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import cuda_graph
-from serve_app.engine.kernels import CannotCompile
-from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.cuda_graphs import cuda_graph
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.kernels import CannotCompile
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Arithmetic, Linear
 
 logger = logging.getLogger("ray.serve.godel")
 
