@@ -12,7 +12,7 @@ from torch import Tensor
 from serve_app.engine.scheduler import TokenIds
 
 
-class Encodings:
+class EncoderCache:
     def __init__(self, encode: Callable[[Sequence[TokenIds]], list[Tensor]], *, limit_bytes: int) -> None:
         """encode: prompts -> an encoding [tokens, d_model] for each; it is asked for each prompt once a call.
 
@@ -23,7 +23,7 @@ class Encodings:
         self._kept: OrderedDict[TokenIds, Tensor] = OrderedDict()  # the least recently used one first
         self._kept_bytes = 0
 
-    def __call__(self, prompts: Sequence[TokenIds]) -> list[Tensor]:
+    def encode(self, prompts: Sequence[TokenIds]) -> list[Tensor]:
         """The encoding [tokens, d_model] of each prompt; equal prompts may share one. Not to be written to."""
         # What is kept is taken out first: a new encoding may push it out of the cache, and its cost was said to be 0.
         encodings = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}

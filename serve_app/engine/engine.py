@@ -17,14 +17,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from serve_app.engine.encoder_cache import Encodings
+from serve_app.engine.encoder_cache import EncoderCache
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.engine.memory import is_out_of_memory, return_freed
-from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
+from serve_app.engine.sampling import NOT_FINITE, Choice, choose_candidate, sample
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
-from serve_app.engine.token_stream import Ending, Failure, Reply, send
+from serve_app.engine.token_stream import Ending, Failure, TokenStream, send
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling
@@ -62,12 +62,12 @@ class Engine:
         self._clock = clock
         self._shape = weights.shape
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
-        self._encodings = Encodings(self._model.encode, limit_bytes=encoding_cache_bytes)
+        self._encoder_cache = EncoderCache(self._model.encode, limit_bytes=encoding_cache_bytes)
         self._scheduler = Scheduler(
             slots=slots,
             max_waiting=slots if max_waiting is None else max_waiting,
             prefill_tokens=prefill_tokens,
-            cost=self._encodings.cost,
+            cost=self._encoder_cache.cost,
         )
         self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
         self._closing = False
@@ -90,7 +90,7 @@ class Engine:
         prefix: Sequence[int] = (),
         budget_s: float,
         join_s: float = 0,
-    ) -> Reply:
+    ) -> TokenStream:
         """Queue a request; call from a running event loop.
 
         prompt: token ids, the closing </s> included. candidates: the replies to choose from; none: it is free.
@@ -100,7 +100,7 @@ class Engine:
         Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
         """
         self._check(prompt, sampling, candidates, prefix)
-        reply = Reply(join_s)
+        reply = TokenStream(join_s)
         choice = Choice(sampling, [self._shape.start_token])
         trie = make_trie(candidates, self._shape.start_token) if candidates else None
         request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix), trie)
@@ -120,7 +120,7 @@ class Engine:
 
     @property
     def active(self) -> int:
-        return len(self._scheduler.running) + len(self._scheduler.choosing)
+        return len(self._scheduler.running) + len(self._scheduler.scoring)
 
     @property
     def waiting(self) -> int:
@@ -205,14 +205,14 @@ class Engine:
 
     def _step(self) -> None:
         """One round. Whoever runs waits for one `_prefill` between two tokens, never for more."""
-        for part in (self._drop_over, self._prefill, self._decode):
+        for part in (self._drop_expired, self._prefill, self._decode):
             part()
             self._progressed_at = self._clock()
 
-    def _drop_over(self) -> None:
+    def _drop_expired(self) -> None:
         with self._changed:
-            over, moves = self._scheduler.drop_over(self._clock())
-        self._end([request.reply for request in over if not request.reply.cancelled], "deadline")
+            over, moves = self._scheduler.drop_expired(self._clock())
+        self._end([request.stream for request in over if not request.stream.cancelled], "deadline")
         self._move(moves)
 
     def _prefill(self) -> None:
@@ -225,7 +225,7 @@ class Engine:
     def _encode(self, requests: list[Request]) -> list[Tensor | None]:
         """The encoding of each one's prompt. None: there was no memory for all at once, but there may be for each."""
         try:
-            return [*self._encodings([request.prompt for request in requests])]
+            return [*self._encoder_cache.encode([request.prompt for request in requests])]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -233,21 +233,21 @@ class Engine:
 
     def _begin(self, request: Request, encoding: Tensor | None) -> None:
         if encoding is None:
-            (encoding,) = self._encodings([request.prompt])
+            (encoding,) = self._encoder_cache.encode([request.prompt])
         if request.trie:
-            self._choose(request, request.trie, encoding)
+            self._score_candidates(request, request.trie, encoding)
         else:
             self._model.fill(self._scheduler.running.index(request), encoding)
 
-    def _choose(self, request: Request, trie: Trie, encoding: Tensor) -> None:
+    def _score_candidates(self, request: Request, trie: Trie, encoding: Tensor) -> None:
         """Hand out the candidate that becomes the reply, all of it at once."""
         prefix = tuple(request.replay)
-        tokens = choose_candidate(self._model.follow(trie, encoding), trie, request.choice, prefix)
+        tokens = choose_candidate(self._model.trie_logits(trie, encoding), trie, request.choice, prefix)
         self._count(len(tokens) - len(prefix))
         with self._changed:
             self._scheduler.leave([request])
-        request.reply.put(list(tokens[len(prefix) : -1]), "stop")
-        send([request.reply], self._clock())
+        request.stream.put(list(tokens[len(prefix) : -1]), "stop")
+        send([request.stream], self._clock())
 
     def _decode(self) -> None:
         running = list(self._scheduler.running)
@@ -255,7 +255,7 @@ class Engine:
             return
         chosen = list(zip(running, tokens, strict=True))
         if without := [request for request, token in chosen if token is None]:
-            self._give_up(without, ReplyFailed(NO_NUMBERS))
+            self._give_up(without, ReplyFailed(NOT_FINITE))
         # A replay is read token by token, among the others: so its sums are rounded as when it was written (law 3), and
         # nobody waits for it.
         written = [request for request, token in chosen if token is not None and request.take(token)]
@@ -266,7 +266,7 @@ class Engine:
         """One decoding step. None: for who has no next token; nothing at all where memory did not suffice for it."""
         with self._alone(running):
             logits = self._model.step([request.choice.written[-1] for request in running])
-            return choose(logits, [request.choice for request in running], self._shape.eos_token)
+            return sample(logits, [request.choice for request in running], self._shape.eos_token)
         return []
 
     def _deliver(self, requests: list[Request]) -> None:
@@ -276,8 +276,8 @@ class Engine:
             moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
         for request, ending in zip(requests, endings, strict=True):
             newest = request.choice.written[-1]
-            request.reply.put([] if newest == self._shape.eos_token else [newest], ending)
-        send([request.reply for request in requests], self._clock())
+            request.stream.put([] if newest == self._shape.eos_token else [newest], ending)
+        send([request.stream for request in requests], self._clock())
         self._move(moves)  # last: were it to fail, who has left must have been told already
 
     def _move(self, moves: list[Move]) -> None:
@@ -312,18 +312,18 @@ class Engine:
                 self._model.clear(self._scheduler.running.index(request))
         with self._changed:
             moves = self._scheduler.leave(requests)
-        self._end([request.reply for request in requests], failure)
+        self._end([request.stream for request in requests], failure)
         self._move(moves)
 
     def _fail(self, reason: str) -> None:
         with self._changed:
             self._failure = reason
-            unfinished = [*self._scheduler.running, *self._scheduler.choosing, *self._scheduler.waiting]
-            for requests in (self._scheduler.running, self._scheduler.choosing, self._scheduler.waiting):
+            unfinished = [*self._scheduler.running, *self._scheduler.scoring, *self._scheduler.waiting]
+            for requests in (self._scheduler.running, self._scheduler.scoring, self._scheduler.waiting):
                 requests.clear()
-        self._end([request.reply for request in unfinished], EngineFailed(reason))
+        self._end([request.stream for request in unfinished], EngineFailed(reason))
 
-    def _end(self, replies: list[Reply], ending: Ending | Failure) -> None:
+    def _end(self, replies: list[TokenStream], ending: Ending | Failure) -> None:
         for reply in replies:
             reply.put([], ending)
         send(replies, self._clock())

@@ -16,7 +16,7 @@ from serve_app.engine.errors import ReplyFailed
 from serve_app.engine.trie import Trie
 from serve_app.messages import Sampling
 
-NO_NUMBERS = "the model's scores of what may come next are not finite numbers"
+NOT_FINITE = "the model's scores of what may come next are not finite numbers"
 
 # Sorting a vocabulary of 32,128 costs more than a decoding layer; nearly always the nucleus is among the first few.
 _CANDIDATES = 128
@@ -40,7 +40,7 @@ class Choice:
         return float(np.random.Generator(philox).random())
 
 
-def choose(logits: Tensor, choices: Sequence[Choice], eos_token: int) -> list[int | None]:
+def sample(logits: Tensor, choices: Sequence[Choice], eos_token: int) -> list[int | None]:
     """The next token of each row of `logits` [n, vocabulary], which is changed in place.
 
     None: there is none, as the row holds a NaN or plus infinity, or nothing else than minus infinity.
@@ -67,7 +67,7 @@ def choose_candidate(logits: Tensor, trie: Trie, choice: Choice, prefix: tuple[i
     candidates = [candidate.token_ids for candidate in trie.candidates]
     totals = scores(logits, trie)
     if not math.isfinite(totals.max()):
-        raise ReplyFailed(NO_NUMBERS)
+        raise ReplyFailed(NOT_FINITE)
     tokens = candidates[_best_or_drawn(totals, choice)]
     if tokens[: len(prefix)] != prefix:
         totals[torch.tensor([other[: len(prefix)] != prefix for other in candidates])] = -math.inf

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from serve_app.engine.sampling import Choice
-from serve_app.engine.token_stream import Reply
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.messages import FinishReason
 
@@ -24,12 +24,12 @@ class Request:
     prompt: TokenIds
     choice: Choice  # its `written` grows with every step
     deadline: float  # on the engine's clock
-    reply: Reply
+    stream: TokenStream
     replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
     trie: Trie | None = None  # the replies that are allowed, where they are given
 
     @property
-    def choosing_cost(self) -> int:
+    def scoring_cost(self) -> int:
         """What it takes to choose, in prompt tokens encoded: the trie, and the prompt once more as keys and values."""
         return len(self.trie.tokens) + len(self.prompt) // 4 if self.trie else 0
 
@@ -46,8 +46,8 @@ class Request:
         written = len(self.choice.written) + len(self.replay)
         return "length" if written >= self.choice.sampling.max_length else None
 
-    def is_over(self, now: float) -> bool:
-        return self.reply.cancelled or now >= self.deadline
+    def is_expired(self, now: float) -> bool:
+        return self.stream.cancelled or now >= self.deadline
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Scheduler:
         self._cost = cost
         self.waiting: list[Request] = []  # the nearest deadline first, then who came first
         self.running: list[Request] = []  # by slot
-        self.choosing: list[Request] = []
+        self.scoring: list[Request] = []
 
     @property
     def full(self) -> bool:
@@ -86,7 +86,7 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        return not (self.waiting or self.running or self.choosing)
+        return not (self.waiting or self.running or self.scoring)
 
     def add(self, request: Request) -> None:
         """Queue a request before all with a later deadline, and behind those with the same one.
@@ -106,13 +106,13 @@ class Scheduler:
         prompts: set[TokenIds] = set()
         spent = 0
         while request := self._next():
-            cost = request.choosing_cost + (0 if request.prompt in prompts else self._cost(request.prompt))
+            cost = request.scoring_cost + (0 if request.prompt in prompts else self._cost(request.prompt))
             if spent and cost and spent + cost > self._prefill_tokens:
                 break
             spent += cost
             prompts.add(request.prompt)
             self.waiting.remove(request)
-            (self.choosing if request.trie else self.running).append(request)
+            (self.scoring if request.trie else self.running).append(request)
             admitted.append(request)
         return admitted
 
@@ -121,9 +121,9 @@ class Scheduler:
         slot_is_free = len(self.running) < self._slots
         return next((request for request in self.waiting if slot_is_free or request.trie), None)
 
-    def drop_over(self, now: float) -> tuple[list[Request], list[Move]]:
+    def drop_expired(self, now: float) -> tuple[list[Request], list[Move]]:
         """Remove who was cancelled or is past the deadline -> those, and the moves that close the gaps."""
-        over = [request for request in (*self.waiting, *self.running) if request.is_over(now)]
+        over = [request for request in (*self.waiting, *self.running) if request.is_expired(now)]
         self.waiting = [request for request in self.waiting if request not in over]
         return over, self.leave([request for request in self.running if request in over])
 
@@ -132,7 +132,7 @@ class Scheduler:
         moves = []
         for request in requests:
             if request.trie:
-                self.choosing.remove(request)
+                self.scoring.remove(request)
                 continue
             slot = self.running.index(request)
             last = self.running.pop()

@@ -28,10 +28,10 @@ class T5:
         shape = weights.shape
         self.shape = shape
         self._weights = weights
-        self._ops = weights.arithmetic
+        self._ops = weights.backend
         self._encoder_bias = self._ops.prompt_bias(_encoder_bias(weights, max_prompt))
         self._decoder_bias = _decoder_bias(weights, max_reply)
-        self._slots = self._ops.slots(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
+        self._cache = self._ops.kv_cache(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
         self._graphed: GraphedStep | None = None
         if self._ops.capture:
             self._graphed = GraphedStep(self._logits, self._ops.capture, slots=slots, device=self._ops.device)
@@ -45,7 +45,7 @@ class T5:
         """So many prompts at once as suits the arithmetic."""
         portion: list[Sequence[int]] = []
         for prompt in prompts:
-            if portion and sum(map(len, portion)) + len(prompt) > self._ops.tokens_at_once:
+            if portion and sum(map(len, portion)) + len(prompt) > self._ops.encoder_batch_tokens:
                 yield portion
                 portion = []
             portion.append(prompt)
@@ -64,7 +64,7 @@ class T5:
     def fill(self, slot: int, encoding: Tensor) -> None:
         """Give `slot` to a new reply to the prompt of that encoding."""
         for index, layer in enumerate(self._weights.decoder):
-            self._slots.fill(slot, index, layer.cross_kv(encoding))
+            self._cache.fill(slot, index, layer.cross_kv(encoding))
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary].
@@ -73,7 +73,7 @@ class T5:
         """
         return self._graphed(tokens) if self._graphed else self._logits(self._ids(tokens))
 
-    def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+    def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
         """The replies of a trie to the prompt of that encoding -> logits [branches, vocabulary] of what comes next."""
         x = self._embed(self._ids(trie.tokens))
         self._decode(x, _TrieAttention(self._weights, encoding, self._trie_bias(trie)))
@@ -81,18 +81,18 @@ class T5:
 
     def move(self, source: int, target: int) -> None:
         """Slot `target` takes over the reply of slot `source`."""
-        self._slots.move(source, target)
+        self._cache.move(source, target)
 
     def clear(self, slot: int) -> None:
         """Forget the reply of `slot`, whose numbers are none: it must be gone before another reply moves there."""
-        self._slots.clear(slot)
+        self._cache.clear(slot)
 
     def _logits(self, tokens: Tensor) -> Tensor:
         """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
-        self._slots.begin(len(tokens))
+        self._cache.begin(len(tokens))
         x = self._embed(tokens)
-        self._decode(x, self._slots)
-        self._slots.end()
+        self._decode(x, self._cache)
+        self._cache.end()
         return self._head(x)
 
     def _decode(self, x: Tensor, attention: Attention) -> None:
@@ -143,7 +143,7 @@ class _TrieAttention:
 
     def __init__(self, weights: Weights, encoding: Tensor, bias: Tensor) -> None:
         """encoding: [tokens, d_model]. bias: [heads, nodes, nodes]."""
-        self._ops = weights.arithmetic
+        self._ops = weights.backend
         self._layers = weights.decoder
         self._encoding = encoding
         self._bias = bias
@@ -159,13 +159,13 @@ class _TrieAttention:
 
 def _encoder_bias(weights: Weights, length: int) -> Tensor:
     """[heads, 2 * length - 1], by the key's position minus the query's plus length - 1."""
-    relative = torch.arange(1 - length, length, device=weights.arithmetic.device)
+    relative = torch.arange(1 - length, length, device=weights.backend.device)
     return weights.encoder_bias[_bucket(relative, weights, bidirectional=True)].T.contiguous()
 
 
 def _decoder_bias(weights: Weights, length: int) -> Tensor:
     """[heads, length], by the query's position minus the key's."""
-    position = torch.arange(length, device=weights.arithmetic.device)
+    position = torch.arange(length, device=weights.backend.device)
     return weights.decoder_bias[_bucket(-position, weights, bidirectional=False)].T.contiguous()
 
 

@@ -12,10 +12,10 @@ from serve_app.messages import FinishReason
 
 Ending = FinishReason | Literal["deadline"]
 Failure = ReplyFailed | EngineFailed
-_Parcel = tuple[list[int], Ending | Failure | None]
+_Chunk = tuple[list[int], Ending | Failure | None]
 
 
-class Reply:
+class TokenStream:
     """The reader's end of one request: iterate over it for lists of new tokens, the end-of-sequence token left out.
 
     After the last list, `ending` says why the reply ended. Where it cannot be finished, raises what `failure` then is.
@@ -27,10 +27,10 @@ class Reply:
         self.failure: Failure | None = None
         self.cancelled = False  # set by any thread, acted upon before the next step
         self._join_s = join_s
-        self._unsent: _Parcel = ([], None)
+        self._unsent: _Chunk = ([], None)
         self._sent_in = -math.inf  # the last time, in units of join_s
         self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[_Parcel] = asyncio.Queue()
+        self._arrived: asyncio.Queue[_Chunk] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[list[int]]:
         while self.ending is None and self.failure is None:
@@ -53,16 +53,16 @@ class Reply:
         """All replies become due at the multiples of their `join_s`, so that they can travel together."""
         return self._unsent[1] is not None or not self._join_s or now // self._join_s > self._sent_in
 
-    def _take_unsent(self, now: float) -> _Parcel:
-        parcel, self._unsent = self._unsent, ([], None)
+    def _take_unsent(self, now: float) -> _Chunk:
+        chunk, self._unsent = self._unsent, ([], None)
         if self._join_s:
             self._sent_in = now // self._join_s
-        return parcel
+        return chunk
 
 
-def send(replies: Iterable[Reply], now: float) -> None:
+def send(replies: Iterable[TokenStream], now: float) -> None:
     """Hand out what is due, and wake each event loop once: a wake-up takes a core from the step loop's threads."""
-    due: defaultdict[asyncio.AbstractEventLoop, list[Reply]] = defaultdict(list)
+    due: defaultdict[asyncio.AbstractEventLoop, list[TokenStream]] = defaultdict(list)
     for reply in replies:
         if reply._is_due(now):
             due[reply._loop].append(reply)
@@ -74,6 +74,6 @@ def send(replies: Iterable[Reply], now: float) -> None:
                 reply.cancel()
 
 
-def _arrive(parcels: list[tuple[Reply, _Parcel]]) -> None:
-    for reply, parcel in parcels:
-        reply._arrived.put_nowait(parcel)
+def _arrive(chunks: list[tuple[TokenStream, _Chunk]]) -> None:
+    for reply, chunk in chunks:
+        reply._arrived.put_nowait(chunk)

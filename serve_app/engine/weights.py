@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
 from serve_app.engine.backends.eager import Eager
-from serve_app.engine.backends.protocols import Arithmetic, Linear
+from serve_app.engine.backends.protocols import Backend, Linear
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -69,7 +69,7 @@ class DecoderLayer:
 @dataclass(frozen=True)
 class Weights:
     shape: Shape
-    arithmetic: Arithmetic
+    backend: Backend
     embedding: Tensor  # [vocabulary, d_model]
     encoder: list[EncoderLayer]
     encoder_bias: Tensor  # [bias_buckets, heads]
@@ -80,7 +80,7 @@ class Weights:
     head: Linear
 
 
-def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic | None = None) -> Weights:
+def from_transformers(model: T5ForConditionalGeneration, backend: Backend | None = None) -> Weights:
     """Take the weights of a loaded checkpoint; float32 where no arithmetic is given.
 
     Raises ValueError for a feed-forward layer that the engine does not compute.
@@ -88,13 +88,13 @@ def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic 
     config = model.config
     if config.dense_act_fn not in _ACTIVATIONS:
         raise ValueError(f"feed_forward_proj {config.feed_forward_proj!r} is not supported: use 'relu' or 'gated-gelu'")
-    arithmetic = arithmetic or Eager()
-    state = _State(model.state_dict(), arithmetic)
+    backend = backend or Eager()
+    state = _State(model.state_dict(), backend)
     first = "block.0.layer.0.SelfAttention.relative_attention_bias"
     shape = _shape(config)
     return Weights(
         shape=shape,
-        arithmetic=arithmetic,
+        backend=backend,
         embedding=state.tensor("shared"),
         encoder=[_encoder_layer(state.at(f"encoder.block.{i}.layer"), config) for i in range(config.num_layers)],
         encoder_bias=state.tensor(f"encoder.{first}"),
@@ -111,7 +111,7 @@ class _State:
     """A state dict, read below a prefix."""
 
     values: Mapping[str, Tensor]
-    arithmetic: Arithmetic
+    backend: Backend
     prefix: str = ""
 
     def at(self, name: str) -> "_State":
@@ -123,13 +123,13 @@ class _State:
 
     def _loaded(self, name: str) -> Tensor:
         weight = self.values[f"{self.prefix}{name}.weight"].detach()
-        return weight.to(self.arithmetic.device, torch.float32).contiguous()
+        return weight.to(self.backend.device, torch.float32).contiguous()
 
     def linear(self, *names: str, precise: bool = False, relu: bool = False) -> Linear:
         """One product for all of `names`, their outputs side by side."""
         weights = [self._loaded(name) for name in names]
         joined = torch.cat(weights) if len(weights) > 1 else weights[0]
-        return self.arithmetic.linear(joined, precise=precise, relu=relu)
+        return self.backend.linear(joined, precise=precise, relu=relu)
 
 
 def _shape(config: T5Config) -> Shape:

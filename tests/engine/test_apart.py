@@ -12,7 +12,7 @@ from torch import Tensor
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.errors import ReplyFailed
 from serve_app.engine.t5 import T5
-from serve_app.engine.token_stream import Reply
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
@@ -33,7 +33,7 @@ OUT_OF_MEMORY = [
 ]
 
 
-async def outcome(reply: Reply) -> list[int] | str:
+async def outcome(reply: TokenStream) -> list[int] | str:
     """All tokens, or why there are not all of them."""
     try:
         return await read(reply)
@@ -163,11 +163,11 @@ LARGE = [20, 21, 22, EOS]  # takes more memory than there is
 OTHERS = [[2, 3, 4, EOS], [12, 13, EOS], [30, 31, 32, 33, EOS]]
 
 
-@pytest.mark.parametrize("part", ["encode", "fill", "follow"])
+@pytest.mark.parametrize("part", ["encode", "fill", "trie_logits"])
 async def test_a_prompt_that_memory_has_no_room_for_fails_alone(
     failing: Callable[..., SteppedEngine], part: str
 ) -> None:
-    candidates = [Candidate(tuple(prompt)) for prompt in (*OTHERS, LARGE)] if part == "follow" else []
+    candidates = [Candidate(tuple(prompt)) for prompt in (*OTHERS, LARGE)] if part == "trie_logits" else []
 
     def too_large(*args: Any) -> bool:
         return tuple(LARGE) in args[0] if part == "encode" else bool(args[1].tolist() == LARGE)
@@ -231,15 +231,15 @@ async def test_whatever_fails_everyone_gets_their_own_reply_or_an_error(
                     row[:] = chance.choice([math.nan, math.inf, -math.inf])
             return logits
 
-        def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+        def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
             fail()
-            logits = super().follow(trie, encoding)
+            logits = super().trie_logits(trie, encoding)
             return logits if chance.random() < 0.9 else logits * math.nan
 
     monkeypatch.setattr("serve_app.engine.engine.T5", Failing)
     engine = stepped(slots=4, prefill_tokens=30, encoding_cache_bytes=1000)
     prompts = [[*chance.sample(range(2, 64), chance.randint(1, 9)), EOS] for _ in range(200)]
-    replies: list[Reply] = []
+    replies: list[TokenStream] = []
     for prompt in prompts:
         candidates = [Candidate(tuple(prompt)), Candidate((2, 3, 63, EOS))] if chance.random() < 0.3 else []
         replies.append(engine.ask(prompt, Sampling(max_length=20), candidates=candidates))

@@ -302,7 +302,7 @@ async def test_an_idle_engine_is_not_stalled_and_one_with_work_is_since_its_last
     assert (await read(first), await read(second)) == ([2, 3], [4])
 
 
-@pytest.mark.parametrize("hangs_in", ["encode", "step", "follow"])
+@pytest.mark.parametrize("hangs_in", ["encode", "step", "trie_logits"])
 async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(running: MakeEngine, hangs_in: str) -> None:
     entered, may_go_on = threading.Event(), threading.Event()
     original = getattr(Echo, hangs_in)
@@ -317,7 +317,7 @@ async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(runn
 
     setattr(Hanging, hangs_in, hang)
     engine = running(Hanging)
-    candidates = [Candidate((2, 3, EOS))] if hangs_in == "follow" else []
+    candidates = [Candidate((2, 3, EOS))] if hangs_in == "trie_logits" else []
     reply = asyncio.create_task(answer(engine, [2, 3, EOS], SHORT, candidates=candidates))
     assert await asyncio.to_thread(entered.wait, PATIENCE_S)
     seen = engine.stalled_s

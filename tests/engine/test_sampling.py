@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from serve_app.engine.errors import ReplyFailed
-from serve_app.engine.sampling import Choice, choose, choose_candidate, draw, kept, process
+from serve_app.engine.sampling import Choice, choose_candidate, draw, kept, process, sample
 from serve_app.engine.trie import make_trie
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS
@@ -93,7 +93,7 @@ def test_each_row_has_its_own_settings() -> None:
         Choice(Sampling(min_length=5), written(3)),
     ]
     expected = [int(transformers_processed(row, choice).argmax()) for row, choice in zip(logits, choices, strict=True)]
-    assert choose(logits, choices, EOS) == expected
+    assert sample(logits, choices, EOS) == expected
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------------
@@ -186,17 +186,17 @@ def test_the_number_that_decides_depends_on_seed_and_position_alone() -> None:
 )
 def test_greedy_takes_the_likeliest_and_needs_no_seed(settings: dict[str, Any]) -> None:
     row = random_logits(1.0)
-    assert choose(row[None].clone(), [Choice(Sampling(**settings), [0])], EOS) == [int(row.argmax())]
+    assert sample(row[None].clone(), [Choice(Sampling(**settings), [0])], EOS) == [int(row.argmax())]
 
 
 def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> None:
-    assert choose(torch.zeros(2, VOCABULARY), [Choice(Sampling(), [0]), Choice(Sampling(min_length=9), [0])], EOS) == [
+    assert sample(torch.zeros(2, VOCABULARY), [Choice(Sampling(), [0]), Choice(Sampling(min_length=9), [0])], EOS) == [
         0,
         0,
     ]
     logits = torch.zeros(1, VOCABULARY)
     logits[0, [300, 40, 900]] = 1
-    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [40]
+    assert sample(logits, [Choice(Sampling(), [0])], EOS) == [40]
 
 
 # --- numbers that are none --------------------------------------------------------------------------------------------
@@ -209,19 +209,19 @@ def test_a_row_that_is_not_finite_has_no_next_token_and_the_others_have_theirs(
 ) -> None:
     choices = [Choice(sampling, [0])] * 3
     logits = torch.stack([random_logits(1.0, seed) for seed in range(3)])
-    first, _, last = choose(logits.clone(), choices, EOS)
+    first, _, last = sample(logits.clone(), choices, EOS)
     logits[1, 17] = broken
-    assert choose(logits, choices, EOS) == [first, None, last]
+    assert sample(logits, choices, EOS) == [first, None, last]
 
 
 def test_a_row_of_which_nothing_is_allowed_has_no_next_token() -> None:
-    assert choose(torch.full((1, 9), -math.inf), [Choice(Sampling(do_sample=True, seed=1), [0])], EOS) == [None]
-    assert choose(torch.zeros(1, 3), [Choice(Sampling(no_repeat_ngram_size=1), [0, 1, 2])], EOS) == [None]
+    assert sample(torch.full((1, 9), -math.inf), [Choice(Sampling(do_sample=True, seed=1), [0])], EOS) == [None]
+    assert sample(torch.zeros(1, 3), [Choice(Sampling(no_repeat_ngram_size=1), [0, 1, 2])], EOS) == [None]
 
 
 def test_minus_infinity_rules_a_token_out_and_no_more() -> None:
     logits = torch.tensor([[-math.inf, 1.0, 2.0, -math.inf]])
-    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [2]
+    assert sample(logits, [Choice(Sampling(), [0])], EOS) == [2]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1)], ids=str)

@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.engine.sampling import Choice
 from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
-from serve_app.engine.token_stream import Ending, Reply
+from serve_app.engine.token_stream import Ending, TokenStream
 from serve_app.engine.trie import Trie, make_trie
 from serve_app.messages import Candidate, Sampling
 
@@ -36,7 +36,7 @@ def request(
     """One with a prompt of its own, of so many tokens, or with the given one."""
     prompt = prompt or (next(_newest),) * tokens
     choice = Choice(Sampling(max_length=max_length), written or [0])
-    return Request(prompt, choice, deadline, cast(Reply, Unread()), trie=trie)
+    return Request(prompt, choice, deadline, cast(TokenStream, Unread()), trie=trie)
 
 
 CHOICE = make_trie([Candidate((5, 6, 1)), Candidate((5, 7, 1))], start_token=0)  # of two nodes
@@ -127,7 +127,7 @@ def test_equal_prompts_cost_as_much_as_one() -> None:
 def test_a_choice_costs_its_trie_and_its_prompt_once_more_as_keys_and_values() -> None:
     """With its prompt's encoding at hand, too."""
     requests = [request(40, trie=CHOICE), request(36, trie=CHOICE), request(9)]
-    assert [one.choosing_cost for one in requests] == [12, 11, 0]
+    assert [one.scoring_cost for one in requests] == [12, 11, 0]
     assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 9).admit() == requests
     assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 8).admit() == requests[:2]
     assert scheduler(*requests, prefill_tokens=12 + 10, cost=lambda _: 0).admit() == requests[:1]
@@ -153,10 +153,10 @@ def test_who_chooses_takes_no_slot_and_overtakes_only_who_waits_for_one() -> Non
     made.admit()
     for one in (waits, *choose):
         made.add(one)
-    assert made.admit() == choose == made.choosing
+    assert made.admit() == choose == made.scoring
     assert (made.running, made.waiting) == ([runs], [waits])
     assert made.leave(choose) == []
-    assert (made.running, made.choosing) == ([runs], [])
+    assert (made.running, made.scoring) == ([runs], [])
     made.leave([runs])
     made.add(request(trie=CHOICE))
     assert made.admit()[0] is waits
@@ -170,9 +170,9 @@ def test_who_is_cancelled_or_late_is_dropped_from_queue_and_slots() -> None:
     made.admit()
     for one in (waits_late, waits, waits_cancelled):
         made.add(one)
-    assert made.drop_over(now=9.9) == ([], [])
-    runs_cancelled.reply.cancelled = waits_cancelled.reply.cancelled = True
-    over, moves = made.drop_over(now=10)
+    assert made.drop_expired(now=9.9) == ([], [])
+    runs_cancelled.stream.cancelled = waits_cancelled.stream.cancelled = True
+    over, moves = made.drop_expired(now=10)
     assert set(map(id, over)) == set(map(id, (runs_late, runs_cancelled, waits_late, waits_cancelled)))
     assert (made.running, made.waiting) == ([runs], [waits])
     assert moves == [Move(source=2, target=0), Move(source=1, target=0)]
@@ -230,9 +230,9 @@ def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
             arrived.append(request(chance.randint(1, 25), deadline=now + chance.randint(1, 40)))
             made.add(arrived[-1])
         for one in chance.sample(arrived, min(1, len(arrived))):
-            one.reply.cancelled |= chance.random() < 0.2
-        over, moves = made.drop_over(now)
-        assert all(one.is_over(now) for one in over)
+            one.stream.cancelled |= chance.random() < 0.2
+        over, moves = made.drop_expired(now)
+        assert all(one.is_expired(now) for one in over)
         follow(moves)
         newly = made.admit()
         for slot, one in enumerate(newly, start=len(made.running) - len(newly)):
@@ -241,7 +241,7 @@ def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
         follow(made.leave(chance.sample(made.running, chance.randint(0, min(2, len(made.running))))))
         assert len(made.running) <= 6
         assert caches[: len(made.running)] == made.running
-        assert not any(one.is_over(now) for one in (*made.running, *made.waiting))
+        assert not any(one.is_expired(now) for one in (*made.running, *made.waiting))
     assert admitted > 20
 
 

@@ -38,7 +38,7 @@ def some_logits(after: TokenIds) -> Tensor:
 
 
 def followed(trie: Trie) -> Tensor:
-    """What `T5.follow` gives."""
+    """What `T5.trie_logits` gives."""
     return torch.stack([some_logits(prefixes(trie)[branch.node]) for branch in trie.branches])
 
 

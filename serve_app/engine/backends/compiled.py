@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.backends.eager import SlotCaches, attend
+from serve_app.engine.backends.eager import KVStorage, attend
 from serve_app.engine.backends.kernels import load
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
@@ -23,7 +23,7 @@ class Compiled:
 
     device = torch.device("cpu")
     capture = None
-    tokens_at_once = 384
+    encoder_batch_tokens = 384
 
     def __init__(self) -> None:
         """Raises CannotCompile."""
@@ -66,8 +66,8 @@ class Compiled:
     def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
         return attend(q, keys_values, bias)  # too small a part of the work for a kernel of its own
 
-    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "CompiledSlots":
-        return CompiledSlots(self._kernels, layers, slots, size, max_prompt, reply_bias)
+    def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "CompiledKVCache":
+        return CompiledKVCache(self._kernels, layers, slots, size, max_prompt, reply_bias)
 
 
 class _Linear:
@@ -112,7 +112,7 @@ def _packed(weight: Tensor) -> Tensor:
     return blocks.transpose(1, 2).contiguous()
 
 
-class CompiledSlots(SlotCaches):
+class CompiledKVCache(KVStorage):
     def __init__(
         self, kernels: ctypes.CDLL, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
     ) -> None:

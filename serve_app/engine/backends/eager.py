@@ -16,7 +16,7 @@ from serve_app.engine.backends.protocols import Linear
 class Eager:
     """Sums, norms and what passes between layers are float32; products and caches are what the arguments say."""
 
-    tokens_at_once = sys.maxsize
+    encoder_batch_tokens = sys.maxsize
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Eager:
     def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
         return attend(q.to(self._caches), keys_values.to(self._caches), bias)
 
-    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerSlots":
-        return EagerSlots(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
+    def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerKVCache":
+        return EagerKVCache(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
 
 
-class SlotCaches:
+class KVStorage:
     """What slots hold, whoever attends to it: keys and values, and their lengths."""
 
     def __init__(
@@ -87,7 +87,7 @@ class SlotCaches:
             lengths[slot] = 0
 
 
-class EagerSlots(SlotCaches):
+class EagerKVCache(KVStorage):
     """Attends through masks of what a slot has not written."""
 
     def __init__(
@@ -163,7 +163,7 @@ def _mask(lengths: Tensor, span: int) -> Tensor:
 
 
 def attend(q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
-    """As `Arithmetic.attend`, in the arguments' own numbers."""
+    """As `Backend.attend`, in the arguments' own numbers."""
     (queries,), (keys, values) = _heads(q[None], 1, len(bias)), _heads(keys_values[None], 2, len(bias))
     return _attend(queries, keys, values, bias[None])[0]
 

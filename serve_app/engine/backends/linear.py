@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from serve_app.engine.backends.protocols import Linear
 
-# weight [out_features, in_features]; the options of `Arithmetic.linear`: precise, relu -> layer
+# weight [out_features, in_features]; the options of `Backend.linear`: precise, relu -> layer
 MakeLinear = Callable[[Tensor, bool, bool], Linear]
 
 _TINY = torch.finfo(torch.float32).tiny  # a row of zeros must not divide by zero

@@ -28,7 +28,7 @@ class Attention(Protocol):
         """[tokens, heads * d_kv] -> [tokens, heads * d_kv]."""
 
 
-class Slots(Attention, Protocol):
+class KVCache(Attention, Protocol):
     """Keys and values of the replies that are being written: row i of every cache belongs to slot i.
 
     A decoding step has one token for each slot: the newest one, whose key and value `attend_to_reply` appends first.
@@ -50,7 +50,7 @@ class Slots(Attention, Protocol):
         """Zeros for what `slot` holds: a NaN in it would outlive its reply, as masks do not keep a NaN out of a sum."""
 
 
-class Arithmetic(Protocol):
+class Backend(Protocol):
     """The operations that a T5 is made of."""
 
     @property
@@ -62,7 +62,7 @@ class Arithmetic(Protocol):
         """How decoding steps are recorded, where they are."""
 
     @property
-    def tokens_at_once(self) -> int:
+    def encoder_batch_tokens(self) -> int:
         """Prompts are best encoded in portions of about so many tokens."""
 
     def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
@@ -93,5 +93,5 @@ class Arithmetic(Protocol):
         bias: [heads, queries, keys], or a shape that is spread over these.
         """
 
-    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> Slots:
+    def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> KVCache:
         """Empty caches. size: d_kv. reply_bias: [heads, max_reply], by distance."""

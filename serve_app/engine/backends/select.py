@@ -11,7 +11,7 @@ from serve_app.engine.backends.cuda_graphs import cuda_graph
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.kernels import CannotCompile
 from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
-from serve_app.engine.backends.protocols import Arithmetic, Linear
+from serve_app.engine.backends.protocols import Backend, Linear
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -21,7 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 _HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def arithmetic_for(dtype: Dtype, device: Device) -> Arithmetic:
+def select_backend(dtype: Dtype, device: Device) -> Backend:
     """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8 if it can do that fast.
 
     Raises ValueError that names the setting that this machine cannot do.
@@ -31,7 +31,7 @@ def arithmetic_for(dtype: Dtype, device: Device) -> Arithmetic:
     return _on_gpu(dtype) if device == "cuda" else _on_cpu(dtype)
 
 
-def _on_cpu(dtype: Dtype) -> Arithmetic:
+def _on_cpu(dtype: Dtype) -> Backend:
     if dtype in ("auto", "int8"):
         try:
             return Compiled()
@@ -41,7 +41,7 @@ def _on_cpu(dtype: Dtype) -> Arithmetic:
     return _floats(dtype, "cpu")
 
 
-def _on_gpu(dtype: Dtype) -> Arithmetic:
+def _on_gpu(dtype: Dtype) -> Backend:
     if not torch.cuda.is_available():
         raise ValueError("device: cuda, but PyTorch finds no CUDA GPU here; set it to auto or cpu")
     if dtype == "int8":
@@ -51,7 +51,7 @@ def _on_gpu(dtype: Dtype) -> Arithmetic:
     return _floats(dtype, "cuda")
 
 
-def _floats(dtype: Dtype, device: str) -> Arithmetic:
+def _floats(dtype: Dtype, device: str) -> Backend:
     capture = cuda_graph if device == "cuda" else None
     if dtype == "float32":
         return Eager(Float32Linear, device=device, capture=capture)

@@ -22,9 +22,9 @@ def run_again(work: Callable[[], None]) -> Callable[[], None]:
     return work
 
 
-async def replies(arithmetic: Eager, *, slots: int = 6) -> list[list[int]]:
+async def replies(backend: Eager, *, slots: int = 6) -> list[list[int]]:
     """Eight replies that join and leave one by one."""
-    engine = SteppedEngine(from_transformers(random_t5(seed=3), arithmetic), slots=slots, max_prompt=48, max_reply=40)
+    engine = SteppedEngine(from_transformers(random_t5(seed=3), backend), slots=slots, max_prompt=48, max_reply=40)
     asked = [
         engine.ask(prompt, Sampling(max_length=8 + 4 * i))
         for i, prompt in enumerate(random_prompts([46, 1, 7, 30, 12, 3, 20, 9]))
@@ -86,8 +86,8 @@ def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
     model = initial_t5(d_model=64, d_kv=16, d_ff=128)
     (prompt,) = random_prompts([20])
     logits = []
-    for arithmetic in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)):
-        t5 = T5(from_transformers(model, arithmetic), slots=2, max_prompt=32, max_reply=16)
+    for backend in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)):
+        t5 = T5(from_transformers(model, backend), slots=2, max_prompt=32, max_reply=16)
         t5.fill(0, t5.encode([prompt])[0])
         logits.append(torch.cat([t5.step([token]).clone() for token in (0, 5, 9, 33)]))
     assert bool((torch.cosine_similarity(logits[0], logits[1], dim=-1) > 0.999).all())

@@ -17,7 +17,7 @@ from serve_app.engine.backends import kernels
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.kernels import CannotCompile, load
 from serve_app.engine.backends.linear import Float32Linear, Int8Linear
-from serve_app.engine.backends.select import arithmetic_for
+from serve_app.engine.backends.select import select_backend
 from tests.engine.support import needs_compiled
 
 
@@ -112,7 +112,7 @@ def test_where_nothing_loads_at_all_pytorch_computes(
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(arithmetic_for("auto", "cpu"), Eager)
+        assert isinstance(select_backend("auto", "cpu"), Eager)
     assert "failed to map segment" in caplog.text
 
 
@@ -187,7 +187,7 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
 ) -> None:
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
-        layers = [arithmetic_for(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
     assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from serve_app.engine.backends.compiled import Compiled
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
-from serve_app.engine.backends.protocols import Arithmetic, Linear
+from serve_app.engine.backends.protocols import Backend, Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import initial_t5
@@ -108,12 +108,12 @@ def test_zeros_stay_zeros(int8: MakeInt8, precise: bool) -> None:
 
 @pytest.mark.parametrize("make", [lambda: Eager(Int8Linear), pytest.param(Compiled, marks=needs_compiled)])
 @pytest.mark.parametrize("feed_forward", ["relu", "gated-gelu"])
-def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Arithmetic], feed_forward: str) -> None:
+def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Backend], feed_forward: str) -> None:
     model = initial_t5(feed_forward_proj=feed_forward, d_model=64, d_kv=16, d_ff=128)
     (prompt,) = random_prompts([20])
     exact, rounded = (
-        _logits(T5(from_transformers(model, arithmetic), slots=1, max_prompt=32, max_reply=16), prompt)
-        for arithmetic in (Eager(Float32Linear), make())
+        _logits(T5(from_transformers(model, backend), slots=1, max_prompt=32, max_reply=16), prompt)
+        for backend in (Eager(Float32Linear), make())
     )
     assert bool((torch.cosine_similarity(exact, rounded, dim=-1) > 0.999).all())
 
