@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.backends.eager import KVStorage, attend
+from serve_app.engine.backends.eager import attend
 from serve_app.engine.backends.kernels import load
+from serve_app.engine.backends.kv_cache import KVStorage
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
 
