@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from serve_app.engine.scheduler import TokenIds
+from serve_app.engine.request import TokenIds
 
 
 class EncoderCache:

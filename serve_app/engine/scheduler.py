@@ -5,49 +5,10 @@ into its slot. Requests that choose among candidates are done before the next de
 """
 
 from bisect import insort
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from serve_app.engine.sampling import Choice
-from serve_app.engine.token_stream import TokenStream
-from serve_app.engine.trie import Trie
-from serve_app.messages import FinishReason
-
-TokenIds = tuple[int, ...]
-
-
-@dataclass(eq=False)
-class Request:
-    """One reply on its way: what was asked, and what is written so far."""
-
-    prompt: TokenIds
-    choice: Choice  # its `written` grows with every step
-    deadline: float  # on the engine's clock
-    stream: TokenStream
-    replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
-    trie: Trie | None = None  # the replies that are allowed, where they are given
-
-    @property
-    def scoring_cost(self) -> int:
-        """What it takes to choose, in prompt tokens encoded: the trie, and the prompt once more as keys and values."""
-        return len(self.trie.tokens) + len(self.prompt) // 4 if self.trie else 0
-
-    def take(self, chosen: int) -> bool:
-        """Append the next token: while there is a replay its own, then the chosen one -> whether it is a new one."""
-        is_new = not self.replay
-        self.choice.written.append(chosen if is_new else self.replay.popleft())
-        return is_new
-
-    def ending(self, eos_token: int) -> FinishReason | None:
-        """Why the reply is complete after its last token, if it is."""
-        if (self.replay or self.choice.written)[-1] == eos_token:
-            return "stop"
-        written = len(self.choice.written) + len(self.replay)
-        return "length" if written >= self.choice.sampling.max_length else None
-
-    def is_expired(self, now: float) -> bool:
-        return self.stream.cancelled or now >= self.deadline
+from serve_app.engine.request import Request, TokenIds
 
 
 @dataclass(frozen=True)

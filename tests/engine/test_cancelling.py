@@ -13,7 +13,7 @@ from torch import Tensor
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import QueueFull
-from serve_app.engine.scheduler import Request
+from serve_app.engine.request import Request
 from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import from_transformers

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.encoder_cache import EncoderCache
-from serve_app.engine.scheduler import TokenIds
+from serve_app.engine.request import TokenIds
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 from tests.engine.support import SteppedEngine, random_prompts, read

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from serve_app.engine.sampling import Choice
-from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
-from serve_app.engine.token_stream import Ending, TokenStream
+from serve_app.engine.request import Request, TokenIds
+from serve_app.engine.scheduler import Move, Scheduler
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie, make_trie
 from serve_app.messages import Candidate, Sampling
 
@@ -25,18 +25,11 @@ class Unread:
 
 
 def request(
-    tokens: int = 1,
-    deadline: float = 100,
-    *,
-    prompt: TokenIds | None = None,
-    max_length: int = 8,
-    written: list[int] | None = None,
-    trie: Trie | None = None,
+    tokens: int = 1, deadline: float = 100, *, prompt: TokenIds | None = None, trie: Trie | None = None
 ) -> Request:
     """One with a prompt of its own, of so many tokens, or with the given one."""
     prompt = prompt or (next(_newest),) * tokens
-    choice = Choice(Sampling(max_length=max_length), written or [0])
-    return Request(prompt, choice, deadline, cast(TokenStream, Unread()), trie=trie)
+    return Request(prompt, Sampling(), 0, deadline, cast(TokenStream, Unread()), trie=trie)
 
 
 CHOICE = make_trie([Candidate((5, 6, 1)), Candidate((5, 7, 1))], start_token=0)  # of two nodes
@@ -188,28 +181,6 @@ def test_full_when_slots_and_queue_are_taken() -> None:
     assert made.full
     made.leave(made.running[:1])
     assert not made.full
-
-
-@pytest.mark.parametrize(
-    ("written", "ending"),
-    [([0], None), ([0, 5, 6], None), ([0, 5, 1], "stop"), ([0, 5, 6, 7], "length"), ([0, 5, 6, 1], "stop")],
-)
-def test_a_reply_ends_with_eos_or_at_max_length(written: list[int], ending: Ending | None) -> None:
-    assert request(max_length=4, written=written).ending(eos_token=1) == ending
-
-
-def test_what_was_written_elsewhere_is_taken_before_what_is_chosen() -> None:
-    one = request(max_length=5)
-    one.replay.extend([6, 7])
-    assert [one.take(chosen) for chosen in (20, 21, 22)] == [False, False, True]
-    assert one.choice.written == [0, 6, 7, 22]
-
-
-@pytest.mark.parametrize(("replay", "ending"), [([6, 1], "stop"), ([6, 7, 8], "length"), ([6, 7], None)])
-def test_a_reply_may_have_been_complete_elsewhere(replay: list[int], ending: Ending | None) -> None:
-    one = request(max_length=4)
-    one.replay.extend(replay)
-    assert one.ending(eos_token=1) == ending
 
 
 @pytest.mark.parametrize("seed", range(20))
