@@ -99,7 +99,7 @@ async def test_scores_and_choice_equal_transformers(config: dict[str, Any]) -> N
 def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
     model = initial_t5(d_model=64, d_kv=16, d_ff=128)
     (prompt,), candidates = random_prompts([20]), random_candidates(24)
-    halves = Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)
+    halves = Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), kv_dtype=dtype, capture=run_again)
     close = computed(from_transformers(model, halves), prompt, candidates)
     torch.testing.assert_close(close, reference(model, prompt, candidates), rtol=0, atol=0.2)
 

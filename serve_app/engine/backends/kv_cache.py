@@ -1,4 +1,4 @@
-"""The memory of the running replies' keys and values, which every backend attends to in its own way."""
+"""The memory of the KV cache, shared by the backends; each adds its own attention over it."""
 
 import math
 import mmap
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class KVStorage:
-    """What slots hold, whoever attends to it: keys and values, and their lengths."""
+    """Keys and values of the slots' replies and prompts, with their lengths."""
 
     def __init__(
         self, dtype: torch.dtype, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
     ) -> None:
-        """Memory is reserved here and, on a CPU, used only as slots fill. reply_bias: [heads, max_reply]."""
+        """Memory is reserved here; on a CPU it becomes resident only as slots fill. reply_bias: [heads, max_reply]."""
         self._heads, max_reply = reply_bias.shape
         self._reply_bias = reply_bias
         self._device = reply_bias.device
@@ -39,7 +39,7 @@ class KVStorage:
 
 
 def _reserve(dtype: torch.dtype, device: torch.device, *shape: int) -> Tensor:
-    """Zeros that take no memory until written; then in large pages, as each page's first touch takes its time."""
+    """Zeros that take no memory until written, then in large pages: the first access to a page is slow."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)

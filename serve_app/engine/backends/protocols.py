@@ -1,4 +1,7 @@
-"""In which numbers, and by whose code, the model is computed. t5.py is the same in all of them."""
+"""The operations that t5.py is made of, as protocols that every backend implements.
+
+Backends differ in number formats, in the libraries they call and in the device; t5.py is the same for all of them.
+"""
 
 from typing import Protocol
 
@@ -12,46 +15,46 @@ class Linear(Protocol):
     """A bias-free linear layer."""
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """x: [rows, in_features] -> [rows, out_features], which lasts until the next layer of that width is called.
+        """x: [rows, in_features] -> [rows, out_features], valid until a layer of the same width is called.
 
-        onto: [rows, out_features] to which it is added, in place.
+        onto: [rows, out_features]; the product is added to it in place, and it is returned.
         """
 
 
 class Attention(Protocol):
-    """What the decoder's tokens attend to."""
+    """Attention of the decoder's tokens."""
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
-        """[tokens, 3 * heads * d_kv] -> [tokens, heads * d_kv]."""
+        """Self-attention: [tokens, 3 * heads * d_kv] -> [tokens, heads * d_kv]."""
 
     def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
-        """[tokens, heads * d_kv] -> [tokens, heads * d_kv]."""
+        """Cross-attention: [tokens, heads * d_kv] -> [tokens, heads * d_kv]."""
 
 
 class KVCache(Attention, Protocol):
-    """Keys and values of the replies that are being written: row i of every cache belongs to slot i.
+    """Keys and values of the running replies and of their prompts: row i of every cache belongs to slot i.
 
-    A decoding step has one token for each slot: the newest one, whose key and value `attend_to_reply` appends first.
+    A decoding step has one token for each slot, its newest; `attend_to_reply` appends that token's key and value first.
     """
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
-        """Keep a prompt's keys and values [tokens, 2 * heads * d_kv], and forget the reply that was there."""
+        """Store a prompt's keys and values [tokens, 2 * heads * d_kv] and empty the slot's reply."""
 
     def begin(self, count: int) -> None:
-        """A decoding step of slots 0..count - 1 starts: `attend_to_*` speak of these until `end`."""
+        """Start a decoding step of slots 0..count - 1; `attend_to_*` refer to these until `end`."""
 
     def end(self) -> None:
-        """The step is done: every slot's reply is one token longer."""
+        """Finish the step: the reply of each of these slots is one token longer."""
 
     def move(self, source: int, target: int) -> None:
-        """Slot `target` takes over the reply of slot `source`."""
+        """Copy the reply and the prompt of slot `source` to slot `target`."""
 
     def clear(self, slot: int) -> None:
-        """Zeros for what `slot` holds: a NaN in it would outlive its reply, as masks do not keep a NaN out of a sum."""
+        """Overwrite what `slot` holds with zeros: a NaN would reach its next reply, as a mask only multiplies by 0."""
 
 
 class Backend(Protocol):
-    """The operations that a T5 is made of."""
+    """The operations of one model on one device."""
 
     @property
     def device(self) -> torch.device:
@@ -59,39 +62,42 @@ class Backend(Protocol):
 
     @property
     def capture(self) -> Capture | None:
-        """How decoding steps are recorded, where they are."""
+        """Records decoding steps, to be replayed as a whole; None: steps are computed one operation at a time."""
 
     @property
     def encoder_batch_tokens(self) -> int:
-        """Prompts are best encoded in portions of about so many tokens."""
+        """The most prompt tokens that are worth encoding together."""
 
     def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
-        """weight: [out_features, in_features] in fp32, as transformers stores it. relu: what is negative becomes 0.
+        """weight: [out_features, in_features] in fp32, as transformers stores it. relu: applied to the product.
 
-        precise: for queries and keys. T5 does not scale their products down, so small errors there decide between
-        tokens sooner than anywhere else (`python -m bench.quality` measures it).
+        precise: for queries and keys. T5 does not scale their products down, so rounding errors there change the next
+        token sooner than anywhere else (`python -m bench.quality` measures it).
         """
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """T5's layer norm: root mean square, no mean, no bias (Zhang and Sennrich 2019). x: [rows, d_model].
 
-        The result lasts until the next norm.
+        The result is valid until the next call.
         """
 
     def prompt_bias(self, by_distance: Tensor) -> Tensor:
-        """[heads, 2 * longest - 1], by the key's position minus the query's -> what `attend_to_itself` reads."""
+        """The position bias in the form that `attend_to_itself` reads.
+
+        by_distance: [heads, 2 * longest - 1], by the key's position minus the query's.
+        """
 
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
-        """The encoder's attention, each prompt to itself: packed prompts [tokens, 3 * heads * d_kv] -> [tokens, ...].
+        """The encoder's self-attention, within each of the packed prompts: [tokens, 3 * heads * d_kv] -> [tokens, ...].
 
-        bias: as `prompt_bias` made it. T5's attention does not scale by d_kv^-0.5: its initialisation does.
+        bias: from `prompt_bias`. Scores are not scaled by d_kv^-0.5: T5's initialisation includes that factor.
         """
 
     def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
         """Each query to all keys: [queries, heads * d_kv], [keys, 2 * heads * d_kv] -> [queries, heads * d_kv].
 
-        bias: [heads, queries, keys], or a shape that is spread over these.
+        bias: [heads, queries, keys], or a shape that broadcasts to it.
         """
 
     def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> KVCache:
-        """Empty caches. size: d_kv. reply_bias: [heads, max_reply], by distance."""
+        """An empty cache. size: d_kv. reply_bias: [heads, max_reply], by distance."""

@@ -1,4 +1,4 @@
-"""The settings `dtype` and `device` -> the arithmetic that suits the machine."""
+"""Selects the backend by the settings `dtype` and `device`, and by what this machine has."""
 
 import logging
 from typing import Literal
@@ -22,9 +22,9 @@ _HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def select_backend(dtype: Dtype, device: Device) -> Backend:
-    """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8 if it can do that fast.
+    """auto: a GPU if there is one, in bfloat16 (float16 if it lacks that); else the CPU, in int8 if kernels.c builds.
 
-    Raises ValueError that names the setting that this machine cannot do.
+    Raises ValueError that names the setting which this machine does not support.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,4 +60,4 @@ def _floats(dtype: Dtype, device: str) -> Backend:
     def linear(weight: Tensor, precise: bool, relu: bool) -> Linear:
         return HalfLinear(half, weight, relu)
 
-    return Eager(linear, caches=half, device=device, capture=capture)
+    return Eager(linear, kv_dtype=half, device=device, capture=capture)

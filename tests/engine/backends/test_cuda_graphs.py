@@ -86,7 +86,7 @@ def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
     model = initial_t5(d_model=64, d_kv=16, d_ff=128)
     (prompt,) = random_prompts([20])
     logits = []
-    for backend in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)):
+    for backend in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), kv_dtype=dtype, capture=run_again)):
         t5 = T5(from_transformers(model, backend), slots=2, max_prompt=32, max_reply=16)
         t5.fill(0, t5.encode([prompt])[0])
         logits.append(torch.cat([t5.step([token]).clone() for token in (0, 5, 9, 33)]))
