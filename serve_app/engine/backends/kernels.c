@@ -1,10 +1,10 @@
 // The operations of a T5 for which PyTorch is slow on a CPU: integer products of few rows, attention of one query to a
 // cache, self-attention of a prompt, and the normalisation.
 //
-// kernels.py builds this file with the machine's C compiler and loads it; compiled.py calls it. It needs AVX-512 VNNI
-// (Intel's servers since 2019, AMD's since 2022); elsewhere eager.py computes the same by PyTorch. Every array is
-// contiguous and row-major unless a stride is given. Each row, and each slot, is computed separately and always in the
-// same order of operations, so a result does not depend on the rest of the batch (law 2).
+// kernels.h says what each function computes; kernels.py builds this file with the machine's C compiler and loads it;
+// compiled.py calls it. It needs AVX-512 VNNI (Intel's servers since 2019, AMD's since 2022); elsewhere eager.py
+// computes the same by PyTorch. Each row, and each slot, is computed separately and always in the same order of
+// operations, so a result does not depend on the rest of the batch (law 2).
 
 #include <math.h>
 #include <stdint.h>
@@ -27,6 +27,8 @@ enum {
 };
 
 typedef _Float16 half;
+#include "kernels.h"
+
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
 static int threads = 1;
@@ -202,9 +204,6 @@ static inline __m512 floats(__m512i sums[][BLOCKS], int block, int64_t precision
     return _mm512_mul_ps(value[0], _mm512_set1_ps(scale));
 }
 
-// y [tokens, channels] = x weight^T for x [tokens, width]. add: add to y instead of replacing it. relu: applied last.
-// weight and channel_scale: padded to whole tiles of BLOCKS * CHANNELS channels. scratch: linear_scratch floats.
-// Each weight is read from memory once for all tokens.
 void linear(const float *x, const uint8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
             int64_t channels, int64_t precision, int64_t relu, int64_t add, float *scratch, float *y) {
     activations in = activations_in(scratch, tokens, width, precision);
@@ -281,8 +280,6 @@ int64_t attend_prompt_scratch(int64_t tokens, int64_t heads, int64_t size) {
     return heads * (size * padded(tokens) + tokens * padded(size) + QUERIES * padded(tokens));
 }
 
-// A prompt's self-attention: qkv [tokens, 3, heads, size] -> y [tokens, heads, size]. bias: [heads, 2 * longest - 1],
-// by the key's position minus the query's, plus longest - 1. scratch: attend_prompt_scratch floats.
 void attend_prompt(const float *qkv, int64_t tokens, int64_t heads, int64_t size, const float *bias, int64_t longest,
                    float *scratch, float *y) {
     int64_t row = 3 * heads * size, wide = padded(tokens), deep = padded(size);
@@ -355,8 +352,6 @@ static void attend(const float *query, const half *keys, const half *values, con
     else attend_one(query, keys, values, backwards, tokens, size, depth, y);
 }
 
-// Cross-attention, one query a slot: queries [slots, heads, size], keys and values [slots, heads, capacity, depth] of
-// which tokens [slots] are filled -> y [slots, heads, size].
 void attend_to_prompt(const float *queries, const half *keys, const half *values, const int64_t *tokens, int64_t slots,
                       int64_t heads, int64_t capacity, int64_t size, int64_t depth, float *y) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(dynamic, 2)
@@ -367,9 +362,6 @@ void attend_to_prompt(const float *queries, const half *keys, const half *values
         }
 }
 
-// Self-attention, one token a slot, whose key and value are stored at its position first: qkv [slots, 3, heads, size],
-// keys and values [slots, heads, capacity, depth], positions [slots], bias [heads, capacity] by distance -> y [slots,
-// heads, size].
 void attend_to_reply(const float *qkv, half *keys, half *values, const int64_t *positions, const float *bias,
                      int64_t slots, int64_t heads, int64_t capacity, int64_t size, int64_t depth, float *y) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(dynamic, 2)
@@ -384,7 +376,6 @@ void attend_to_reply(const float *qkv, half *keys, half *values, const int64_t *
         }
 }
 
-// A prompt's keys and values [tokens, 2, heads, size] -> a slot's keys and values [heads, capacity, depth].
 void store_prompt(const float *keys_values, int64_t tokens, int64_t heads, int64_t capacity, int64_t size,
                   int64_t depth, half *keys, half *values) {
 #pragma omp parallel for num_threads(threads)
