@@ -42,7 +42,7 @@ class Scheduler:
 
     @property
     def full(self) -> bool:
-        """Whether slots and queue are taken. Free slots count, so a burst that fits is taken before any is admitted."""
+        """Whether slots and queue together are taken: a burst that fits is accepted before any of it is in a slot."""
         return len(self.waiting) + len(self.running) >= self._slots + self._max_waiting
 
     @property

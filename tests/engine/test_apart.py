@@ -46,11 +46,11 @@ def finish(engine: SteppedEngine) -> None:
         engine.step()
 
 
-# --- scores that are no numbers ---------------------------------------------------------------------------------------
+# --- logits that are not finite ---------------------------------------------------------------------------------------
 
 
 class Poisoned(T5):
-    """A T5 to which one prompt is more than it can bear."""
+    """A T5 whose encoding of one prompt is not finite."""
 
     prompt = random_prompts([40], seed=99)[0]
     broken = math.nan
@@ -97,7 +97,7 @@ async def check_the_others(weights: Weights, sampling: Sampling, candidates: lis
 
 @pytest.mark.parametrize("sampling", [LONG, DRAWN], ids=["greedy", "drawn"])
 async def test_scores_that_are_no_numbers_fail_their_reply_alone(poisoned: Weights, sampling: Sampling) -> None:
-    """Law 2, too: a NaN that stayed in a slot would go on into the sums of whoever has it next."""
+    """Law 2, too: a NaN that stayed in a slot would reach the sums of the next reply there."""
     await check_the_others(poisoned, sampling, [])
 
 

@@ -165,7 +165,7 @@ async def test_two_thousand_that_come_and_go_leave_nothing_behind() -> None:
         assert engine._encoder_cache._kept_bytes <= 20 * 16 * 32 * 4
         assert sum(outcomes.values()) == 2200
         assert min(outcomes[each] for each in ("stop", "length", "deadline", "left", "refused")) > 10
-        # Nobody's tokens are left in a slot: who comes now gets what they would have got from a new engine.
+        # Nothing is left in a slot: later requests get what they would have got from a new engine.
         fresh = SteppedEngine(from_transformers(random_t5(d_kv=12), Eager()), slots=1, max_prompt=32, max_reply=32)
         for prompt in PROMPTS[:4]:
             reply = engine.submit(prompt, Sampling(max_length=30), budget_s=LONG_S)

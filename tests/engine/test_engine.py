@@ -111,8 +111,8 @@ async def test_a_prompt_whose_encoding_is_kept_costs_no_budget(stepped: MakeStep
     assert journal == [("encode", 10), ("step", 1), ("encode", 10), ("step", 4)]
 
 
-async def test_nobody_waits_while_a_reply_from_elsewhere_is_read(stepped: MakeStepped) -> None:
-    """After a failover many come at once, each with a long beginning."""
+async def test_reading_a_prefix_delays_no_other_request(stepped: MakeStepped) -> None:
+    """After a failover many requests come at once, each with a long prefix."""
     engine = stepped(slots=2)
     other = aiter(engine.ask(ENDLESS, LONG))
     engine.step()

@@ -1,4 +1,4 @@
-"""What int8 may change: little enough that nobody would notice."""
+"""How far int8 may differ from float32."""
 
 from collections.abc import Callable
 

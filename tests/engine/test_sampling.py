@@ -198,7 +198,7 @@ def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> No
     assert sample(logits, [Context(Sampling(), [0])], EOS) == [40]
 
 
-# --- numbers that are none --------------------------------------------------------------------------------------------
+# --- logits that are not finite ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1), Sampling(min_length=9)], ids=str)

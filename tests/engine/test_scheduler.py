@@ -66,7 +66,7 @@ def test_a_nearer_deadline_overtakes() -> None:
     assert made.waiting == [later]
 
 
-def test_nobody_is_overtaken_for_ever() -> None:
+def test_no_request_is_overtaken_for_ever() -> None:
     """Newcomers with 10 s each take the one slot every second; who has 30 s goes before those that come after 20 s."""
     patient = request(deadline=30)
     made = scheduler(patient, slots=1)
@@ -89,7 +89,7 @@ def test_a_step_admits_only_so_many_prompt_tokens() -> None:
     assert made.admit() == requests[2:]
 
 
-def test_nobody_overtakes_a_long_prompt() -> None:
+def test_no_request_overtakes_a_long_prompt() -> None:
     short, long, last = request(10), request(95), request(1)
     made = scheduler(short, long, last, prefill_tokens=100)
     assert [made.admit(), made.admit()] == [[short], [long, last]]

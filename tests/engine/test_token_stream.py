@@ -80,7 +80,7 @@ async def test_readers_in_several_event_loops_each_get_theirs() -> None:
 
 @pytest.mark.parametrize("kind", [ReplyFailed, EngineFailed])
 async def test_a_reply_that_cannot_be_finished_raises(kind: type[ReplyFailed | EngineFailed]) -> None:
-    """Several readers may be told of the same error: each raises one of its own, or their tracebacks would join."""
+    """Several streams may get the same error: each raises a copy, or their tracebacks would join."""
     failure, replies = kind("broken"), [TokenStream(join_s=0), TokenStream(join_s=0)]
     for reply in replies:
         reply.put([], failure)

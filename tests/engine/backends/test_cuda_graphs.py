@@ -36,11 +36,11 @@ async def replies(backend: Eager, *, slots: int = 6) -> list[list[int]]:
 
 @pytest.mark.parametrize("slots", [5, 6, 8])
 async def test_recorded_steps_write_what_others_write(slots: int) -> None:
-    """Through all buckets, moves between slots, and idle slots that compute what nobody reads."""
+    """Through all recorded sizes, moves between slots, and idle slots whose results are ignored."""
     assert await replies(Eager(capture=run_again), slots=slots) == await replies(Eager(), slots=slots)
 
 
-def test_each_bucket_is_recorded_once_and_before_the_first_reply() -> None:
+def test_each_size_is_recorded_once_and_before_the_first_reply() -> None:
     recorded: list[int] = []
 
     def step(tokens: Tensor) -> Tensor:
@@ -55,13 +55,13 @@ def test_each_bucket_is_recorded_once_and_before_the_first_reply() -> None:
     graphed.record()
     assert recorded == [1, 2, 4, 6]
     recorded.clear()
-    for count, bucket in ((1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)):
+    for count, size in ((1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)):
         assert graphed(list(range(count))).flatten().tolist() == [2 * token for token in range(count)]
-        assert recorded.pop() == bucket
+        assert recorded.pop() == size
 
 
 async def test_a_slot_that_idled_long_remembers_nothing() -> None:
-    """Idle slots of a bucket go on counting: past the caches' end, and into a NaN, were nothing done against it."""
+    """The lengths of idle slots keep growing, past the cache's end; unclamped, they would put a NaN into it."""
     engine = SteppedEngine(
         from_transformers(random_t5(seed=3), Eager(capture=run_again)), slots=4, max_prompt=48, max_reply=16
     )

@@ -80,7 +80,7 @@ def broken_by(library: Path, how: str) -> None:
 def test_what_does_not_load_is_built_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    """An empty file once ended every start with an OSError, until somebody removed it."""
+    """An empty file once ended every start with an OSError, until the file was removed."""
     cache.mkdir(mode=0o700)
     monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
     library = kernels._cache() / kernels._name("cc")

@@ -1,4 +1,4 @@
-"""The matrix products: exact in float32; in int8 close, and the same for a token whoever stands beside it."""
+"""The matrix products: exact in float32; in int8 close, and independent of the other tokens of the batch."""
 
 import math
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def _logits(t5: T5, prompt: list[int]) -> Tensor:
 def test_what_is_no_number_stays_none_and_touches_no_other_row(
     int8: MakeInt8, broken: float, relu: bool, precise: bool
 ) -> None:
-    """Integers know no NaN: the kernels once made a small number of it, so that nobody saw that a model is broken."""
+    """No integer stands for NaN: the kernels once made a small number of it, which hid that a model was broken."""
     layer, x = int8(numbers(40, 64), precise, relu), numbers(5, 64)
     expected = layer(x).clone()
     x[2, 7] = broken
