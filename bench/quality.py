@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from serve_app.checkpoint import choose, load_model, load_tokenizer
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.dtypes import Dtype, arithmetic_for
+from serve_app.engine.backends.protocols import Backend
+from serve_app.engine.backends.select import Dtype, select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import Weights, from_transformers
@@ -43,13 +43,13 @@ class Quality:
     cosine_min: float
 
 
-def measure(arithmetic: Arithmetic) -> Quality:
+def measure(backend: Backend) -> Quality:
     """On all dialogues."""
     checkpoint = choose(AppArgs(model="models/mini"))
     model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
     dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
     prompts = [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]
-    reference, rounded = from_transformers(model), from_transformers(model, arithmetic)
+    reference, rounded = from_transformers(model), from_transformers(model, backend)
     expected = asyncio.run(_replies(reference, prompts))
     replies = asyncio.run(_replies(rounded, prompts))
     exact, close = _logits(reference, prompts, expected), _logits(rounded, prompts, expected)
@@ -95,7 +95,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     dtypes: tuple[Dtype, ...] = ("int8", "bfloat16", "float16")
     for dtype in dtypes:
-        found = measure(arithmetic_for(dtype, "cpu"))
+        found = measure(select_backend(dtype, "cpu"))
         log.info(
             "%-9s equal to float32: %.1f %% of tokens, %.1f %% of replies, %.2f %% of next tokens; "
             "logits' cosine %.5f, least %.5f",

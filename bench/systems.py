@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.dtypes import Dtype, arithmetic_for
+from serve_app.engine.backends.select import Dtype, select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
@@ -53,7 +53,7 @@ def ours(dtype: Dtype) -> Callable[[Path], Generate]:
     """This project's engine: all prompts are submitted at once, as the ingress would."""
 
     def load(folder: Path) -> Generate:
-        weights = from_transformers(_load(folder), arithmetic_for(dtype, "cpu"))
+        weights = from_transformers(_load(folder), select_backend(dtype, "cpu"))
         engine = Engine(weights, slots=MAX_BATCH, max_prompt=MAX_PROMPT, max_reply=64)
 
         async def answer(prompt: list[int], length: int) -> list[int]:

@@ -1,7 +1,7 @@
 """A checkpoint's matrices as 8-bit integers with a scale for each row: a quarter of the size in a repository.
 
-The rounding is the engine's own (`engine.linear.quantized_weight`), so on a CPU, where products are int8, nothing more
-is lost by it. transformers does not read this form; `checkpoint.load_model` does.
+The rounding is the engine's own (`engine.backends.linear.quantized_weight`), so on a CPU, where products are int8,
+nothing more is lost by it. transformers does not read this form; `checkpoint.load_model` does.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def write(state: "dict[str, Tensor]", folder: Path) -> None:
     """state: names and float tensors, no two of which share memory. Matrices are rounded; vectors stay as they are."""
     from safetensors.torch import save_file
 
-    from serve_app.engine.linear import quantized_weight
+    from serve_app.engine.backends.linear import quantized_weight
 
     stored: dict[str, Tensor] = {}
     for name, tensor in state.items():

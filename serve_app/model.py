@@ -12,7 +12,7 @@ import torch
 from ray import serve
 
 from serve_app.checkpoint import Checkpoint, load_model
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.backends.select import select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.weights import from_transformers
@@ -104,7 +104,7 @@ class GodelModel:
 def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
     """The engine of one replica. Raises ModelError where the checkpoint cannot be read."""
     return Engine(
-        from_transformers(load_model(checkpoint), arithmetic_for(args.dtype, args.device)),
+        from_transformers(load_model(checkpoint), select_backend(args.dtype, args.device)),
         slots=args.slots,
         max_waiting=args.max_waiting,
         max_prompt=args.max_prompt_tokens,

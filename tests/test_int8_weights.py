@@ -8,7 +8,7 @@ from transformers import T5ForConditionalGeneration
 
 from serve_app import int8_weights
 from serve_app.checkpoint import choose, load_model
-from serve_app.engine.linear import quantized_weight
+from serve_app.engine.backends.linear import quantized_weight
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
 from tests.checkpoints import random_t5, save_checkpoint

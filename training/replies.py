@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 from transformers import T5ForConditionalGeneration as T5
 
-from serve_app.engine.dtypes import arithmetic_for
+from serve_app.engine.backends.select import select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
@@ -61,7 +61,7 @@ def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
 
 async def _write(model: T5, pairs: Sequence[Pair], args: AppArgs, max_length: int) -> list[list[int]]:
     engine = Engine(
-        from_transformers(model, arithmetic_for(args.dtype, args.device)),
+        from_transformers(model, select_backend(args.dtype, args.device)),
         slots=args.slots,
         max_prompt=args.max_prompt_tokens,
         max_reply=max_length,

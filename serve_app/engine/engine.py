@@ -1,10 +1,10 @@
 """Continuous batching: requests join and leave the running batch at every decoding step.
 
-    submit -> waiting --admit--> slot: encode once, then one token a step --> stop | length | deadline | cancelled
-                         `-----> given candidates: encode once, choose one --> stop
+    submit -> waiting -> running in a slot: encoded once, then one token a step --> stop | length | deadline | cancelled
+                    `--> with candidates: encoded once, then the candidates are scored --> stop
 
-The step loop has a thread of its own, so the event loop of whoever submits is never blocked. What goes wrong with one
-reply, which is memory that runs out or scores that are no numbers, ends that reply; all else ends the engine.
+The step loop runs in a thread of its own and never blocks the caller's event loop. An error that concerns one reply
+(memory runs out, logits are not finite) fails that reply; any other error stops the engine.
 """
 
 import logging
@@ -17,19 +17,20 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from serve_app.engine.encodings import Encodings
+from serve_app.engine.encoder_cache import EncoderCache
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.engine.memory import is_out_of_memory, return_freed
-from serve_app.engine.reply import Ending, Failure, Reply, send
-from serve_app.engine.sampling import NO_NUMBERS, Choice, choose, choose_candidate
-from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
+from serve_app.engine.request import Request, TokenIds
+from serve_app.engine.sampling import NOT_FINITE, choose_candidate, sample
+from serve_app.engine.scheduler import Move, Scheduler
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
+from serve_app.engine.token_stream import Ending, Failure, TokenStream, send
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling
 
-logger = logging.getLogger("ray.serve.godel")  # what Serve writes to its files; needs no Ray
+logger = logging.getLogger("ray.serve.godel")  # Serve writes this logger to its files; the engine itself needs no Ray
 
 _THROUGHPUT_WINDOW_S = 5.0
 
@@ -49,12 +50,12 @@ class Engine:
         encoding_cache_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """max_waiting: requests beyond the slots; by default as many as slots.
+        """slots: the most requests that run at once. max_prompt, max_reply: tokens; a reply's start token counts.
 
-        `prefill_tokens`: prompt tokens encoded at most between two decoding steps; a longer prompt goes alone.
-
-        encoding_cache_bytes: of the encodings that are kept for prompts which come again; 0: none.
-        clock: seconds, by which deadlines pass.
+        max_waiting: the most requests in the queue; None: as many as slots.
+        prefill_tokens: the most prompt tokens encoded between two decoding steps; a longer prompt is encoded alone.
+        encoding_cache_bytes: size of the encodings that are kept for prompts that come again; 0: none.
+        clock: seconds, by which deadlines are measured.
         """
         self.slots = slots
         self._max_prompt = max_prompt
@@ -62,24 +63,24 @@ class Engine:
         self._clock = clock
         self._shape = weights.shape
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
-        self._encodings = Encodings(self._model.encode, limit_bytes=encoding_cache_bytes)
+        self._encoder_cache = EncoderCache(self._model.encode, limit_bytes=encoding_cache_bytes)
         self._scheduler = Scheduler(
             slots=slots,
             max_waiting=slots if max_waiting is None else max_waiting,
             prefill_tokens=prefill_tokens,
-            cost=self._encodings.cost,
+            cost=self._encoder_cache.cost,
         )
         self._changed = threading.Condition()  # guards the scheduler; notified when there may be work
         self._closing = False
         self._failure: str | None = None
         self._progressed_at = 0.0
-        self._steps: deque[tuple[float, int]] = deque()  # (when, tokens written), of the last few seconds
-        end_workers()  # of the thread that loaded the model, which is this one
+        self._steps: deque[tuple[float, int]] = deque()  # (time, tokens generated) of the last few seconds
+        end_workers()  # of this thread, which has loaded the model
         return_freed()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    # --- the side of whoever asks -----------------------------------------------------------------------------------
+    # --- the caller's side: any thread ------------------------------------------------------------------------------
 
     def submit(
         self,
@@ -90,37 +91,26 @@ class Engine:
         prefix: Sequence[int] = (),
         budget_s: float,
         join_s: float = 0,
-    ) -> Reply:
-        """Queue a request; call from a running event loop.
+    ) -> TokenStream:
+        """Queue a request and return its reply's tokens as a stream; call from a running event loop.
 
-        prompt: token ids, the closing </s> included. candidates: the replies to choose from; none: it is free.
-        prefix: tokens of the reply that were written elsewhere already; the reply goes on after them.
+        prompt: token ids, the closing </s> included. candidates: the reply is one of these; none: it is generated.
+        prefix: the reply's first tokens, generated by another replica; the stream begins after them.
         budget_s: seconds until the reply ends with "deadline".
-        join_s: seconds in which tokens join before they are handed out.
-        Raises ValueError that names the field which does not suit this engine, QueueFull, EngineFailed.
+        join_s: seconds for which new tokens are held back, to be handed out as one list.
+        Raises ValueError that names the field this engine cannot serve, QueueFull, EngineFailed.
         """
         self._check(prompt, sampling, candidates, prefix)
-        reply = Reply(join_s)
-        choice = Choice(sampling, [self._shape.start_token])
-        trie = make_trie(candidates, self._shape.start_token) if candidates else None
-        request = Request(tuple(prompt), choice, self._clock() + budget_s, reply, deque(prefix), trie)
-        if ending := request.ending(self._shape.eos_token):
-            self._end([reply], ending)
-            return reply
-        with self._changed:
-            if failure := self.failure:
-                raise failure
-            if self._scheduler.full:
-                raise QueueFull(f"all {self.slots} slots are taken, and as many requests wait already")
-            if self._scheduler.idle:
-                self._progressed_at = self._clock()
-            self._scheduler.add(request)
-            self._changed.notify()
-        return reply
+        request = self._make_request(prompt, sampling, candidates, prefix, TokenStream(join_s), budget_s)
+        if ending := request.ending(self._shape.eos_token):  # the other replica was lost after the prefix's last token
+            self._end([request], ending)
+        else:
+            self._enqueue(request)
+        return request.stream
 
     @property
     def active(self) -> int:
-        return len(self._scheduler.running) + len(self._scheduler.choosing)
+        return len(self._scheduler.running) + len(self._scheduler.scoring)
 
     @property
     def waiting(self) -> int:
@@ -128,34 +118,34 @@ class Engine:
 
     @property
     def failure(self) -> EngineFailed | None:
-        """Why the step loop has ended; a new one each time, as a raise adds to the traceback."""
+        """Why the step loop has ended; a new exception each time, as a raise adds to the traceback."""
         return EngineFailed(self._failure) if self._failure else None
 
     @property
     def stalled_s(self) -> float:
-        """Seconds since the step loop last came forward, while it has work; 0 while it has none.
+        """Seconds since the step loop last made progress, while it has work; 0 while it has none.
 
-        In good health that is the time of encoding, or of a decoding step, at most. From any thread, without a lock.
+        Normally at most the duration of a prefill or of a decoding step. Needs no lock.
         """
         return self._clock() - self._progressed_at if self.active or self.waiting else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens written in the last seconds, over all slots."""
+        """Tokens generated over the last seconds, in all slots together."""
         horizon = self._clock() - _THROUGHPUT_WINDOW_S
         return sum(tokens for when, tokens in tuple(self._steps) if when > horizon) / _THROUGHPUT_WINDOW_S
 
     def close(self, patience_s: float = 10) -> None:
-        """End the step loop after its present step; requests that still run fail.
+        """End the step loop after its current step; unfinished requests fail.
 
-        A step that takes longer than `patience_s` hangs: its thread is left behind, which ends with the process.
+        If the step takes longer than `patience_s`, its thread is abandoned; it is a daemon and ends with the process.
         """
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(patience_s)
         if self._thread.is_alive():
-            self._fail(f"the engine was closed while a step hung for more than {patience_s:g} s")
+            self._stop(f"the engine was closed while a step hung for more than {patience_s:g} s")
 
     def _check(
         self, prompt: Sequence[int], sampling: Sampling, candidates: Sequence[Candidate], prefix: Sequence[int]
@@ -186,17 +176,49 @@ class Engine:
         if not any(tokens[: len(prefix)] == prefix for tokens in candidates):
             raise ValueError("prefix: none of the candidates begins with it")
 
-    # --- the step loop's thread -------------------------------------------------------------------------------------
+    def _make_request(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        candidates: Sequence[Candidate],
+        prefix: Sequence[int],
+        stream: TokenStream,
+        budget_s: float,
+    ) -> Request:
+        start = self._shape.start_token
+        return Request(
+            prompt=tuple(prompt),
+            sampling=sampling,
+            start_token=start,
+            deadline=self._clock() + budget_s,
+            stream=stream,
+            prefix=tuple(prefix),
+            trie=make_trie(candidates, start) if candidates else None,
+        )
+
+    def _enqueue(self, request: Request) -> None:
+        """Raises QueueFull, EngineFailed."""
+        with self._changed:
+            if failure := self.failure:
+                raise failure
+            if self._scheduler.full:
+                raise QueueFull(f"all {self.slots} slots are taken, and as many requests wait already")
+            if self._scheduler.idle:
+                self._progressed_at = self._clock()
+            self._scheduler.add(request)
+            self._changed.notify()
+
+    # --- the step loop: its own thread ------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _run(self) -> None:
         try:
             while self._await_work():
                 self._step()
-            self._fail("the engine was closed")
-        except Exception as error:  # whatever it is, no reader may be left waiting (law 4)
+            self._stop("the engine was closed")
+        except Exception as error:  # of any kind: every open stream must get its ending (law 4)
             logger.exception("the engine's step loop failed")
-            self._fail(f"{type(error).__name__}: {error}")
+            self._stop(f"{type(error).__name__}: {error}")
 
     def _await_work(self) -> bool:
         with self._changed:
@@ -204,28 +226,28 @@ class Engine:
             return not self._closing
 
     def _step(self) -> None:
-        """One round. Whoever runs waits for one `_prefill` between two tokens, never for more."""
-        for part in (self._drop_over, self._prefill, self._decode):
+        """One round. Between two tokens of a running request lies at most one `_prefill`, which is bounded."""
+        for part in (self._drop_expired, self._prefill, self._decode):
             part()
             self._progressed_at = self._clock()
 
-    def _drop_over(self) -> None:
+    def _drop_expired(self) -> None:
         with self._changed:
-            over, moves = self._scheduler.drop_over(self._clock())
-        self._end([request.reply for request in over if not request.reply.cancelled], "deadline")
+            expired, moves = self._scheduler.drop_expired(self._clock())
+        self._end([request for request in expired if not request.stream.cancelled], "deadline")
         self._move(moves)
 
     def _prefill(self) -> None:
         with self._changed:
             admitted = self._scheduler.admit()
         for request, encoding in zip(admitted, self._encode(admitted), strict=True):
-            with self._alone([request]):
+            with self._failing_alone([request]):
                 self._begin(request, encoding)
 
     def _encode(self, requests: list[Request]) -> list[Tensor | None]:
-        """The encoding of each one's prompt. None: there was no memory for all at once, but there may be for each."""
+        """The encodings of the prompts; None for each if memory did not suffice for all at once."""
         try:
-            return [*self._encodings([request.prompt for request in requests])]
+            return [*self._encoder_cache.encode([request.prompt for request in requests])]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -233,52 +255,52 @@ class Engine:
 
     def _begin(self, request: Request, encoding: Tensor | None) -> None:
         if encoding is None:
-            (encoding,) = self._encodings([request.prompt])
+            (encoding,) = self._encoder_cache.encode([request.prompt])
         if request.trie:
-            self._choose(request, request.trie, encoding)
+            self._score_candidates(request, request.trie, encoding)
         else:
             self._model.fill(self._scheduler.running.index(request), encoding)
 
-    def _choose(self, request: Request, trie: Trie, encoding: Tensor) -> None:
-        """Hand out the candidate that becomes the reply, all of it at once."""
-        prefix = tuple(request.replay)
-        tokens = choose_candidate(self._model.follow(trie, encoding), trie, request.choice, prefix)
-        self._count(len(tokens) - len(prefix))
+    def _score_candidates(self, request: Request, trie: Trie, encoding: Tensor) -> None:
+        """Choose one of the candidates and hand it out whole."""
+        logits = self._model.trie_logits(trie, encoding)
+        tokens = choose_candidate(logits, trie, request.sampling, request.prefix)[len(request.prefix) :]
+        self._count(len(tokens))
         with self._changed:
             self._scheduler.leave([request])
-        request.reply.put(list(tokens[len(prefix) : -1]), "stop")
-        send([request.reply], self._clock())
+        request.stream.put(list(tokens[:-1]), "stop")
+        send([request.stream], self._clock())
 
     def _decode(self) -> None:
         running = list(self._scheduler.running)
         if not running or not (tokens := self._next_tokens(running)):
             return
-        chosen = list(zip(running, tokens, strict=True))
-        if without := [request for request, token in chosen if token is None]:
-            self._give_up(without, ReplyFailed(NO_NUMBERS))
-        # A replay is read token by token, among the others: so its sums are rounded as when it was written (law 3), and
-        # nobody waits for it.
-        written = [request for request, token in chosen if token is not None and request.take(token)]
-        self._count(len(written))
-        self._deliver(written)
+        sampled = list(zip(running, tokens, strict=True))
+        if failed := [request for request, token in sampled if token is None]:
+            self._fail(failed, ReplyFailed(NOT_FINITE))
+        # A prefix is decoded token by token, in the same batches as other requests: so its keys and values are rounded
+        # as when it was generated (law 3), and it delays no other request.
+        extended = [request for request, token in sampled if token is not None and request.advance(token)]
+        self._count(len(extended))
+        self._deliver(extended)
 
     def _next_tokens(self, running: list[Request]) -> list[int | None]:
-        """One decoding step. None: for who has no next token; nothing at all where memory did not suffice for it."""
-        with self._alone(running):
-            logits = self._model.step([request.choice.written[-1] for request in running])
-            return choose(logits, [request.choice for request in running], self._shape.eos_token)
+        """One decoding step. None where the logits are not finite; an empty list if memory did not suffice."""
+        with self._failing_alone(running):
+            logits = self._model.step([request.next_input for request in running])
+            return sample(logits, [request.context for request in running], self._shape.eos_token)
         return []
 
     def _deliver(self, requests: list[Request]) -> None:
-        """Hand out each reply's newest token; who is complete leaves."""
+        """Hand out the newest token of each reply; complete ones leave their slots."""
         endings = [request.ending(self._shape.eos_token) for request in requests]
         with self._changed:
             moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
         for request, ending in zip(requests, endings, strict=True):
-            newest = request.choice.written[-1]
-            request.reply.put([] if newest == self._shape.eos_token else [newest], ending)
-        send([request.reply for request in requests], self._clock())
-        self._move(moves)  # last: were it to fail, who has left must have been told already
+            newest = request.tokens[-1]
+            request.stream.put([] if newest == self._shape.eos_token else [newest], ending)
+        send([request.stream for request in requests], self._clock())
+        self._move(moves)  # last: if it fails, `_stop` no longer finds the requests that have left
 
     def _move(self, moves: list[Move]) -> None:
         for move in moves:
@@ -291,8 +313,8 @@ class Engine:
             self._steps.popleft()
 
     @contextmanager
-    def _alone(self, requests: list[Request]) -> Iterator[None]:
-        """Where memory does not suffice, or the model's scores are no numbers, these requests fail and no others."""
+    def _failing_alone(self, requests: list[Request]) -> Iterator[None]:
+        """If memory runs out or a score is not finite in here, only `requests` fail."""
         try:
             yield
             return
@@ -302,28 +324,29 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             failure = ReplyFailed("there was not enough memory to write this reply")
-        self._give_up(requests, failure)
+        self._fail(requests, failure)
 
-    def _give_up(self, requests: list[Request], failure: ReplyFailed) -> None:
-        """End these alone. First of all their slots are cleared, before others move there."""
+    def _fail(self, requests: list[Request], failure: ReplyFailed) -> None:
+        """End these requests. Their slots are cleared before the moves, which put other replies there."""
         logger.warning("%d of %d replies failed: %s", len(requests), self.active, failure)
         for request in requests:
             if not request.trie:
                 self._model.clear(self._scheduler.running.index(request))
         with self._changed:
             moves = self._scheduler.leave(requests)
-        self._end([request.reply for request in requests], failure)
+        self._end(requests, failure)
         self._move(moves)
 
-    def _fail(self, reason: str) -> None:
+    def _stop(self, reason: str) -> None:
+        """Fail every unfinished request; `submit` raises from now on."""
         with self._changed:
             self._failure = reason
-            unfinished = [*self._scheduler.running, *self._scheduler.choosing, *self._scheduler.waiting]
-            for requests in (self._scheduler.running, self._scheduler.choosing, self._scheduler.waiting):
+            unfinished = [*self._scheduler.running, *self._scheduler.scoring, *self._scheduler.waiting]
+            for requests in (self._scheduler.running, self._scheduler.scoring, self._scheduler.waiting):
                 requests.clear()
-        self._end([request.reply for request in unfinished], EngineFailed(reason))
+        self._end(unfinished, EngineFailed(reason))
 
-    def _end(self, replies: list[Reply], ending: Ending | Failure) -> None:
-        for reply in replies:
-            reply.put([], ending)
-        send(replies, self._clock())
+    def _end(self, requests: list[Request], ending: Ending | Failure) -> None:
+        for request in requests:
+            request.stream.put([], ending)
+        send([request.stream for request in requests], self._clock())

@@ -1,25 +1,25 @@
-"""Why an engine does not answer, apart from it: those who only ask about it need not import torch.
+"""The engine's errors. In a module of their own, so that callers in other processes need not import torch.
 
-They travel between processes by pickle, so each is made of its text alone.
+They are pickled between processes, so each is constructed from its message alone.
 
 Exception
-├── QueueFull      this request was not taken, as many wait as may wait; another engine, or a later time, has room
-├── ReplyFailed    this reply cannot be finished, and its engine goes on with the others
-└── EngineFailed   the step loop has died or hangs: this engine answers no more, another one can
+├── QueueFull      the queue is full: try another replica, or later
+├── ReplyFailed    this reply cannot be finished; the engine continues with the others
+└── EngineFailed   the step loop has ended or hangs: this engine completes no more requests, another replica can
 """
 
 
 class QueueFull(Exception):
-    """As many requests wait as may wait."""
+    """The queue holds as many requests as it may."""
 
 
 class ReplyFailed(Exception):
-    """The model's scores are not numbers, or memory did not suffice.
+    """The logits are not finite, or memory ran out.
 
-    The former happens again wherever the same model reads the same prompt, the latter perhaps not: whoever hands such a
-    request on to another engine should do so once.
+    The first recurs on every replica with this model and prompt, the second perhaps not. So a caller should retry on
+    another replica at most once.
     """
 
 
 class EngineFailed(Exception):
-    """The step loop has died, or makes no progress; this engine answers no more."""
+    """The step loop has ended, or makes no progress."""

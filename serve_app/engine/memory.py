@@ -1,4 +1,4 @@
-"""Memory that runs out, and memory that was freed on its way back to the system."""
+"""Recognising that memory ran out, and returning freed memory to the operating system."""
 
 import ctypes
 import sys
@@ -7,20 +7,20 @@ import torch
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """PyTorch has an error of its own for a GPU's memory; a CPU's is a bare RuntimeError, known by its text."""
+    """PyTorch raises OutOfMemoryError for a GPU's memory, but a plain RuntimeError for the CPU's: its text decides."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
 
 
 def return_freed() -> None:
-    """Return what was freed to the system. To be called once a model is loaded.
+    """Return freed memory to the operating system; call it after loading a model.
 
-    Weights are read, joined and quantised piece by piece; glibc keeps the pieces for later, a third of what the model
-    needs, but nothing later is of their sizes.
+    Weights are read, concatenated and quantised one by one. glibc keeps the freed buffers, a third of what the model
+    needs, for allocations of the same sizes, but none come.
     """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # glibc's own: musl has none
+    if hasattr(libc, "malloc_trim"):  # glibc only: musl has none
         libc.malloc_trim(0)

@@ -1,58 +1,19 @@
-"""Who runs: waiting requests -> slots, and who leaves. Pure bookkeeping; knows neither tensors nor threads.
+"""Which requests wait, run and leave. Pure bookkeeping; knows neither tensors nor threads.
 
-Running requests fill slots 0..n-1 without a gap, which the slot caches rely on: when one leaves, the last one moves
-into its slot. Requests that choose among candidates are done before the next decoding step, and take no slot.
+Running requests fill slots 0..n-1 without a gap, which the KV cache relies on: when one leaves, the last one moves into
+its slot. Requests with candidates take no slot: they are scored, and leave, before the next decoding step.
 """
 
 from bisect import insort
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from serve_app.engine.reply import Reply
-from serve_app.engine.sampling import Choice
-from serve_app.engine.trie import Trie
-from serve_app.messages import FinishReason
-
-TokenIds = tuple[int, ...]
-
-
-@dataclass(eq=False)
-class Request:
-    """One reply on its way: what was asked, and what is written so far."""
-
-    prompt: TokenIds
-    choice: Choice  # its `written` grows with every step
-    deadline: float  # on the engine's clock
-    reply: Reply
-    replay: deque[int] = field(default_factory=deque)  # tokens written elsewhere, which this engine has yet to read
-    trie: Trie | None = None  # the replies that are allowed, where they are given
-
-    @property
-    def choosing_cost(self) -> int:
-        """What it takes to choose, in prompt tokens encoded: the trie, and the prompt once more as keys and values."""
-        return len(self.trie.tokens) + len(self.prompt) // 4 if self.trie else 0
-
-    def take(self, chosen: int) -> bool:
-        """Append the next token: while there is a replay its own, then the chosen one -> whether it is a new one."""
-        is_new = not self.replay
-        self.choice.written.append(chosen if is_new else self.replay.popleft())
-        return is_new
-
-    def ending(self, eos_token: int) -> FinishReason | None:
-        """Why the reply is complete after its last token, if it is."""
-        if (self.replay or self.choice.written)[-1] == eos_token:
-            return "stop"
-        written = len(self.choice.written) + len(self.replay)
-        return "length" if written >= self.choice.sampling.max_length else None
-
-    def is_over(self, now: float) -> bool:
-        return self.reply.cancelled or now >= self.deadline
+from serve_app.engine.request import Request, TokenIds
 
 
 @dataclass(frozen=True)
 class Move:
-    """The last slot's reply goes to the slot that became free."""
+    """A reply is copied from the last slot to one that became free."""
 
     source: int
     target: int
@@ -67,72 +28,72 @@ class Scheduler:
         prefill_tokens: int,
         cost: Callable[[TokenIds], int] = len,
     ) -> None:
-        """Admit at most `prefill_tokens` a step, so that prompts which join cannot stall who runs for longer.
+        """prefill_tokens: the most admitted between two steps, which bounds how long running requests are delayed.
 
-        cost: the tokens of a prompt that have to be encoded; 0 where its encoding is at hand.
+        cost: the number of a prompt's tokens that have to be encoded; 0 if its encoding is cached.
         """
         self._slots = slots
         self._max_waiting = max_waiting
         self._prefill_tokens = prefill_tokens
         self._cost = cost
-        self.waiting: list[Request] = []  # the nearest deadline first, then who came first
+        self.waiting: list[Request] = []  # by deadline, then by arrival
         self.running: list[Request] = []  # by slot
-        self.choosing: list[Request] = []
+        self.scoring: list[Request] = []  # admitted, with candidates
 
     @property
     def full(self) -> bool:
-        """Counts free slots too: a burst that fits them must not depend on how fast it is admitted."""
+        """Whether slots and queue together are taken: a burst that fits is accepted before any of it is in a slot."""
         return len(self.waiting) + len(self.running) >= self._slots + self._max_waiting
 
     @property
     def idle(self) -> bool:
-        return not (self.waiting or self.running or self.choosing)
+        return not (self.waiting or self.running or self.scoring)
 
     def add(self, request: Request) -> None:
-        """Queue a request before all with a later deadline, and behind those with the same one.
+        """Insert a request by its deadline; equal deadlines in the order of arrival.
 
-        Nobody starves: a deadline is a point in time, so whoever arrives late enough has a later one and queues behind.
+        No request starves: deadlines are points in time, so requests that arrive late enough queue behind it.
         """
         insort(self.waiting, request, key=lambda other: other.deadline)
 
     def admit(self) -> list[Request]:
-        """Take requests from the queue, as far as slots and the budget of tokens go.
+        """Take requests from the queue while there are slots and `prefill_tokens` are not exceeded.
 
-        A prompt is encoded once, however many of the admitted have it; who chooses among candidates has a cost of its
-        own. What is larger than the budget goes alone: a prompt cannot be cut, as each of its tokens attends to all
-        others. So the bound of what happens between two steps is the budget or the longest prompt, whichever is more.
+        Equal prompts are encoded once and cost as much as one; scoring candidates costs extra. A request that alone
+        exceeds the budget is admitted by itself: a prompt cannot be encoded in parts, as each of its tokens attends to
+        all others. So between two steps at most max(prefill_tokens, longest prompt) tokens are encoded.
         """
         admitted: list[Request] = []
         prompts: set[TokenIds] = set()
         spent = 0
         while request := self._next():
-            cost = request.choosing_cost + (0 if request.prompt in prompts else self._cost(request.prompt))
+            cost = request.scoring_cost + (0 if request.prompt in prompts else self._cost(request.prompt))
             if spent and cost and spent + cost > self._prefill_tokens:
                 break
             spent += cost
             prompts.add(request.prompt)
             self.waiting.remove(request)
-            (self.choosing if request.trie else self.running).append(request)
+            (self.scoring if request.trie else self.running).append(request)
             admitted.append(request)
         return admitted
 
     def _next(self) -> Request | None:
-        """The queue's head; where no slot is free, the first one that needs none."""
+        """The head of the queue; without a free slot, the first request that needs none."""
         slot_is_free = len(self.running) < self._slots
         return next((request for request in self.waiting if slot_is_free or request.trie), None)
 
-    def drop_over(self, now: float) -> tuple[list[Request], list[Move]]:
-        """Remove who was cancelled or is past the deadline -> those, and the moves that close the gaps."""
-        over = [request for request in (*self.waiting, *self.running) if request.is_over(now)]
-        self.waiting = [request for request in self.waiting if request not in over]
-        return over, self.leave([request for request in self.running if request in over])
+    def drop_expired(self, now: float) -> tuple[list[Request], list[Move]]:
+        """Remove requests that are cancelled or past their deadline. Returns them, and the moves as `leave` does."""
+        expired = [request for request in (*self.waiting, *self.running) if request.is_expired(now)]
+        self.waiting = [request for request in self.waiting if request not in expired]
+        return expired, self.leave([request for request in self.running if request in expired])
 
     def leave(self, requests: Sequence[Request]) -> list[Move]:
-        """Let go of `requests` -> the moves that close the gaps in the slots, to be done in their order."""
+        """Remove running or scoring requests. Returns the moves that close the gaps in the slots, in their order."""
         moves = []
         for request in requests:
             if request.trie:
-                self.choosing.remove(request)
+                self.scoring.remove(request)
                 continue
             slot = self.running.index(request)
             last = self.running.pop()

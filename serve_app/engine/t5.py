@@ -1,9 +1,9 @@
-"""The T5 forward pass over slot caches (Raffel et al. 2020). Knows tensors and slots; nothing of requests.
+"""The T5 forward pass over a KV cache of slots (Raffel et al. 2020). Knows tensors and slots; nothing of requests.
 
-Prompts are encoded packed: the tokens of several prompts stand in one long row, so that matrix products see no padding,
-and attention is computed prompt by prompt. Replies are decoded in slots: slots 0..n-1 are the active ones, so a step
-works on views of the caches and copies nothing. Where a reply is one of several candidates, no step and no slot is
-needed: their trie goes through the decoder at once. arithmetic.py says in which numbers all this is done.
+Prompts are encoded packed: the tokens of several prompts are one long sequence, so that matrix products contain no
+padding, and attention is computed prompt by prompt. Replies are decoded in slots: slots 0..n-1 are the active ones, so
+a step works on views of the cache and copies nothing. A reply that is one of given candidates needs no slot: the
+decoder reads the trie of the candidates in one pass. The operations are the backend's (backends/protocols.py).
 """
 
 import math
@@ -12,26 +12,26 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Attention
-from serve_app.engine.graphs import GraphedStep
+from serve_app.engine.backends.cuda_graphs import GraphedStep
+from serve_app.engine.backends.protocols import Attention
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import FeedForward, Weights
 
 
 class T5:
     def __init__(self, weights: Weights, *, slots: int, max_prompt: int, max_reply: int) -> None:
-        """Caches for `slots` replies: prompts of at most `max_prompt` tokens, replies of at most `max_reply`.
+        """slots: the most replies decoded at once. max_prompt, max_reply: their tokens.
 
-        The caches' memory is reserved here and used only as slots fill: 2 * decoder_layers * heads * d_kv numbers for
-        each prompt token and for each reply token of a slot.
+        The cache's memory is reserved here and becomes resident only as slots fill: 2 * decoder_layers * heads * d_kv
+        numbers for each prompt token and for each reply token of a slot.
         """
         shape = weights.shape
         self.shape = shape
         self._weights = weights
-        self._ops = weights.arithmetic
+        self._ops = weights.backend
         self._encoder_bias = self._ops.prompt_bias(_encoder_bias(weights, max_prompt))
         self._decoder_bias = _decoder_bias(weights, max_reply)
-        self._slots = self._ops.slots(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
+        self._cache = self._ops.kv_cache(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
         self._graphed: GraphedStep | None = None
         if self._ops.capture:
             self._graphed = GraphedStep(self._logits, self._ops.capture, slots=slots, device=self._ops.device)
@@ -42,10 +42,10 @@ class T5:
         return [encoding for portion in self._portions(prompts) for encoding in self._encode(portion)]
 
     def _portions(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-        """So many prompts at once as suits the arithmetic."""
+        """The prompts in groups of at most `encoder_batch_tokens`; a longer prompt is a group of its own."""
         portion: list[Sequence[int]] = []
         for prompt in prompts:
-            if portion and sum(map(len, portion)) + len(prompt) > self._ops.tokens_at_once:
+            if portion and sum(map(len, portion)) + len(prompt) > self._ops.encoder_batch_tokens:
                 yield portion
                 portion = []
             portion.append(prompt)
@@ -62,37 +62,37 @@ class T5:
         return list(torch.split(self._norm(x, self._weights.encoder_norm).clone(), lengths))
 
     def fill(self, slot: int, encoding: Tensor) -> None:
-        """Give `slot` to a new reply to the prompt of that encoding."""
+        """Start a new reply in `slot`, to the prompt of that encoding."""
         for index, layer in enumerate(self._weights.decoder):
-            self._slots.fill(slot, index, layer.cross_kv(encoding))
+            self._cache.fill(slot, index, layer.cross_kv(encoding))
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary].
 
-        They last until the next step.
+        The logits are valid until the next step.
         """
         return self._graphed(tokens) if self._graphed else self._logits(self._ids(tokens))
 
-    def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
-        """The replies of a trie to the prompt of that encoding -> logits [branches, vocabulary] of what comes next."""
+    def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
+        """The logits [branches, vocabulary] of the token after each branch, for the prompt of that encoding."""
         x = self._embed(self._ids(trie.tokens))
         self._decode(x, _TrieAttention(self._weights, encoding, self._trie_bias(trie)))
         return self._head(x[[branch.node for branch in trie.branches]])
 
     def move(self, source: int, target: int) -> None:
-        """Slot `target` takes over the reply of slot `source`."""
-        self._slots.move(source, target)
+        """Copy the reply of slot `source` to slot `target`."""
+        self._cache.move(source, target)
 
     def clear(self, slot: int) -> None:
-        """Forget the reply of `slot`, whose numbers are none: it must be gone before another reply moves there."""
-        self._slots.clear(slot)
+        """Erase the reply of `slot`, so that a NaN in it cannot reach the next reply there."""
+        self._cache.clear(slot)
 
     def _logits(self, tokens: Tensor) -> Tensor:
         """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
-        self._slots.begin(len(tokens))
+        self._cache.begin(len(tokens))
         x = self._embed(tokens)
-        self._decode(x, self._slots)
-        self._slots.end()
+        self._decode(x, self._cache)
+        self._cache.end()
         return self._head(x)
 
     def _decode(self, x: Tensor, attention: Attention) -> None:
@@ -109,7 +109,7 @@ class T5:
         return self._weights.head(self._norm(x, self._weights.decoder_norm) * self.shape.logit_scale)
 
     def _trie_bias(self, trie: Trie) -> Tensor:
-        """[heads, nodes, nodes]: a node attends to itself and to what leads to it, by the distance in depth."""
+        """[heads, nodes, nodes]: a node attends to itself and to its ancestors; distances are those of depth."""
         above = torch.eye(len(trie.tokens), dtype=torch.bool)
         for node, parent in enumerate(trie.parents, start=1):
             above[node] |= above[parent]
@@ -121,11 +121,11 @@ class T5:
         return torch.tensor(tokens, device=self._ops.device)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """[n] -> [n, d_model], a copy that the layers may add to."""
+        """[n] -> [n, d_model], a copy, to which the layers add in place."""
         return self._weights.embedding[tokens]
 
     def _feed_forward(self, layer: FeedForward, x: Tensor) -> None:
-        """Added to x."""
+        """Adds the layer's output to x, in place."""
         hidden = layer.wi(self._norm(x, layer.norm))
         if layer.gated:
             gate, up = hidden.chunk(2, dim=-1)
@@ -139,11 +139,11 @@ class T5:
 
 
 class _TrieAttention:
-    """A trie's nodes attend to each other, and to a prompt; nothing is kept."""
+    """Attention of a trie's nodes to their ancestors and to a prompt; nothing is cached."""
 
     def __init__(self, weights: Weights, encoding: Tensor, bias: Tensor) -> None:
         """encoding: [tokens, d_model]. bias: [heads, nodes, nodes]."""
-        self._ops = weights.arithmetic
+        self._ops = weights.backend
         self._layers = weights.decoder
         self._encoding = encoding
         self._bias = bias
@@ -159,13 +159,13 @@ class _TrieAttention:
 
 def _encoder_bias(weights: Weights, length: int) -> Tensor:
     """[heads, 2 * length - 1], by the key's position minus the query's plus length - 1."""
-    relative = torch.arange(1 - length, length, device=weights.arithmetic.device)
+    relative = torch.arange(1 - length, length, device=weights.backend.device)
     return weights.encoder_bias[_bucket(relative, weights, bidirectional=True)].T.contiguous()
 
 
 def _decoder_bias(weights: Weights, length: int) -> Tensor:
     """[heads, length], by the query's position minus the key's."""
-    position = torch.arange(length, device=weights.arithmetic.device)
+    position = torch.arange(length, device=weights.backend.device)
     return weights.decoder_bias[_bucket(-position, weights, bidirectional=False)].T.contiguous()
 
 

@@ -1,8 +1,8 @@
-"""The candidates of a reply as a trie of tokens: where they part, and what leads there. Pure; knows no tensors.
+"""The candidates of a reply as a trie (prefix tree) of tokens. Pure; knows no tensors.
 
-A candidate's score is what the model says of it at the trie's branches, among the tokens that are allowed there.
-Everywhere else its next token is certain, so the model need not be asked: of thirty sentences' five hundred tokens some
-thirty matter. (The plain sum of a candidate's log-probabilities would prefer whatever is short and usual.)
+A candidate's score is the sum of its log-probabilities at the trie's branches, each among the tokens allowed there.
+Elsewhere only one token is allowed, so the model need not compute it: of the five hundred tokens of thirty sentences
+some thirty matter. (The sum over all tokens and the whole vocabulary would favour short and common sentences.)
 """
 
 from collections import defaultdict
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 
 from serve_app.messages import Candidate
 
-# What the candidates of one reply may take together. The nodes of their trie attend to each other, so this bounds the
-# memory of that, too: heads * MAX_TOKENS ** 2 numbers at the very worst.
+# The most tokens of all candidates of a reply. A trie's nodes attend to each other, so this also bounds the memory of
+# their attention: heads * MAX_TOKENS ** 2 numbers at worst.
 MAX_TOKENS = 1024
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A node after which candidates part; the first node counts as one, though there be a single candidate."""
+    """A node with several allowed next tokens; also node 0, even if there is a single candidate."""
 
     node: int
-    ways: dict[int, list[int]]  # the next token -> the candidates that go on with it
+    ways: dict[int, list[int]]  # next token -> the candidates that continue with it
 
 
 @dataclass(frozen=True)
 class Trie:
-    """The nodes which two candidates or more share. A node stands behind its parent; node 0 is the start of all."""
+    """The token prefixes that at least two candidates share. A node comes after its parent; node 0 is the root."""
 
     candidates: tuple[Candidate, ...]
     tokens: list[int]  # of each node, the start token first
@@ -36,10 +36,10 @@ class Trie:
 
 
 def make_trie(candidates: Sequence[Candidate], start_token: int) -> Trie:
-    """Candidates differ, and none is the beginning of another: each ends with </s>."""
+    """Requires that candidates differ and that none is a prefix of another: each ends with </s>."""
     tokens, parents, depths, branches = [start_token], [], [0], []
-    passing = [list(range(len(candidates)))]  # by node: the candidates that lead through it
-    for node, through in enumerate(passing):  # which grows meanwhile
+    passing = [list(range(len(candidates)))]  # by node: the candidates that pass through it
+    for node, through in enumerate(passing):  # the loop appends to it
         ways = defaultdict(list)
         for index in through:
             ways[candidates[index].token_ids[depths[node]]].append(index)

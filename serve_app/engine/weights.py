@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.protocols import Backend, Linear
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu_, "gelu_new": partial(
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers of one T5."""
+    """The dimensions and constants of one T5."""
 
     d_model: int
     d_kv: int
@@ -30,26 +30,26 @@ class Shape:
     norm_epsilon: float
     bias_buckets: int
     bias_max_distance: int
-    logit_scale: float  # d_model^-0.5 where the head is tied to the embedding (T5), else 1 (T5 v1.1, Flan-T5)
+    logit_scale: float  # d_model^-0.5 if the head is tied to the embedding (T5), else 1 (T5 v1.1, Flan-T5)
     start_token: int
     eos_token: int
 
 
 @dataclass(frozen=True)
 class FeedForward:
-    """wo(act(wi x)); where it is gated wo(act(gate x) * up x) (Shazeer 2020), with gate and up side by side in wi."""
+    """wo(act(wi x)); gated: wo(act(gate x) * up x) (Shazeer 2020), where wi is gate and up concatenated."""
 
     norm: Tensor
     wi: Linear
     wo: Linear
     gated: bool
-    activation: Activation  # may write into what it is given
+    activation: Activation  # may change its argument in place
 
 
 @dataclass(frozen=True)
 class EncoderLayer:
     norm: Tensor
-    qkv: Linear  # q, k and v in one product: [3 * heads * d_kv, d_model]
+    qkv: Linear  # q, k and v in one layer: [3 * heads * d_kv, d_model]
     out: Linear
     feed_forward: FeedForward
 
@@ -69,7 +69,7 @@ class DecoderLayer:
 @dataclass(frozen=True)
 class Weights:
     shape: Shape
-    arithmetic: Arithmetic
+    backend: Backend
     embedding: Tensor  # [vocabulary, d_model]
     encoder: list[EncoderLayer]
     encoder_bias: Tensor  # [bias_buckets, heads]
@@ -80,21 +80,21 @@ class Weights:
     head: Linear
 
 
-def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic | None = None) -> Weights:
-    """Take the weights of a loaded checkpoint; float32 where no arithmetic is given.
+def from_transformers(model: T5ForConditionalGeneration, backend: Backend | None = None) -> Weights:
+    """The weights of a loaded checkpoint, laid out for `backend`; the default one is PyTorch in float32.
 
-    Raises ValueError for a feed-forward layer that the engine does not compute.
+    Raises ValueError if the checkpoint's feed-forward layers are of a kind that is not supported.
     """
     config = model.config
     if config.dense_act_fn not in _ACTIVATIONS:
         raise ValueError(f"feed_forward_proj {config.feed_forward_proj!r} is not supported: use 'relu' or 'gated-gelu'")
-    arithmetic = arithmetic or Eager()
-    state = _State(model.state_dict(), arithmetic)
+    backend = backend or Eager()
+    state = _State(model.state_dict(), backend)
     first = "block.0.layer.0.SelfAttention.relative_attention_bias"
     shape = _shape(config)
     return Weights(
         shape=shape,
-        arithmetic=arithmetic,
+        backend=backend,
         embedding=state.tensor("shared"),
         encoder=[_encoder_layer(state.at(f"encoder.block.{i}.layer"), config) for i in range(config.num_layers)],
         encoder_bias=state.tensor(f"encoder.{first}"),
@@ -108,28 +108,28 @@ def from_transformers(model: T5ForConditionalGeneration, arithmetic: Arithmetic 
 
 @dataclass(frozen=True)
 class _State:
-    """A state dict, read below a prefix."""
+    """A view of a state dict: the names below a prefix."""
 
     values: Mapping[str, Tensor]
-    arithmetic: Arithmetic
+    backend: Backend
     prefix: str = ""
 
     def at(self, name: str) -> "_State":
         return replace(self, prefix=f"{self.prefix}{name}.")
 
     def tensor(self, name: str) -> Tensor:
-        """A copy: a loaded tensor is a view of its whole file, which would stay in memory with it."""
+        """A copy: the loaded tensor is a view of its whole file and would keep that in memory."""
         return self._loaded(name).clone()
 
     def _loaded(self, name: str) -> Tensor:
         weight = self.values[f"{self.prefix}{name}.weight"].detach()
-        return weight.to(self.arithmetic.device, torch.float32).contiguous()
+        return weight.to(self.backend.device, torch.float32).contiguous()
 
     def linear(self, *names: str, precise: bool = False, relu: bool = False) -> Linear:
-        """One product for all of `names`, their outputs side by side."""
+        """One layer that computes those of all `names`, with their outputs concatenated."""
         weights = [self._loaded(name) for name in names]
         joined = torch.cat(weights) if len(weights) > 1 else weights[0]
-        return self.arithmetic.linear(joined, precise=precise, relu=relu)
+        return self.backend.linear(joined, precise=precise, relu=relu)
 
 
 def _shape(config: T5Config) -> Shape:
@@ -181,7 +181,7 @@ def _decoder_layer(layer: _State, config: T5Config) -> DecoderLayer:
 def _feed_forward(layer: _State, config: T5Config) -> FeedForward:
     dense = layer.at("DenseReluDense")
     names = ["wi_0", "wi_1"] if config.is_gated_act else ["wi"]
-    relu = config.dense_act_fn == "relu" and not config.is_gated_act  # then `wi` does it in passing
+    relu = config.dense_act_fn == "relu" and not config.is_gated_act  # then `wi` applies it
     return FeedForward(
         norm=layer.tensor("layer_norm"),
         wi=dense.linear(*names, relu=relu),

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.engine import Engine
-from serve_app.engine.linear import Float32Linear, Int8Linear
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from tests.checkpoints import random_t5
@@ -24,7 +24,7 @@ Journal = list[tuple[str, int]]
 def all_on_one_thread(one_thread: None) -> None: ...
 
 
-MAKERS: dict[str, Callable[[], Arithmetic]] = {
+MAKERS: dict[str, Callable[[], Backend]] = {
     "float32": lambda: Eager(Float32Linear),
     "int8": lambda: Eager(Int8Linear),
     "int8 compiled": Compiled,
@@ -32,17 +32,17 @@ MAKERS: dict[str, Callable[[], Arithmetic]] = {
 
 
 @pytest.fixture(scope="session", params=MAKERS)
-def make_arithmetic(request: pytest.FixtureRequest) -> Callable[[], Arithmetic]:
-    """The laws hold in every arithmetic."""
+def make_backend(request: pytest.FixtureRequest) -> Callable[[], Backend]:
+    """The laws hold in every backend."""
     if request.param == "int8 compiled" and not can_compile():
         pytest.skip("kernels.c cannot be built here")
     return MAKERS[request.param]
 
 
 @pytest.fixture(scope="session")
-def weights(make_arithmetic: Callable[[], Arithmetic]) -> Weights:
+def weights(make_backend: Callable[[], Backend]) -> Weights:
     """A T5 whose heads are wider than its model (d_kv * heads != d_model), as in T5-11b."""
-    return from_transformers(random_t5(d_kv=12), make_arithmetic())
+    return from_transformers(random_t5(d_kv=12), make_backend())
 
 
 # --- engines around a model that echoes its prompt ------------------------------------------------------------------
@@ -71,7 +71,7 @@ def running(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeE
 
 @pytest.fixture
 def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
-    """What the model of stepped engines is asked for, in order: ("encode", tokens), ("follow", candidates) and
+    """What the model of stepped engines is asked for, in order: ("encode", tokens), ("trie_logits", candidates) and
     ("step", slots)."""
     entries: Journal = []
 
@@ -84,9 +84,9 @@ def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
             entries.append(("step", len(tokens)))
             return super().step(tokens)
 
-        def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
-            entries.append(("follow", len(trie.candidates)))
-            return super().follow(trie, encoding)
+        def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
+            entries.append(("trie_logits", len(trie.candidates)))
+            return super().trie_logits(trie, encoding)
 
     monkeypatch.setattr("serve_app.engine.engine.T5", Recorded)
     return entries

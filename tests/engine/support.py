@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from serve_app.engine.backends.kernels import CannotCompile, load
 from serve_app.engine.engine import Engine
-from serve_app.engine.kernels import CannotCompile, load
-from serve_app.engine.reply import Ending, Reply
+from serve_app.engine.token_stream import Ending, TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights
 from serve_app.messages import Candidate, Sampling
@@ -39,7 +39,7 @@ def random_prompts(lengths: Sequence[int], *, seed: int = 1, vocabulary: int = 6
     return [[*torch.randint(2, vocabulary, (length - 1,), generator=generator).tolist(), 1] for length in lengths]
 
 
-async def read(reply: Reply) -> list[int]:
+async def read(reply: TokenStream) -> list[int]:
     """All tokens of a reply."""
     async with asyncio.timeout(PATIENCE_S):
         return [token async for tokens in reply for token in tokens]
@@ -98,7 +98,7 @@ class SteppedEngine(Engine):
 
     def ask(
         self, prompt: Sequence[int], sampling: Sampling, budget_s: float = LONG_S, candidates: Sequence[Candidate] = ()
-    ) -> Reply:
+    ) -> TokenStream:
         return self.submit(prompt, sampling, candidates=candidates, budget_s=budget_s)
 
 
@@ -132,7 +132,7 @@ class Echo:
             self._written[slot] += 1
         return logits
 
-    def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+    def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
         logits = torch.zeros(len(trie.branches), self._vocabulary)
         for row, branch in zip(logits, trie.branches, strict=True):
             depth = trie.depths[branch.node]

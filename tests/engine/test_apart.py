@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
 from serve_app.engine.errors import ReplyFailed
-from serve_app.engine.reply import Reply
 from serve_app.engine.t5 import T5
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS, random_t5
+from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import MakeStepped
 from tests.engine.support import Echo, SteppedEngine, random_candidates, random_prompts, read
-from tests.engine.test_graphs import run_again
 
 SHORT = Sampling(max_length=8)
 LONG = Sampling(max_length=30, min_length=30)
@@ -33,7 +33,7 @@ OUT_OF_MEMORY = [
 ]
 
 
-async def outcome(reply: Reply) -> list[int] | str:
+async def outcome(reply: TokenStream) -> list[int] | str:
     """All tokens, or why there are not all of them."""
     try:
         return await read(reply)
@@ -46,11 +46,11 @@ def finish(engine: SteppedEngine) -> None:
         engine.step()
 
 
-# --- scores that are no numbers ---------------------------------------------------------------------------------------
+# --- logits that are not finite ---------------------------------------------------------------------------------------
 
 
 class Poisoned(T5):
-    """A T5 to which one prompt is more than it can bear."""
+    """A T5 whose encoding of one prompt is not finite."""
 
     prompt = random_prompts([40], seed=99)[0]
     broken = math.nan
@@ -97,7 +97,7 @@ async def check_the_others(weights: Weights, sampling: Sampling, candidates: lis
 
 @pytest.mark.parametrize("sampling", [LONG, DRAWN], ids=["greedy", "drawn"])
 async def test_scores_that_are_no_numbers_fail_their_reply_alone(poisoned: Weights, sampling: Sampling) -> None:
-    """Law 2, too: a NaN that stayed in a slot would go on into the sums of whoever has it next."""
+    """Law 2, too: a NaN that stayed in a slot would reach the sums of the next reply there."""
     await check_the_others(poisoned, sampling, [])
 
 
@@ -163,11 +163,11 @@ LARGE = [20, 21, 22, EOS]  # takes more memory than there is
 OTHERS = [[2, 3, 4, EOS], [12, 13, EOS], [30, 31, 32, 33, EOS]]
 
 
-@pytest.mark.parametrize("part", ["encode", "fill", "follow"])
+@pytest.mark.parametrize("part", ["encode", "fill", "trie_logits"])
 async def test_a_prompt_that_memory_has_no_room_for_fails_alone(
     failing: Callable[..., SteppedEngine], part: str
 ) -> None:
-    candidates = [Candidate(tuple(prompt)) for prompt in (*OTHERS, LARGE)] if part == "follow" else []
+    candidates = [Candidate(tuple(prompt)) for prompt in (*OTHERS, LARGE)] if part == "trie_logits" else []
 
     def too_large(*args: Any) -> bool:
         return tuple(LARGE) in args[0] if part == "encode" else bool(args[1].tolist() == LARGE)
@@ -231,15 +231,15 @@ async def test_whatever_fails_everyone_gets_their_own_reply_or_an_error(
                     row[:] = chance.choice([math.nan, math.inf, -math.inf])
             return logits
 
-        def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
+        def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
             fail()
-            logits = super().follow(trie, encoding)
+            logits = super().trie_logits(trie, encoding)
             return logits if chance.random() < 0.9 else logits * math.nan
 
     monkeypatch.setattr("serve_app.engine.engine.T5", Failing)
     engine = stepped(slots=4, prefill_tokens=30, encoding_cache_bytes=1000)
     prompts = [[*chance.sample(range(2, 64), chance.randint(1, 9)), EOS] for _ in range(200)]
-    replies: list[Reply] = []
+    replies: list[TokenStream] = []
     for prompt in prompts:
         candidates = [Candidate(tuple(prompt)), Candidate((2, 3, 63, EOS))] if chance.random() < 0.3 else []
         replies.append(engine.ask(prompt, Sampling(max_length=20), candidates=candidates))

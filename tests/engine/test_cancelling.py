@@ -10,11 +10,11 @@ from contextlib import suppress
 import pytest
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.eager import Eager
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import QueueFull
-from serve_app.engine.reply import Reply
-from serve_app.engine.scheduler import Request
+from serve_app.engine.request import Request
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Candidate, Sampling
@@ -38,9 +38,9 @@ def meanwhile(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Callable
                 self._act("encode")
                 return super().encode(prompts)
 
-            def follow(self, trie: Trie, encoding: Tensor) -> Tensor:
-                self._act("follow")
-                return super().follow(trie, encoding)
+            def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
+                self._act("trie_logits")
+                return super().trie_logits(trie, encoding)
 
             def step(self, tokens: Sequence[int]) -> Tensor:
                 steps.append(len(tokens))
@@ -64,7 +64,7 @@ async def test_who_cancels_while_it_is_computed_takes_one_decoding_step_at_most(
     meanwhile: Callable[..., SteppedEngine], part: str
 ) -> None:
     steps: list[int] = []
-    replies: list[Reply] = []
+    replies: list[TokenStream] = []
     engine = meanwhile(part, lambda: replies[0].cancel(), steps)
     replies += [engine.ask(ENDLESS, LONG), engine.ask([2, 3, 4, EOS], SHORT)]
     while not engine.idle:
@@ -73,11 +73,11 @@ async def test_who_cancels_while_it_is_computed_takes_one_decoding_step_at_most(
     assert await read(replies[1]) == [2, 3, 4]
 
 
-@pytest.mark.parametrize("part", ["encode", "follow"])
+@pytest.mark.parametrize("part", ["encode", "trie_logits"])
 async def test_who_cancels_while_it_is_chosen_for_is_gone_in_the_same_round(
     meanwhile: Callable[..., SteppedEngine], part: str
 ) -> None:
-    replies: list[Reply] = []
+    replies: list[TokenStream] = []
     engine = meanwhile(part, lambda: replies[0].cancel(), [])
     replies += [engine.ask([5, 8, EOS], SHORT, candidates=CANDIDATES) for _ in range(2)]
     engine.step()
@@ -131,7 +131,7 @@ async def visit(engine: Engine, chance: random.Random) -> str:
 def living() -> dict[str, int]:
     gc.collect()
     kinds = Counter(type(thing) for thing in gc.get_objects())
-    return {kind.__name__: kinds[kind] for kind in (Reply, Request, Trie, Tensor)}
+    return {kind.__name__: kinds[kind] for kind in (TokenStream, Request, Trie, Tensor)}
 
 
 async def test_two_thousand_that_come_and_go_leave_nothing_behind() -> None:
@@ -160,12 +160,12 @@ async def test_two_thousand_that_come_and_go_leave_nothing_behind() -> None:
         before = await crowd(200)
         after = await crowd(2000)
         assert (engine.active, engine.waiting, engine.stalled_s, engine.failure) == (0, 0, 0, None)
-        assert all(after[kind] <= before[kind] for kind in ("Reply", "Request", "Trie")), (before, after)
+        assert all(after[kind] <= before[kind] for kind in ("TokenStream", "Request", "Trie")), (before, after)
         assert after["Tensor"] <= before["Tensor"] + 40, "the encodings that are kept, and no more"
-        assert engine._encodings._kept_bytes <= 20 * 16 * 32 * 4
+        assert engine._encoder_cache._kept_bytes <= 20 * 16 * 32 * 4
         assert sum(outcomes.values()) == 2200
         assert min(outcomes[each] for each in ("stop", "length", "deadline", "left", "refused")) > 10
-        # Nobody's tokens are left in a slot: who comes now gets what they would have got from a new engine.
+        # Nothing is left in a slot: later requests get what they would have got from a new engine.
         fresh = SteppedEngine(from_transformers(random_t5(d_kv=12), Eager()), slots=1, max_prompt=32, max_reply=32)
         for prompt in PROMPTS[:4]:
             reply = engine.submit(prompt, Sampling(max_length=30), budget_s=LONG_S)

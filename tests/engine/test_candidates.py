@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, QueueFull
-from serve_app.engine.linear import HalfLinear, Int8Linear
-from serve_app.engine.reply import Ending, Reply
 from serve_app.engine.sampling import scores
 from serve_app.engine.t5 import T5
+from serve_app.engine.token_stream import Ending, TokenStream
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS, PAD, initial_t5, random_t5
+from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import (
     LONG_S,
@@ -34,7 +35,6 @@ from tests.engine.support import (
     random_prompts,
     read,
 )
-from tests.engine.test_graphs import run_again
 from tests.engine.test_parity import MODELS
 
 GREEDY = Sampling(max_length=16)
@@ -65,7 +65,7 @@ def reference(model: Any, prompt: list[int], candidates: list[Candidate]) -> tor
 def computed(weights: Weights, prompt: list[int], candidates: list[Candidate]) -> torch.Tensor:
     model = T5(weights, slots=1, max_prompt=64, max_reply=32)
     trie = make_trie(candidates, weights.shape.start_token)
-    return scores(model.follow(trie, model.encode([prompt])[0]), trie)
+    return scores(model.trie_logits(trie, model.encode([prompt])[0]), trie)
 
 
 def tokens_of(candidate: Candidate) -> list[int]:
@@ -99,7 +99,7 @@ async def test_scores_and_choice_equal_transformers(config: dict[str, Any]) -> N
 def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
     model = initial_t5(d_model=64, d_kv=16, d_ff=128)
     (prompt,), candidates = random_prompts([20]), random_candidates(24)
-    halves = Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)
+    halves = Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), kv_dtype=dtype, capture=run_again)
     close = computed(from_transformers(model, halves), prompt, candidates)
     torch.testing.assert_close(close, reference(model, prompt, candidates), rtol=0, atol=0.2)
 
@@ -116,7 +116,7 @@ def test_compiled_int8_is_as_close_to_eager_int8_as_rounding_lets_it_be() -> Non
     torch.testing.assert_close(ours, reference(model, prompt, candidates), rtol=0, atol=0.2)
 
 
-# --- the laws, in every arithmetic ----------------------------------------------------------------------------------
+# --- the laws, in every backend ----------------------------------------------------------------------------------
 
 
 async def test_a_choice_is_the_same_alone_and_in_any_company(weights: Weights) -> None:
@@ -141,17 +141,17 @@ async def test_a_choice_is_the_same_alone_and_in_any_company(weights: Weights) -
         assert len({tokens for tokens, _ in together[::2]}) > 1
 
 
-async def finished(engine: SteppedEngine, replies: list[Reply]) -> list[tuple[tuple[int, ...], Ending | None]]:
+async def finished(engine: SteppedEngine, replies: list[TokenStream]) -> list[tuple[tuple[int, ...], Ending | None]]:
     while not engine.idle:
         engine.step()
     return [(tuple(await read(reply)), reply.ending) for reply in replies]
 
 
 async def test_a_seed_makes_a_drawn_choice_repeatable_on_any_replica(
-    weights: Weights, make_arithmetic: Callable[[], Arithmetic]
+    weights: Weights, make_backend: Callable[[], Backend]
 ) -> None:
     """Law 3. The other replica is of another size, and busy."""
-    same = from_transformers(random_t5(d_kv=12), make_arithmetic())
+    same = from_transformers(random_t5(d_kv=12), make_backend())
     other = SteppedEngine(same, slots=3, max_prompt=50, max_reply=90)
     other.ask(random_prompts([9])[0], GREEDY)
     other.step()
@@ -199,8 +199,8 @@ async def test_a_gpu_chooses_what_a_cpu_chooses() -> None:
     model, candidates = random_t5(seed=3), random_candidates(12)
     for prompt in random_prompts([5, 20, 40]):
         found = []
-        for arithmetic in (Eager(), Eager(capture=run_again)):
-            engine = SteppedEngine(from_transformers(model, arithmetic), slots=3, max_prompt=64, max_reply=32)
+        for backend in (Eager(), Eager(capture=run_again)):
+            engine = SteppedEngine(from_transformers(model, backend), slots=3, max_prompt=64, max_reply=32)
             found.append(await finished(engine, [engine.ask(prompt, SAMPLED, candidates=candidates)]))
         assert found[0] == found[1]
 
@@ -214,7 +214,7 @@ async def test_a_choice_comes_in_one_piece_and_takes_no_decoding_step(stepped: M
     engine.step()
     assert await following(aiter(reply)) == [5, 8]
     assert (reply.ending, engine.idle) == ("stop", True)
-    assert journal == [("encode", 3), ("follow", 3)]
+    assert journal == [("encode", 3), ("trie_logits", 3)]
 
 
 async def test_a_choice_waits_for_no_slot(stepped: MakeStepped) -> None:
@@ -242,9 +242,9 @@ async def test_those_who_run_wait_for_a_bounded_number_of_choices(stepped: MakeS
         rounds.append([what for what, _ in journal])
         journal.clear()
     assert rounds == [
-        ["encode", "follow", "follow", "step"],
-        ["encode", *["follow"] * 5, "step"],
-        [*["follow"] * 4, "step"],
+        ["encode", "trie_logits", "trie_logits", "step"],
+        ["encode", *["trie_logits"] * 5, "step"],
+        [*["trie_logits"] * 4, "step"],
     ]
 
 
@@ -286,9 +286,9 @@ async def test_a_choice_is_counted_while_it_is_made_and_its_tokens_afterwards(
     seen = []
 
     class Watched(Echo):
-        def follow(self, trie: Trie, encoding: torch.Tensor) -> torch.Tensor:
+        def trie_logits(self, trie: Trie, encoding: torch.Tensor) -> torch.Tensor:
             seen.append(engine.active)
-            return super().follow(trie, encoding)
+            return super().trie_logits(trie, encoding)
 
     monkeypatch.setattr("serve_app.engine.engine.T5", Watched)
     engine = SteppedEngine(weights, slots=1, max_prompt=100, max_reply=100, clock=Clock())
@@ -316,7 +316,7 @@ async def test_bonuses_decide_where_the_model_is_indifferent(stepped: MakeSteppe
 
 async def test_when_choosing_fails_every_reader_is_told(running: MakeEngine, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Echo):
-        def follow(self, trie: Trie, encoding: torch.Tensor) -> torch.Tensor:
+        def trie_logits(self, trie: Trie, encoding: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("CUDA error: device-side assert triggered")
 
     engine = running(Failing, slots=2)

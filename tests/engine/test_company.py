@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from serve_app.engine.reply import Ending, Reply
+from serve_app.engine.token_stream import Ending, TokenStream
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 from tests.engine.support import SteppedEngine, random_prompts, read
@@ -39,7 +39,7 @@ async def together(
 ) -> dict[int, tuple[list[int], Ending | None]]:
     """Requests join two a step, in any order; every fourth is cancelled somewhere on its way -> the others' replies."""
     engine = SteppedEngine(weights, slots=SLOTS, max_prompt=64, max_reply=64, prefill_tokens=64)
-    replies: dict[int, Reply] = {}
+    replies: dict[int, TokenStream] = {}
     to_cancel: dict[int, int] = {}  # request -> steps until then
     coming = order.sample(range(SLOTS), SLOTS)
     while coming or not engine.idle:

@@ -111,8 +111,8 @@ async def test_a_prompt_whose_encoding_is_kept_costs_no_budget(stepped: MakeStep
     assert journal == [("encode", 10), ("step", 1), ("encode", 10), ("step", 4)]
 
 
-async def test_nobody_waits_while_a_reply_from_elsewhere_is_read(stepped: MakeStepped) -> None:
-    """After a failover many come at once, each with a long beginning."""
+async def test_reading_a_prefix_delays_no_other_request(stepped: MakeStepped) -> None:
+    """After a failover many requests come at once, each with a long prefix."""
     engine = stepped(slots=2)
     other = aiter(engine.ask(ENDLESS, LONG))
     engine.step()
@@ -302,7 +302,7 @@ async def test_an_idle_engine_is_not_stalled_and_one_with_work_is_since_its_last
     assert (await read(first), await read(second)) == ([2, 3], [4])
 
 
-@pytest.mark.parametrize("hangs_in", ["encode", "step", "follow"])
+@pytest.mark.parametrize("hangs_in", ["encode", "step", "trie_logits"])
 async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(running: MakeEngine, hangs_in: str) -> None:
     entered, may_go_on = threading.Event(), threading.Event()
     original = getattr(Echo, hangs_in)
@@ -317,7 +317,7 @@ async def test_a_model_that_hangs_is_seen_while_it_hangs_and_not_afterwards(runn
 
     setattr(Hanging, hangs_in, hang)
     engine = running(Hanging)
-    candidates = [Candidate((2, 3, EOS))] if hangs_in == "follow" else []
+    candidates = [Candidate((2, 3, EOS))] if hangs_in == "trie_logits" else []
     reply = asyncio.create_task(answer(engine, [2, 3, EOS], SHORT, candidates=candidates))
     assert await asyncio.to_thread(entered.wait, PATIENCE_S)
     seen = engine.stalled_s
@@ -427,7 +427,7 @@ async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine
     finally:
         logging.getLogger("ray.serve").removeHandler(handler)
     assert [record.getMessage() for record in seen] == ["the engine's step loop failed"]
-    for module in pkgutil.iter_modules(serve_app.engine.__path__, "serve_app.engine."):
+    for module in pkgutil.walk_packages(serve_app.engine.__path__, "serve_app.engine."):
         logger = getattr(importlib.import_module(module.name), "logger", None)
         assert logger is None or logger.name.startswith("ray.serve."), module.name
 

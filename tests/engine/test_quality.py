@@ -1,14 +1,14 @@
-"""What int8 may change: little enough that nobody would notice."""
+"""How far int8 may differ from float32."""
 
 from collections.abc import Callable
 
 import pytest
 
 from bench.quality import measure
-from serve_app.engine.arithmetic import Arithmetic
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Int8Linear
+from serve_app.engine.backends.protocols import Backend
 from tests.engine.support import needs_compiled
 
 
@@ -20,7 +20,7 @@ from tests.engine.support import needs_compiled
     ],
     ids=["eager", "compiled"],
 )
-def test_the_shipped_models_replies_are_nearly_all_float32s(make: Callable[[], Arithmetic]) -> None:
+def test_the_shipped_models_replies_are_nearly_all_float32s(make: Callable[[], Backend]) -> None:
     quality = measure(make())
     assert quality.tokens_equal >= 0.98
     assert quality.cosine_mean >= 0.999

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from serve_app.engine.errors import ReplyFailed
-from serve_app.engine.sampling import Choice, choose, choose_candidate, draw, kept, process
+from serve_app.engine.sampling import Context, choose_candidate, draw, kept, process, sample, uniform
 from serve_app.engine.trie import make_trie
 from serve_app.messages import Candidate, Sampling
 from tests.checkpoints import EOS
@@ -38,13 +38,13 @@ def written(length: int, seed: int = 0) -> list[int]:
     return [0, *tokens]
 
 
-def transformers_processed(row: Tensor, choice: Choice) -> Tensor:
-    sampling = choice.sampling
+def transformers_processed(row: Tensor, context: Context) -> Tensor:
+    sampling = context.sampling
     processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)])
     if sampling.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(sampling.no_repeat_ngram_size))
     processors.append(MinLengthLogitsProcessor(sampling.min_length, EOS))
-    return _run(processors, row, choice.written)
+    return _run(processors, row, context.tokens)
 
 
 def transformers_warped(row: Tensor, sampling: Sampling) -> Tensor:
@@ -78,22 +78,23 @@ def _run(processors: LogitsProcessorList, row: Tensor, tokens: Sequence[int]) ->
 )
 @pytest.mark.parametrize("length", [1, 2, 12, 13, 40])
 def test_processors_equal_transformers(settings: dict[str, Any], length: int) -> None:
-    choice = Choice(Sampling(**settings), written(length))
+    context = Context(Sampling(**settings), written(length))
     row = random_logits(2.0, seed=length)
-    expected = transformers_processed(row, choice)
-    process(row, choice, EOS)
+    expected = transformers_processed(row, context)
+    process(row, context, EOS)
     assert torch.equal(row, expected)
 
 
 def test_each_row_has_its_own_settings() -> None:
     logits = torch.stack([random_logits(1.0, seed) for seed in range(3)])
-    choices = [
-        Choice(Sampling(), [0]),
-        Choice(Sampling(repetition_penalty=3, no_repeat_ngram_size=1), written(30)),
-        Choice(Sampling(min_length=5), written(3)),
+    contexts = [
+        Context(Sampling(), [0]),
+        Context(Sampling(repetition_penalty=3, no_repeat_ngram_size=1), written(30)),
+        Context(Sampling(min_length=5), written(3)),
     ]
-    expected = [int(transformers_processed(row, choice).argmax()) for row, choice in zip(logits, choices, strict=True)]
-    assert choose(logits, choices, EOS) == expected
+    rows = zip(logits, contexts, strict=True)
+    expected = [int(transformers_processed(row, context).argmax()) for row, context in rows]
+    assert sample(logits, contexts, EOS) == expected
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------------
@@ -145,10 +146,11 @@ def test_draws_are_distributed_as_transformers_probabilities(varied: str, settin
     sampling = Sampling(do_sample=True, seed=11, **settings)
     draws = 3000
     if varied == "position":
-        choices = [Choice(sampling, [0] * length) for length in range(1, draws + 1)]
+        contexts = [Context(sampling, [0] * length) for length in range(1, draws + 1)]
     else:
-        choices = [Choice(sampling.model_copy(update={"seed": seed}), [0]) for seed in range(draws)]
-    drawn = torch.tensor([draw(row, choice.sampling, choice.uniform) for choice in choices])
+        contexts = [Context(sampling.model_copy(update={"seed": seed}), [0]) for seed in range(draws)]
+    numbers = [uniform(context.sampling, len(context.tokens)) for context in contexts]
+    drawn = torch.tensor([draw(row, sampling, number) for number in numbers])
     expected = transformers_warped(row, sampling).softmax(dim=-1) * draws
     observed = torch.bincount(drawn, minlength=len(row))
     possible = expected > 0
@@ -163,19 +165,18 @@ def chi_square_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
     return freedom * (1 - spread + normal_quantile * math.sqrt(spread)) ** 3
 
 
-@pytest.mark.parametrize("uniform", [0.0, 0.25, 1 - 2**-53])
-def test_any_uniform_number_draws_a_kept_token(uniform: float) -> None:
+@pytest.mark.parametrize("number", [0.0, 0.25, 1 - 2**-53])
+def test_any_uniform_number_draws_a_kept_token(number: float) -> None:
     row = random_logits(2.0)
     sampling = Sampling(do_sample=True, seed=0, top_k=4, top_p=1)
-    assert draw(row, sampling, uniform) in row.topk(4).indices
+    assert draw(row, sampling, number) in row.topk(4).indices
 
 
 def test_the_number_that_decides_depends_on_seed_and_position_alone() -> None:
-    def uniform(seed: int, tokens: list[int]) -> float:
-        return Choice(Sampling(do_sample=True, seed=seed), tokens).uniform
-
-    assert uniform(5, [0, 7, 8]) == uniform(5, [0, 30, 31])
-    assert len({uniform(seed, [0] * length) for seed in (0, 1, 2**63 - 1) for length in range(1, 50)}) == 3 * 49
+    drawn = Sampling(do_sample=True, seed=5)
+    assert uniform(drawn, 3) == uniform(drawn.model_copy(update={"temperature": 0.5}), 3)
+    samplings = [Sampling(do_sample=True, seed=seed) for seed in (0, 1, 2**63 - 1)]
+    assert len({uniform(sampling, position) for sampling in samplings for position in range(1, 50)}) == 3 * 49
 
 
 # --- greedy ---------------------------------------------------------------------------------------------------------
@@ -186,20 +187,18 @@ def test_the_number_that_decides_depends_on_seed_and_position_alone() -> None:
 )
 def test_greedy_takes_the_likeliest_and_needs_no_seed(settings: dict[str, Any]) -> None:
     row = random_logits(1.0)
-    assert choose(row[None].clone(), [Choice(Sampling(**settings), [0])], EOS) == [int(row.argmax())]
+    assert sample(row[None].clone(), [Context(Sampling(**settings), [0])], EOS) == [int(row.argmax())]
 
 
 def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> None:
-    assert choose(torch.zeros(2, VOCABULARY), [Choice(Sampling(), [0]), Choice(Sampling(min_length=9), [0])], EOS) == [
-        0,
-        0,
-    ]
+    contexts = [Context(Sampling(), [0]), Context(Sampling(min_length=9), [0])]
+    assert sample(torch.zeros(2, VOCABULARY), contexts, EOS) == [0, 0]
     logits = torch.zeros(1, VOCABULARY)
     logits[0, [300, 40, 900]] = 1
-    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [40]
+    assert sample(logits, [Context(Sampling(), [0])], EOS) == [40]
 
 
-# --- numbers that are none --------------------------------------------------------------------------------------------
+# --- logits that are not finite ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1), Sampling(min_length=9)], ids=str)
@@ -207,36 +206,31 @@ def test_of_equal_scores_greedy_takes_the_lowest_id_as_transformers_does() -> No
 def test_a_row_that_is_not_finite_has_no_next_token_and_the_others_have_theirs(
     sampling: Sampling, broken: float
 ) -> None:
-    choices = [Choice(sampling, [0])] * 3
+    contexts = [Context(sampling, [0])] * 3
     logits = torch.stack([random_logits(1.0, seed) for seed in range(3)])
-    first, _, last = choose(logits.clone(), choices, EOS)
+    first, _, last = sample(logits.clone(), contexts, EOS)
     logits[1, 17] = broken
-    assert choose(logits, choices, EOS) == [first, None, last]
+    assert sample(logits, contexts, EOS) == [first, None, last]
 
 
 def test_a_row_of_which_nothing_is_allowed_has_no_next_token() -> None:
-    assert choose(torch.full((1, 9), -math.inf), [Choice(Sampling(do_sample=True, seed=1), [0])], EOS) == [None]
-    assert choose(torch.zeros(1, 3), [Choice(Sampling(no_repeat_ngram_size=1), [0, 1, 2])], EOS) == [None]
+    assert sample(torch.full((1, 9), -math.inf), [Context(Sampling(do_sample=True, seed=1), [0])], EOS) == [None]
+    assert sample(torch.zeros(1, 3), [Context(Sampling(no_repeat_ngram_size=1), [0, 1, 2])], EOS) == [None]
 
 
 def test_minus_infinity_rules_a_token_out_and_no_more() -> None:
     logits = torch.tensor([[-math.inf, 1.0, 2.0, -math.inf]])
-    assert choose(logits, [Choice(Sampling(), [0])], EOS) == [2]
+    assert sample(logits, [Context(Sampling(), [0])], EOS) == [2]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(do_sample=True, seed=1)], ids=str)
 def test_of_candidates_none_is_chosen_where_one_of_their_scores_is_no_number(sampling: Sampling) -> None:
     trie = make_trie([Candidate((5, 6, EOS)), Candidate((5, 7, EOS)), Candidate((8, EOS))], start_token=0)
     logits = torch.zeros(len(trie.branches), 20)
-    assert choose_candidate(logits, trie, Choice(sampling, [0]))
+    assert choose_candidate(logits, trie, sampling)
     logits[1, 7] = -math.inf
-    assert choose_candidate(logits, trie, Choice(sampling, [0])) != (5, 7, EOS)
+    assert choose_candidate(logits, trie, sampling) != (5, 7, EOS)
     for broken in (math.nan, math.inf):
         logits[1, 7] = broken
         with pytest.raises(ReplyFailed, match="not finite"):
-            choose_candidate(logits, trie, Choice(sampling, [0]))
-
-
-def test_sampling_without_a_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="seed: must be set"):
-        Choice(Sampling(do_sample=True), [0])
+            choose_candidate(logits, trie, sampling)

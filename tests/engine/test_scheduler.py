@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from serve_app.engine.reply import Ending, Reply
-from serve_app.engine.sampling import Choice
-from serve_app.engine.scheduler import Move, Request, Scheduler, TokenIds
+from serve_app.engine.request import Request, TokenIds
+from serve_app.engine.scheduler import Move, Scheduler
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie, make_trie
 from serve_app.messages import Candidate, Sampling
 
@@ -25,18 +25,11 @@ class Unread:
 
 
 def request(
-    tokens: int = 1,
-    deadline: float = 100,
-    *,
-    prompt: TokenIds | None = None,
-    max_length: int = 8,
-    written: list[int] | None = None,
-    trie: Trie | None = None,
+    tokens: int = 1, deadline: float = 100, *, prompt: TokenIds | None = None, trie: Trie | None = None
 ) -> Request:
     """One with a prompt of its own, of so many tokens, or with the given one."""
     prompt = prompt or (next(_newest),) * tokens
-    choice = Choice(Sampling(max_length=max_length), written or [0])
-    return Request(prompt, choice, deadline, cast(Reply, Unread()), trie=trie)
+    return Request(prompt, Sampling(), 0, deadline, cast(TokenStream, Unread()), trie=trie)
 
 
 CHOICE = make_trie([Candidate((5, 6, 1)), Candidate((5, 7, 1))], start_token=0)  # of two nodes
@@ -73,7 +66,7 @@ def test_a_nearer_deadline_overtakes() -> None:
     assert made.waiting == [later]
 
 
-def test_nobody_is_overtaken_for_ever() -> None:
+def test_no_request_is_overtaken_for_ever() -> None:
     """Newcomers with 10 s each take the one slot every second; who has 30 s goes before those that come after 20 s."""
     patient = request(deadline=30)
     made = scheduler(patient, slots=1)
@@ -96,7 +89,7 @@ def test_a_step_admits_only_so_many_prompt_tokens() -> None:
     assert made.admit() == requests[2:]
 
 
-def test_nobody_overtakes_a_long_prompt() -> None:
+def test_no_request_overtakes_a_long_prompt() -> None:
     short, long, last = request(10), request(95), request(1)
     made = scheduler(short, long, last, prefill_tokens=100)
     assert [made.admit(), made.admit()] == [[short], [long, last]]
@@ -127,7 +120,7 @@ def test_equal_prompts_cost_as_much_as_one() -> None:
 def test_a_choice_costs_its_trie_and_its_prompt_once_more_as_keys_and_values() -> None:
     """With its prompt's encoding at hand, too."""
     requests = [request(40, trie=CHOICE), request(36, trie=CHOICE), request(9)]
-    assert [one.choosing_cost for one in requests] == [12, 11, 0]
+    assert [one.scoring_cost for one in requests] == [12, 11, 0]
     assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 9).admit() == requests
     assert scheduler(*requests, prefill_tokens=40 + 12 + 36 + 11 + 8).admit() == requests[:2]
     assert scheduler(*requests, prefill_tokens=12 + 10, cost=lambda _: 0).admit() == requests[:1]
@@ -153,10 +146,10 @@ def test_who_chooses_takes_no_slot_and_overtakes_only_who_waits_for_one() -> Non
     made.admit()
     for one in (waits, *choose):
         made.add(one)
-    assert made.admit() == choose == made.choosing
+    assert made.admit() == choose == made.scoring
     assert (made.running, made.waiting) == ([runs], [waits])
     assert made.leave(choose) == []
-    assert (made.running, made.choosing) == ([runs], [])
+    assert (made.running, made.scoring) == ([runs], [])
     made.leave([runs])
     made.add(request(trie=CHOICE))
     assert made.admit()[0] is waits
@@ -170,9 +163,9 @@ def test_who_is_cancelled_or_late_is_dropped_from_queue_and_slots() -> None:
     made.admit()
     for one in (waits_late, waits, waits_cancelled):
         made.add(one)
-    assert made.drop_over(now=9.9) == ([], [])
-    runs_cancelled.reply.cancelled = waits_cancelled.reply.cancelled = True
-    over, moves = made.drop_over(now=10)
+    assert made.drop_expired(now=9.9) == ([], [])
+    runs_cancelled.stream.cancelled = waits_cancelled.stream.cancelled = True
+    over, moves = made.drop_expired(now=10)
     assert set(map(id, over)) == set(map(id, (runs_late, runs_cancelled, waits_late, waits_cancelled)))
     assert (made.running, made.waiting) == ([runs], [waits])
     assert moves == [Move(source=2, target=0), Move(source=1, target=0)]
@@ -188,28 +181,6 @@ def test_full_when_slots_and_queue_are_taken() -> None:
     assert made.full
     made.leave(made.running[:1])
     assert not made.full
-
-
-@pytest.mark.parametrize(
-    ("written", "ending"),
-    [([0], None), ([0, 5, 6], None), ([0, 5, 1], "stop"), ([0, 5, 6, 7], "length"), ([0, 5, 6, 1], "stop")],
-)
-def test_a_reply_ends_with_eos_or_at_max_length(written: list[int], ending: Ending | None) -> None:
-    assert request(max_length=4, written=written).ending(eos_token=1) == ending
-
-
-def test_what_was_written_elsewhere_is_taken_before_what_is_chosen() -> None:
-    one = request(max_length=5)
-    one.replay.extend([6, 7])
-    assert [one.take(chosen) for chosen in (20, 21, 22)] == [False, False, True]
-    assert one.choice.written == [0, 6, 7, 22]
-
-
-@pytest.mark.parametrize(("replay", "ending"), [([6, 1], "stop"), ([6, 7, 8], "length"), ([6, 7], None)])
-def test_a_reply_may_have_been_complete_elsewhere(replay: list[int], ending: Ending | None) -> None:
-    one = request(max_length=4)
-    one.replay.extend(replay)
-    assert one.ending(eos_token=1) == ending
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -230,9 +201,9 @@ def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
             arrived.append(request(chance.randint(1, 25), deadline=now + chance.randint(1, 40)))
             made.add(arrived[-1])
         for one in chance.sample(arrived, min(1, len(arrived))):
-            one.reply.cancelled |= chance.random() < 0.2
-        over, moves = made.drop_over(now)
-        assert all(one.is_over(now) for one in over)
+            one.stream.cancelled |= chance.random() < 0.2
+        over, moves = made.drop_expired(now)
+        assert all(one.is_expired(now) for one in over)
         follow(moves)
         newly = made.admit()
         for slot, one in enumerate(newly, start=len(made.running) - len(newly)):
@@ -241,7 +212,7 @@ def test_slots_have_no_gap_and_hold_what_the_moves_say(seed: int) -> None:
         follow(made.leave(chance.sample(made.running, chance.randint(0, min(2, len(made.running))))))
         assert len(made.running) <= 6
         assert caches[: len(made.running)] == made.running
-        assert not any(one.is_over(now) for one in (*made.running, *made.waiting))
+        assert not any(one.is_expired(now) for one in (*made.running, *made.waiting))
     assert admitted > 20
 
 

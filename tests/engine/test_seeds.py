@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from serve_app.engine.arithmetic import Arithmetic
+from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Sampling
@@ -32,8 +32,8 @@ async def engine(weights: Weights) -> AsyncIterator[Engine]:
     engine.close()
 
 
-async def test_same_seed_same_reply_on_any_replica(engine: Engine, make_arithmetic: Callable[[], Arithmetic]) -> None:
-    other = Engine(from_transformers(random_t5(d_kv=12), make_arithmetic()), slots=3, max_prompt=64, max_reply=128)
+async def test_same_seed_same_reply_on_any_replica(engine: Engine, make_backend: Callable[[], Backend]) -> None:
+    other = Engine(from_transformers(random_t5(d_kv=12), make_backend()), slots=3, max_prompt=64, max_reply=128)
     try:
         assert await answer(engine, PROMPT, SAMPLED) == await answer(other, PROMPT, SAMPLED)
     finally:

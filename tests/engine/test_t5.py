@@ -68,7 +68,7 @@ def test_portions_are_as_large_as_suits_the_arithmetic(weights: Weights, monkeyp
         return encode(portion)
 
     monkeypatch.setattr(model, "_encode", recorded)
-    monkeypatch.setattr(type(weights.arithmetic), "tokens_at_once", 50)
+    monkeypatch.setattr(type(weights.backend), "encoder_batch_tokens", 50)
     for encoding, whole in zip(model.encode(prompts), expected, strict=True):
         torch.testing.assert_close(encoding, whole)
     assert portions == [[30, 20], [1], [64], [7, 40], [10]]

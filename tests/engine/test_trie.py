@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from serve_app.engine.sampling import Choice, choose_candidate, scores
+from serve_app.engine.sampling import choose_candidate, scores
 from serve_app.engine.trie import Trie, make_trie
 from serve_app.messages import Candidate, Sampling
 
@@ -38,7 +38,7 @@ def some_logits(after: TokenIds) -> Tensor:
 
 
 def followed(trie: Trie) -> Tensor:
-    """What `T5.follow` gives."""
+    """What `T5.trie_logits` gives."""
     return torch.stack([some_logits(prefixes(trie)[branch.node]) for branch in trie.branches])
 
 
@@ -94,7 +94,7 @@ def test_without_bonuses_the_scores_are_probabilities(candidates: list[Candidate
 
 def chosen(candidates: list[Candidate], sampling: Sampling, prefix: TokenIds = ()) -> TokenIds:
     trie = make_trie(candidates, START)
-    return choose_candidate(followed(trie), trie, Choice(sampling, [START]), prefix)
+    return choose_candidate(followed(trie), trie, sampling, prefix)
 
 
 @given(some_candidates)
@@ -139,5 +139,5 @@ def test_top_k_and_top_p_are_of_candidates(settings: dict[str, Any], kept: int) 
     trie = make_trie(candidates, START)
     samplings = [Sampling(**{"do_sample": True, "top_p": 1, "seed": seed} | settings) for seed in range(200)]
     level = torch.zeros(1, VOCABULARY)
-    drawn = {choose_candidate(level, trie, Choice(sampling, [START])) for sampling in samplings}
+    drawn = {choose_candidate(level, trie, sampling) for sampling in samplings}
     assert drawn == {candidate.token_ids for candidate in candidates[:kept]}

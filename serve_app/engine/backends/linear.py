@@ -1,4 +1,4 @@
-"""The matrix products of the model, y = x W^T, by PyTorch's own operations."""
+"""The model's matrix products y = x W^T by PyTorch's own operations, in three number formats."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.arithmetic import Linear
+from serve_app.engine.backends.protocols import Linear
 
-# weight [out_features, in_features]; the options of `Arithmetic.linear`: precise, relu -> layer
+# weight [out_features, in_features], precise, relu (see `Backend.linear`) -> layer
 MakeLinear = Callable[[Tensor, bool, bool], Linear]
 
 _TINY = torch.finfo(torch.float32).tiny  # a row of zeros must not divide by zero
 
 
 class _Linear(ABC):
-    """What all do with their product."""
+    """What the layers have in common: ReLU, and the addition."""
 
     _relu: bool
 
@@ -31,7 +31,7 @@ class _Linear(ABC):
 
 
 class Float32Linear(_Linear):
-    """The reference: equal to transformers, token for token."""
+    """The reference: its replies equal transformers', token for token."""
 
     def __init__(self, weight: Tensor, precise: bool = False, relu: bool = False) -> None:
         self._weight = weight
@@ -42,9 +42,9 @@ class Float32Linear(_Linear):
 
 
 class HalfLinear(_Linear):
-    """Sixteen-bit floats, for hardware that multiplies them faster; sums between layers stay float32.
+    """Sixteen-bit floats, for hardware that multiplies them faster; the residual stream stays float32.
 
-    So float16 does not overflow where T5's residual stream is known to, and bfloat16 does not lose small additions.
+    So float16 does not overflow there, as T5 is known to do, and bfloat16 does not lose small additions.
     """
 
     def __init__(self, dtype: torch.dtype, weight: Tensor, relu: bool = False) -> None:
@@ -56,11 +56,11 @@ class HalfLinear(_Linear):
 
 
 class Int8Linear(_Linear):
-    """Integers on both sides (LLM.int8()'s vector-wise scheme, Dettmers et al. 2022).
+    """Integer weights and activations (LLM.int8()'s vector-wise scheme, Dettmers et al. 2022).
 
     Weights have eight bits and are scaled per output channel, once; activations per token, at each call. So a token's
-    result does not depend on the tokens beside it (law 2), as one scale for the whole tensor would have it. Where it
-    is to be precise, activations have sixteen bits, as two rows of bytes of which the first counts 256 times.
+    result does not depend on the other tokens of the batch (law 2); with one scale for the whole tensor it would. If
+    `precise`, activations have sixteen bits, as two rows of bytes: 256 * high + low.
     """
 
     def __init__(self, weight: Tensor, precise: bool = False, relu: bool = False) -> None:

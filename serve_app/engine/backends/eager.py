@@ -1,34 +1,37 @@
-"""The arithmetic by PyTorch's own operations: runs wherever PyTorch does, in float32 equal to transformers."""
+"""The backend of PyTorch's own operations: runs wherever PyTorch does; in float32 it equals transformers."""
 
 import math
-import mmap
 import sys
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from serve_app.engine.arithmetic import Linear
-from serve_app.engine.graphs import Capture
-from serve_app.engine.linear import Float32Linear, MakeLinear
+from serve_app.engine.backends.cuda_graphs import Capture
+from serve_app.engine.backends.kv_cache import KVStorage
+from serve_app.engine.backends.linear import Float32Linear, MakeLinear
+from serve_app.engine.backends.protocols import Linear
 
 
 class Eager:
-    """Sums, norms and what passes between layers are float32; products and caches are what the arguments say."""
+    """Norms, sums and the activations between layers are float32; linear layers and caches are as configured."""
 
-    tokens_at_once = sys.maxsize
+    encoder_batch_tokens = sys.maxsize
 
     def __init__(
         self,
         linear: MakeLinear = Float32Linear,
         *,
-        caches: torch.dtype = torch.float32,
+        kv_dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         capture: Capture | None = None,
     ) -> None:
-        """capture: records decoding steps, whose shapes are then fixed: attention reads the caches' whole length."""
+        """kv_dtype: of keys, values and attention.
+
+        capture: records decoding steps. Their shapes are fixed then, so attention reads the caches' whole length.
+        """
         self._linear = linear
-        self._caches = caches
+        self._kv_dtype = kv_dtype
         self.device = torch.device(device)
         self.capture = capture
 
@@ -44,51 +47,21 @@ class Eager:
 
     def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
         attended = []
-        for prompt in torch.split(qkv.to(self._caches), lengths):
+        for prompt in torch.split(qkv.to(self._kv_dtype), lengths):
             q, k, v = _heads(prompt[None], 3, len(bias))
             attended.append(_attend(q, k, v, bias[None, :, : len(prompt), : len(prompt)])[0])
         return torch.cat(attended)
 
     def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
-        return attend(q.to(self._caches), keys_values.to(self._caches), bias)
+        return attend(q.to(self._kv_dtype), keys_values.to(self._kv_dtype), bias)
 
-    def slots(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerSlots":
-        return EagerSlots(self._caches, layers, slots, size, max_prompt, reply_bias, whole=self.capture is not None)
-
-
-class SlotCaches:
-    """What slots hold, whoever attends to it: keys and values, and their lengths."""
-
-    def __init__(
-        self, dtype: torch.dtype, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor
-    ) -> None:
-        """Memory is reserved here and, on a CPU, used only as slots fill. reply_bias: [heads, max_reply]."""
-        self._heads, max_reply = reply_bias.shape
-        self._reply_bias = reply_bias
-        self._device = reply_bias.device
-        self._replies = _reserve(dtype, self._device, layers, 2, slots, self._heads, max_reply, size)
-        self._prompts = _reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
-        self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._active = slice(0)
-
-    def end(self) -> None:
-        self._reply_lengths[self._active] += 1
-
-    def move(self, source: int, target: int) -> None:
-        for caches, lengths in ((self._replies, self._reply_lengths), (self._prompts, self._prompt_lengths)):
-            tokens = int(lengths[source])
-            caches[:, :, target, :, :tokens] = caches[:, :, source, :, :tokens]
-            lengths[target] = tokens
-
-    def clear(self, slot: int) -> None:
-        for caches, lengths in ((self._replies, self._reply_lengths), (self._prompts, self._prompt_lengths)):
-            caches[:, :, slot, :, : int(lengths[slot])] = 0
-            lengths[slot] = 0
+    def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "EagerKVCache":
+        fixed = self.capture is not None
+        return EagerKVCache(self._kv_dtype, layers, slots, size, max_prompt, reply_bias, fixed_shapes=fixed)
 
 
-class EagerSlots(SlotCaches):
-    """Attends through masks of what a slot has not written."""
+class EagerKVCache(KVStorage):
+    """Attention of all slots at once, with a mask for the positions that a slot has not filled."""
 
     def __init__(
         self,
@@ -99,11 +72,11 @@ class EagerSlots(SlotCaches):
         max_prompt: int,
         reply_bias: Tensor,
         *,
-        whole: bool = False,
+        fixed_shapes: bool = False,
     ) -> None:
-        """whole: attend to the caches' whole length, masked, so that no shape depends on what slots hold."""
+        """fixed_shapes: attend to the caches' whole length, masked, so that no shape depends on the slots' content."""
         super().__init__(dtype, layers, slots, size, max_prompt, reply_bias)
-        self._whole = whole
+        self._fixed_shapes = fixed_shapes
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
@@ -114,8 +87,8 @@ class EagerSlots(SlotCaches):
     def begin(self, count: int) -> None:
         self._active = slice(count)
         self._rows = torch.arange(count, device=self._device)
-        # An idle slot in a recorded step has a length that nobody keeps: it must stay inside of the cache, and its
-        # attention must find something, since a NaN in the cache would outlive it.
+        # A recorded step also computes idle slots, whose lengths keep growing and whose prompts may be empty. Clamped,
+        # they write inside of the cache, and no softmax is over nothing, which would put a NaN into the cache.
         self._positions = self._reply_lengths[self._active].clamp(max=self._replies.shape[-2] - 1)
         self._reply_mask = self._biased(self._positions, self._span(self._positions + 1, self._replies))
         prompts = self._prompt_lengths[self._active].clamp(min=1)
@@ -136,34 +109,24 @@ class EagerSlots(SlotCaches):
         return _attend(queries, keys, values, self._prompt_mask)[:, 0]
 
     def _span(self, lengths: Tensor, caches: Tensor) -> int:
-        """How much of the caches is read."""
-        return caches.shape[-2] if self._whole else int(lengths.max())
+        """The number of positions that attention reads."""
+        return caches.shape[-2] if self._fixed_shapes else int(lengths.max())
 
     def _biased(self, positions: Tensor, span: int) -> Tensor:
-        """Position bias, and the mask of what a slot has not written: positions [n] -> [n, heads, 1, span]."""
+        """Position bias, and minus infinity where a slot has no key yet: positions [n] -> [n, heads, 1, span]."""
         distance = positions[:, None] - torch.arange(span, device=self._device)  # [n, keys]
         bias = self._reply_bias[:, distance.clamp(min=0)].transpose(0, 1)
         return bias.masked_fill((distance < 0)[:, None], -math.inf)[:, :, None]
 
 
-def _reserve(dtype: torch.dtype, device: torch.device, *shape: int) -> Tensor:
-    """Zeros that take no memory until written; then in large pages, as each page's first touch takes its time."""
-    if device.type != "cpu":
-        return torch.zeros(shape, dtype=dtype, device=device)
-    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype).view(shape)
-
-
 def _mask(lengths: Tensor, span: int) -> Tensor:
-    """Attention to a prompt has no bias: lengths [n] -> [n, 1, 1, span]."""
+    """Zero, and minus infinity beyond each prompt: lengths [n] -> [n, 1, 1, span]. Cross-attention has no bias."""
     beyond = torch.arange(span, device=lengths.device) >= lengths[:, None]
     return torch.zeros(beyond.shape, device=lengths.device).masked_fill(beyond, -math.inf)[:, None, None]
 
 
 def attend(q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
-    """As `Arithmetic.attend`, in the arguments' own numbers."""
+    """`Backend.attend`, in the dtype of the arguments."""
     (queries,), (keys, values) = _heads(q[None], 1, len(bias)), _heads(keys_values[None], 2, len(bias))
     return _attend(queries, keys, values, bias[None])[0]
 

@@ -1,4 +1,4 @@
-"""The matrix products: exact in float32; in int8 close, and the same for a token whoever stands beside it."""
+"""The matrix products: exact in float32; in int8 close, and independent of the other tokens of the batch."""
 
 import math
 from collections.abc import Callable
@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Backend, Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from tests.checkpoints import initial_t5
@@ -108,12 +108,12 @@ def test_zeros_stay_zeros(int8: MakeInt8, precise: bool) -> None:
 
 @pytest.mark.parametrize("make", [lambda: Eager(Int8Linear), pytest.param(Compiled, marks=needs_compiled)])
 @pytest.mark.parametrize("feed_forward", ["relu", "gated-gelu"])
-def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Arithmetic], feed_forward: str) -> None:
+def test_logits_of_a_whole_t5_are_close_in_int8(make: Callable[[], Backend], feed_forward: str) -> None:
     model = initial_t5(feed_forward_proj=feed_forward, d_model=64, d_kv=16, d_ff=128)
     (prompt,) = random_prompts([20])
     exact, rounded = (
-        _logits(T5(from_transformers(model, arithmetic), slots=1, max_prompt=32, max_reply=16), prompt)
-        for arithmetic in (Eager(Float32Linear), make())
+        _logits(T5(from_transformers(model, backend), slots=1, max_prompt=32, max_reply=16), prompt)
+        for backend in (Eager(Float32Linear), make())
     )
     assert bool((torch.cosine_similarity(exact, rounded, dim=-1) > 0.999).all())
 
@@ -129,7 +129,7 @@ def _logits(t5: T5, prompt: list[int]) -> Tensor:
 def test_what_is_no_number_stays_none_and_touches_no_other_row(
     int8: MakeInt8, broken: float, relu: bool, precise: bool
 ) -> None:
-    """Integers know no NaN: the kernels once made a small number of it, so that nobody saw that a model is broken."""
+    """No integer stands for NaN: the kernels once made a small number of it, which hid that a model was broken."""
     layer, x = int8(numbers(40, 64), precise, relu), numbers(5, 64)
     expected = layer(x).clone()
     x[2, 7] = broken

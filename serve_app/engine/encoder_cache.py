@@ -1,7 +1,6 @@
-"""Prompts -> their encodings. Encodes no prompt twice that comes twice at a time, or again soon after.
+"""Encodes each prompt once: equal prompts share an encoding, and recent encodings are kept.
 
-A reply does not depend on its company (law 2), so an encoding that was computed for one request is exactly what another
-request with the same prompt would get.
+An encoding does not depend on the other prompts of its batch (law 2), so a kept one is exactly what would be computed.
 """
 
 from collections import OrderedDict
@@ -9,23 +8,25 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from serve_app.engine.scheduler import TokenIds
+from serve_app.engine.request import TokenIds
 
 
-class Encodings:
+class EncoderCache:
+    """The least recently used encodings make room for new ones."""
+
     def __init__(self, encode: Callable[[Sequence[TokenIds]], list[Tensor]], *, limit_bytes: int) -> None:
-        """encode: prompts -> an encoding [tokens, d_model] for each; it is asked for each prompt once a call.
+        """encode: prompts -> an encoding [tokens, d_model] for each; it gets each prompt at most once a call.
 
-        limit_bytes: of the tensors that are kept for later; the least recently used ones make room. 0: none is kept.
+        limit_bytes: total size of the kept encodings; 0: none is kept.
         """
         self._encode = encode
         self._limit_bytes = limit_bytes
         self._kept: OrderedDict[TokenIds, Tensor] = OrderedDict()  # the least recently used one first
         self._kept_bytes = 0
 
-    def __call__(self, prompts: Sequence[TokenIds]) -> list[Tensor]:
-        """The encoding [tokens, d_model] of each prompt; equal prompts may share one. Not to be written to."""
-        # What is kept is taken out first: a new encoding may push it out of the cache, and its cost was said to be 0.
+    def encode(self, prompts: Sequence[TokenIds]) -> list[Tensor]:
+        """The encoding [tokens, d_model] of each prompt. Equal prompts may share a tensor: do not write to it."""
+        # Kept encodings are looked up before new ones are stored, which may evict them although `cost` has said 0.
         encodings = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in encodings]
         for prompt in encodings:
@@ -37,7 +38,7 @@ class Encodings:
         return [encodings[prompt] for prompt in prompts]
 
     def cost(self, prompt: TokenIds) -> int:
-        """Tokens that would be encoded, were this prompt asked for now."""
+        """The number of tokens to encode for this prompt: 0 if its encoding is kept."""
         return 0 if prompt in self._kept else len(prompt)
 
     def _keep(self, prompt: TokenIds, encoding: Tensor) -> None:
@@ -46,6 +47,6 @@ class Encodings:
         while self._kept_bytes + encoding.nbytes > self._limit_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= oldest.nbytes
-        # A copy: what was encoded may be a view, which would hold the memory of all prompts of its round.
+        # A copy, as the encoding may be a view of one tensor with all prompts of its batch, which would stay in memory.
         self._kept[prompt] = encoding.clone()
         self._kept_bytes += encoding.nbytes

@@ -10,14 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cffi
 import pytest
 import torch
 
-from serve_app.engine import kernels
-from serve_app.engine.dtypes import arithmetic_for
-from serve_app.engine.eager import Eager
-from serve_app.engine.kernels import CannotCompile, load
-from serve_app.engine.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends import kernels
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.kernels import CannotCompile, load, pointer
+from serve_app.engine.backends.linear import Float32Linear, Int8Linear
+from serve_app.engine.backends.select import select_backend
 from tests.engine.support import needs_compiled
 
 
@@ -33,9 +34,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "godel-serve"
 
 
+def loads() -> bool:
+    """Whether `load` gives what computes."""
+    scratch: int = load().linear_scratch(1, 4, 1)
+    return scratch > 0
+
+
 @needs_compiled
 def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(load(), ctypes.CDLL)
+    assert loads()
     (built,) = cache.iterdir()
     monkeypatch.setattr(kernels, "_build", lambda *_: pytest.fail("it was built before"))
     load()
@@ -56,7 +63,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     """As in a container whose root is read-only."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert isinstance(load(), ctypes.CDLL)
+    assert loads()
 
 
 def broken_by(library: Path, how: str) -> None:
@@ -73,14 +80,14 @@ def broken_by(library: Path, how: str) -> None:
 def test_what_does_not_load_is_built_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    """An empty file once ended every start with an OSError, until somebody removed it."""
+    """An empty file once ended every start with an OSError, until the file was removed."""
     cache.mkdir(mode=0o700)
     monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
     library = kernels._cache() / kernels._name("cc")
     broken_by(library, how)
     monkeypatch.setattr(kernels, "compiler", lambda: "cc")
     with caplog.at_level(logging.WARNING):
-        assert load().linear_scratch(1, 4, 1) > 0
+        assert loads()
     assert f"{library} does not load" in caplog.text
     assert ctypes.CDLL(str(shutil.copy(library, cache / "mended.so"))).linear  # for the next one, too
 
@@ -90,16 +97,16 @@ def test_where_nothing_loads_from_the_cache_it_is_built_for_this_process(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on a file system that is mounted noexec."""
-    original = ctypes.CDLL
+    original = kernels._FFI.dlopen
 
-    def noexec(name: str) -> ctypes.CDLL:
+    def noexec(name: str, flags: int) -> Any:
         if name.startswith(str(cache)):
             raise OSError(f"{name}: failed to map segment from shared object")
-        return original(name)
+        return original(name, flags)
 
-    monkeypatch.setattr(ctypes, "CDLL", noexec)
+    monkeypatch.setattr(kernels._FFI, "dlopen", noexec)
     with caplog.at_level(logging.WARNING):
-        assert load().linear_scratch(1, 4, 1) > 0
+        assert loads()
     assert "for this process alone" in caplog.text
 
 
@@ -107,12 +114,12 @@ def test_where_nothing_loads_from_the_cache_it_is_built_for_this_process(
 def test_where_nothing_loads_at_all_pytorch_computes(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(name: str) -> ctypes.CDLL:
+    def refuse(name: str, flags: int) -> None:
         raise OSError(f"{name}: failed to map segment from shared object")
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(kernels._FFI, "dlopen", refuse)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(arithmetic_for("auto", "cpu"), Eager)
+        assert isinstance(select_backend("auto", "cpu"), Eager)
     assert "failed to map segment" in caplog.text
 
 
@@ -125,7 +132,7 @@ def test_a_cache_that_others_could_write_to_is_not_used(
     cache.mkdir()
     cache.chmod(mode)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(load(), ctypes.CDLL)
+        assert loads()
     assert not list(cache.iterdir())
     assert f"mode {mode:o}" in caplog.text
 
@@ -134,7 +141,7 @@ def test_a_cache_that_others_could_write_to_is_not_used(
 def test_a_cache_of_another_user_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
-    assert isinstance(load(), ctypes.CDLL)
+    assert loads()
     assert not list(cache.iterdir())
 
 
@@ -147,7 +154,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    assert isinstance(load(), ctypes.CDLL)
+    assert loads()
 
 
 @needs_compiled
@@ -157,7 +164,7 @@ def test_what_is_built_for_one_process_leaves_nothing_behind(tmp_path: Path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    assert load().linear_scratch(1, 4, 1) > 0
+    assert loads()
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -187,7 +194,7 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
 ) -> None:
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
-        layers = [arithmetic_for(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
     assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 
@@ -206,3 +213,43 @@ def test_a_compiler_that_fails_is_quoted(cache: Path, monkeypatch: pytest.Monkey
     with pytest.raises(CannotCompile, match="error"):
         load()
     assert not list(cache.iterdir())
+
+
+# --- what ctypes would not notice -----------------------------------------------------------------------------------
+
+
+@needs_compiled
+def test_a_wrong_name_or_argument_raises_before_memory_is_touched() -> None:
+    norm, x = load().rms_norm, torch.ones(2, 3)
+    y = torch.zeros(2, 3)
+    for dtype in (torch.float16, torch.int64):
+        with pytest.raises(TypeError, match="pointer to same type"):
+            norm(pointer(x.to(dtype)), pointer(torch.ones(3)), 1e-6, 2, 3, pointer(y))
+    with pytest.raises(TypeError, match="expects 6 arguments, got 5"):
+        norm(pointer(x), pointer(torch.ones(3)), 1e-6, 2, pointer(y))
+    with pytest.raises(TypeError, match="must be a cdata pointer"):
+        norm(x.data_ptr(), pointer(torch.ones(3)), 1e-6, 2, 3, pointer(y))
+    with pytest.raises(AttributeError, match="rms_nrom"):
+        _ = load().rms_nrom
+    assert not y.any()
+
+
+@needs_compiled
+def test_a_header_that_kernels_c_does_not_keep_to_does_not_compile(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(kernels._SOURCE, tmp_path)
+    header = kernels._HEADER.read_text()
+    (tmp_path / "kernels.h").write_text(header.replace("set_threads(int count)", "set_threads(float count)"))
+    monkeypatch.setattr(kernels, "_SOURCE", tmp_path / "kernels.c")
+    with pytest.raises(CannotCompile, match="conflicting types"):
+        load()
+
+
+@needs_compiled
+def test_a_library_without_a_declared_function_does_not_load(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    ffi = cffi.FFI()
+    ffi.cdef("void set_threads(int count); void forgotten(void);")
+    monkeypatch.setattr(kernels, "_FFI", ffi)
+    with pytest.raises(CannotCompile, match="forgotten"):
+        load()

@@ -1,4 +1,4 @@
-"""The settings `dtype` and `device` -> the arithmetic that suits the machine."""
+"""Selects the backend by the settings `dtype` and `device`, and by what this machine has."""
 
 import logging
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from serve_app.engine.arithmetic import Arithmetic, Linear
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import cuda_graph
-from serve_app.engine.kernels import CannotCompile
-from serve_app.engine.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.cuda_graphs import cuda_graph
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.kernels import CannotCompile
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.protocols import Backend, Linear
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -21,17 +21,17 @@ Device = Literal["auto", "cpu", "cuda"]
 _HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def arithmetic_for(dtype: Dtype, device: Device) -> Arithmetic:
-    """auto: a GPU if there is one, in bfloat16 or, where it has none, float16; a CPU in int8 if it can do that fast.
+def select_backend(dtype: Dtype, device: Device) -> Backend:
+    """auto: a GPU if there is one, in bfloat16 (float16 if it lacks that); else the CPU, in int8 if kernels.c builds.
 
-    Raises ValueError that names the setting that this machine cannot do.
+    Raises ValueError that names the setting which this machine does not support.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return _on_gpu(dtype) if device == "cuda" else _on_cpu(dtype)
 
 
-def _on_cpu(dtype: Dtype) -> Arithmetic:
+def _on_cpu(dtype: Dtype) -> Backend:
     if dtype in ("auto", "int8"):
         try:
             return Compiled()
@@ -41,7 +41,7 @@ def _on_cpu(dtype: Dtype) -> Arithmetic:
     return _floats(dtype, "cpu")
 
 
-def _on_gpu(dtype: Dtype) -> Arithmetic:
+def _on_gpu(dtype: Dtype) -> Backend:
     if not torch.cuda.is_available():
         raise ValueError("device: cuda, but PyTorch finds no CUDA GPU here; set it to auto or cpu")
     if dtype == "int8":
@@ -51,7 +51,7 @@ def _on_gpu(dtype: Dtype) -> Arithmetic:
     return _floats(dtype, "cuda")
 
 
-def _floats(dtype: Dtype, device: str) -> Arithmetic:
+def _floats(dtype: Dtype, device: str) -> Backend:
     capture = cuda_graph if device == "cuda" else None
     if dtype == "float32":
         return Eager(Float32Linear, device=device, capture=capture)
@@ -60,4 +60,4 @@ def _floats(dtype: Dtype, device: str) -> Arithmetic:
     def linear(weight: Tensor, precise: bool, relu: bool) -> Linear:
         return HalfLinear(half, weight, relu)
 
-    return Eager(linear, caches=half, device=device, capture=capture)
+    return Eager(linear, kv_dtype=half, device=device, capture=capture)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.encodings import Encodings
-from serve_app.engine.scheduler import TokenIds
+from serve_app.engine.encoder_cache import EncoderCache
+from serve_app.engine.request import TokenIds
 from serve_app.engine.weights import Weights
 from serve_app.messages import Sampling
 from tests.engine.support import SteppedEngine, random_prompts, read
@@ -43,75 +43,75 @@ def read_back(encodings: Sequence[Tensor]) -> list[TokenIds]:
     return [tuple(encoding[:, 0].int().tolist()) for encoding in encodings]
 
 
-def kept(encodings: Encodings, prompts: Sequence[TokenIds]) -> list[TokenIds]:
-    return [prompt for prompt in prompts if encodings.cost(prompt) == 0]
+def kept(cache: EncoderCache, prompts: Sequence[TokenIds]) -> list[TokenIds]:
+    return [prompt for prompt in prompts if cache.cost(prompt) == 0]
 
 
 @pytest.mark.parametrize("limit", [0, 10**6])
 def test_equal_prompts_of_one_call_are_encoded_once(encoder: Encoder, limit: int) -> None:
-    encodings = Encodings(encoder, limit_bytes=limit)
-    assert read_back(encodings([A, B, A, A])) == [A, B, A, A]
+    cache = EncoderCache(encoder, limit_bytes=limit)
+    assert read_back(cache.encode([A, B, A, A])) == [A, B, A, A]
     assert encoder.asked == [[A, B]]
 
 
 def test_what_is_kept_is_not_encoded_again(encoder: Encoder) -> None:
-    encodings = Encodings(encoder, limit_bytes=10**6)
-    assert [encodings.cost(A), encodings.cost(B)] == [3, 3]
-    encodings([A])
-    assert [encodings.cost(A), encodings.cost(B)] == [0, 3]
-    assert read_back(encodings([B, A])) == [B, A]
-    assert read_back(encodings([A, B])) == [A, B]
+    cache = EncoderCache(encoder, limit_bytes=10**6)
+    assert [cache.cost(A), cache.cost(B)] == [3, 3]
+    cache.encode([A])
+    assert [cache.cost(A), cache.cost(B)] == [0, 3]
+    assert read_back(cache.encode([B, A])) == [B, A]
+    assert read_back(cache.encode([A, B])) == [A, B]
     assert encoder.asked == [[A], [B]]
 
 
 def test_a_limit_of_none_keeps_none(encoder: Encoder) -> None:
-    encodings = Encodings(encoder, limit_bytes=0)
+    cache = EncoderCache(encoder, limit_bytes=0)
     for _ in range(2):
-        assert read_back(encodings([A])) == [A]
-        assert encodings.cost(A) == 3
+        assert read_back(cache.encode([A])) == [A]
+        assert cache.cost(A) == 3
     assert encoder.asked == [[A], [A]]
 
 
 def test_the_least_recently_used_makes_room(encoder: Encoder) -> None:
-    encodings = Encodings(encoder, limit_bytes=2 * 3 * TOKEN)
+    cache = EncoderCache(encoder, limit_bytes=2 * 3 * TOKEN)
     for prompt in (A, B, A, C):
-        encodings([prompt])
-    assert kept(encodings, [A, B, C]) == [A, C]
+        cache.encode([prompt])
+    assert kept(cache, [A, B, C]) == [A, C]
 
 
 def test_what_is_larger_than_the_limit_is_not_kept_and_pushes_nothing_out(encoder: Encoder) -> None:
-    encodings = Encodings(encoder, limit_bytes=3 * TOKEN)
-    encodings([A])
-    assert read_back(encodings([(4,) * 4])) == [(4,) * 4]
-    assert kept(encodings, [A, (4,) * 4]) == [A]
+    cache = EncoderCache(encoder, limit_bytes=3 * TOKEN)
+    cache.encode([A])
+    assert read_back(cache.encode([(4,) * 4])) == [(4,) * 4]
+    assert kept(cache, [A, (4,) * 4]) == [A]
 
 
 def test_who_was_promised_a_kept_encoding_gets_it_though_others_push_it_out(encoder: Encoder) -> None:
     """Its cost was 0 when it was admitted, so it must not be encoded after all."""
-    encodings = Encodings(encoder, limit_bytes=3 * TOKEN)
-    encodings([A])
-    assert read_back(encodings([B, A])) == [B, A]
+    cache = EncoderCache(encoder, limit_bytes=3 * TOKEN)
+    cache.encode([A])
+    assert read_back(cache.encode([B, A])) == [B, A]
     assert encoder.asked == [[A], [B]]
-    assert kept(encodings, [A, B]) == [B]
+    assert kept(cache, [A, B]) == [B]
 
 
 def test_what_is_kept_holds_no_other_memory(encoder: Encoder) -> None:
     """A view of the packed row would hold the row of all, and the limit would be passed unseen."""
-    encodings = Encodings(encoder, limit_bytes=10**6)
-    encodings([A, B, C])
-    for encoding in encodings([A, B, C]):
+    cache = EncoderCache(encoder, limit_bytes=10**6)
+    cache.encode([A, B, C])
+    for encoding in cache.encode([A, B, C]):
         assert encoding.untyped_storage().nbytes() == 3 * TOKEN
 
 
 def test_a_failure_leaves_nothing_behind(encoder: Encoder) -> None:
-    encodings = Encodings(encoder, limit_bytes=10**6)
-    encodings([A])
+    cache = EncoderCache(encoder, limit_bytes=10**6)
+    cache.encode([A])
     encoder.failure = MemoryError("no room")
     with pytest.raises(MemoryError):
-        encodings([A, B])
-    assert kept(encodings, [A, B]) == [A]
+        cache.encode([A, B])
+    assert kept(cache, [A, B]) == [A]
     encoder.failure = None
-    assert read_back(encodings([A, B])) == [A, B]
+    assert read_back(cache.encode([A, B])) == [A, B]
     assert encoder.asked == [[A], [B], [B]]
 
 
@@ -121,17 +121,17 @@ def test_bytes_never_pass_the_limit_and_the_most_recent_are_kept(seed: int) -> N
     chance = random.Random(seed)
     prompts: list[TokenIds] = [(number,) * chance.randint(1, 12) for number in range(12)]
     limit = 20 * TOKEN
-    encodings = Encodings(Encoder(), limit_bytes=limit)
+    cache = EncoderCache(Encoder(), limit_bytes=limit)
     recent: list[TokenIds] = []  # what should be kept, the least recently used one first
     for _ in range(200):
         asked = chance.choices(prompts, k=chance.randint(1, 3))
         hits = [prompt for prompt in dict.fromkeys(asked) if prompt in recent]
         new = [prompt for prompt in dict.fromkeys(asked) if prompt not in recent]
-        assert read_back(encodings(asked)) == asked
+        assert read_back(cache.encode(asked)) == asked
         recent = [prompt for prompt in recent if prompt not in hits] + hits + new
         while sum(map(len, recent)) * TOKEN > limit:
             recent.pop(0)
-        assert sorted(kept(encodings, prompts)) == sorted(recent)
+        assert sorted(kept(cache, prompts)) == sorted(recent)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(max_length=12), Sampling(max_length=12, do_sample=True, seed=3)])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.eager import Eager
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.eager import Eager
 from tests.engine.support import needs_compiled
 
 
@@ -35,7 +35,7 @@ def test_a_prompts_attention_equals_eager(heads: int, size: int) -> None:
 def test_slots_equal_eager(heads: int, size: int) -> None:
     """Replies of several lengths over prompts of several lengths; keys and values are rounded to float16."""
     bias = numbers(heads, 40)
-    ours, reference = (made.slots(2, 3, size, 50, bias) for made in (Compiled(), Eager()))
+    ours, reference = (made.kv_cache(2, 3, size, 50, bias) for made in (Compiled(), Eager()))
     for slots in (ours, reference):
         for slot, tokens in enumerate((50, 1, 17)):
             for layer in range(2):
@@ -54,7 +54,7 @@ def test_slots_equal_eager(heads: int, size: int) -> None:
 
 @needs_compiled
 def test_keys_beyond_float16_do_not_become_infinite() -> None:
-    slots = Compiled().slots(1, 1, 16, 4, torch.zeros(1, 4))
+    slots = Compiled().kv_cache(1, 1, 16, 4, torch.zeros(1, 4))
     slots.fill(0, 0, torch.full((2, 32), 1e9))
     slots.begin(1)
     assert bool(slots.attend_to_prompt(0, torch.full((1, 16), 1e-6)).isfinite().all())

@@ -1,13 +1,13 @@
-"""`dtype` and `device` -> arithmetic, by what the machine has."""
+"""`dtype` and `device` -> backend, by what the machine has."""
 
 import pytest
 import torch
 
-from serve_app.engine.compiled import Compiled
-from serve_app.engine.dtypes import Dtype, arithmetic_for
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import cuda_graph
-from serve_app.engine.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.compiled import Compiled
+from serve_app.engine.backends.cuda_graphs import cuda_graph
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.select import Dtype, select_backend
 from tests.engine.support import needs_compiled
 
 
@@ -25,39 +25,39 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_compiled
 @pytest.mark.parametrize("dtype", ["auto", "int8"])
 def test_a_cpu_computes_in_int8(no_gpu: None, dtype: Dtype) -> None:
-    assert isinstance(arithmetic_for(dtype, "auto"), Compiled)
+    assert isinstance(select_backend(dtype, "auto"), Compiled)
 
 
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize(("dtype", "layer"), [("float32", Float32Linear), ("bfloat16", HalfLinear)])
 def test_a_cpu_computes_in_floats_if_told_to(dtype: Dtype, layer: type) -> None:
-    arithmetic = arithmetic_for(dtype, "auto")
-    assert isinstance(arithmetic.linear(torch.ones(4, 4)), layer)
-    assert arithmetic.capture is None
+    backend = select_backend(dtype, "auto")
+    assert isinstance(backend.linear(torch.ones(4, 4)), layer)
+    assert backend.capture is None
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_computes_in_bfloat16_by_recorded_steps() -> None:
-    arithmetic = arithmetic_for("auto", "auto")
-    assert isinstance(arithmetic, Eager)
-    assert (arithmetic.device, arithmetic.capture) == (torch.device("cuda"), cuda_graph)
-    y = arithmetic.linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
+    backend = select_backend("auto", "auto")
+    assert isinstance(backend, Eager)
+    assert (backend.device, backend.capture) == (torch.device("cuda"), cuda_graph)
+    y = backend.linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
     assert y.tolist() == [[4.0] * 4], "bfloat16 rounds that away"
 
 
 def test_a_gpu_without_bfloat16_computes_in_float16(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    y = arithmetic_for("auto", "cuda").linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
+    y = select_backend("auto", "cuda").linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
     assert y.tolist() == [[4 + 2**-7] * 4]
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match="device: cuda.*no CUDA GPU"):
-        arithmetic_for("auto", "cuda")
+        select_backend("auto", "cuda")
 
 
 @pytest.mark.usefixtures("gpu")
 def test_int8_on_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match="dtype: int8"):
-        arithmetic_for("int8", "auto")
+        select_backend("int8", "auto")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from serve_app.engine.eager import Eager
-from serve_app.engine.graphs import GraphedStep
-from serve_app.engine.linear import Float32Linear, HalfLinear
+from serve_app.engine.backends.cuda_graphs import GraphedStep
+from serve_app.engine.backends.eager import Eager
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
@@ -22,9 +22,9 @@ def run_again(work: Callable[[], None]) -> Callable[[], None]:
     return work
 
 
-async def replies(arithmetic: Eager, *, slots: int = 6) -> list[list[int]]:
+async def replies(backend: Eager, *, slots: int = 6) -> list[list[int]]:
     """Eight replies that join and leave one by one."""
-    engine = SteppedEngine(from_transformers(random_t5(seed=3), arithmetic), slots=slots, max_prompt=48, max_reply=40)
+    engine = SteppedEngine(from_transformers(random_t5(seed=3), backend), slots=slots, max_prompt=48, max_reply=40)
     asked = [
         engine.ask(prompt, Sampling(max_length=8 + 4 * i))
         for i, prompt in enumerate(random_prompts([46, 1, 7, 30, 12, 3, 20, 9]))
@@ -36,11 +36,11 @@ async def replies(arithmetic: Eager, *, slots: int = 6) -> list[list[int]]:
 
 @pytest.mark.parametrize("slots", [5, 6, 8])
 async def test_recorded_steps_write_what_others_write(slots: int) -> None:
-    """Through all buckets, moves between slots, and idle slots that compute what nobody reads."""
+    """Through all recorded sizes, moves between slots, and idle slots whose results are ignored."""
     assert await replies(Eager(capture=run_again), slots=slots) == await replies(Eager(), slots=slots)
 
 
-def test_each_bucket_is_recorded_once_and_before_the_first_reply() -> None:
+def test_each_size_is_recorded_once_and_before_the_first_reply() -> None:
     recorded: list[int] = []
 
     def step(tokens: Tensor) -> Tensor:
@@ -55,13 +55,13 @@ def test_each_bucket_is_recorded_once_and_before_the_first_reply() -> None:
     graphed.record()
     assert recorded == [1, 2, 4, 6]
     recorded.clear()
-    for count, bucket in ((1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)):
+    for count, size in ((1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)):
         assert graphed(list(range(count))).flatten().tolist() == [2 * token for token in range(count)]
-        assert recorded.pop() == bucket
+        assert recorded.pop() == size
 
 
 async def test_a_slot_that_idled_long_remembers_nothing() -> None:
-    """Idle slots of a bucket go on counting: past the caches' end, and into a NaN, were nothing done against it."""
+    """The lengths of idle slots keep growing, past the cache's end; unclamped, they would put a NaN into it."""
     engine = SteppedEngine(
         from_transformers(random_t5(seed=3), Eager(capture=run_again)), slots=4, max_prompt=48, max_reply=16
     )
@@ -86,8 +86,8 @@ def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
     model = initial_t5(d_model=64, d_kv=16, d_ff=128)
     (prompt,) = random_prompts([20])
     logits = []
-    for arithmetic in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), caches=dtype, capture=run_again)):
-        t5 = T5(from_transformers(model, arithmetic), slots=2, max_prompt=32, max_reply=16)
+    for backend in (Eager(), Eager(lambda w, _, relu: HalfLinear(dtype, w, relu), kv_dtype=dtype, capture=run_again)):
+        t5 = T5(from_transformers(model, backend), slots=2, max_prompt=32, max_reply=16)
         t5.fill(0, t5.encode([prompt])[0])
         logits.append(torch.cat([t5.step([token]).clone() for token in (0, 5, 9, 33)]))
     assert bool((torch.cosine_similarity(logits[0], logits[1], dim=-1) > 0.999).all())

@@ -1,0 +1,200 @@
+"""The backend of kernels.c: products of eight-bit integers, on CPUs.
+
+Weights are scaled per output channel and activations per token; results equal those of linear.Int8Linear bit for bit.
+Keys and values are stored as float16, as a decoding step of many slots is limited by the speed of reading them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from serve_app.engine.backends.eager import attend
+from serve_app.engine.backends.kernels import load, pointer
+from serve_app.engine.backends.kv_cache import KVStorage
+from serve_app.engine.backends.linear import quantized_weight
+from serve_app.engine.backends.protocols import Linear
+
+_CHANNELS, _TILE, _LANES = 16, 32, 16  # CHANNELS, BLOCKS * CHANNELS and LANES in kernels.c
+
+
+class Compiled:
+    """For one model. Its layers share memory for results, so only one thread at a time may compute with it."""
+
+    device = torch.device("cpu")
+    capture = None
+    encoder_batch_tokens = 384
+
+    def __init__(self) -> None:
+        """Raises CannotCompile."""
+        kernels = load()
+        kernels.set_threads(torch.get_num_threads())
+        self._kernels = kernels
+        self._rms_norm = kernels.rms_norm
+        self._attend_prompt, self._attend_prompt_scratch = kernels.attend_prompt, kernels.attend_prompt_scratch
+        self._workspace = _Workspace()
+
+    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
+        return _Linear(self._kernels, self._workspace, weight, precision=1 + precise, relu=relu)
+
+    def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        rows, width = x.shape
+        y = self._workspace.take("normed", rows, width)
+        self._rms_norm(pointer(x), pointer(weight), epsilon, rows, width, pointer(y))
+        return y
+
+    def prompt_bias(self, by_distance: Tensor) -> Tensor:
+        return by_distance
+
+    def attend_to_itself(self, qkv: Tensor, lengths: list[int], bias: Tensor) -> Tensor:
+        heads, longest = len(bias), (bias.shape[1] + 1) // 2
+        size = qkv.shape[1] // (3 * heads)
+        y = self._workspace.take("attended", len(qkv), heads * size)
+        scratch = self._workspace.scratch(self._attend_prompt_scratch(max(lengths), heads, size))
+        by_distance = pointer(bias)
+        start = 0
+        for tokens in lengths:
+            prompt, attended = pointer(qkv[start]), pointer(y[start])
+            self._attend_prompt(prompt, tokens, heads, size, by_distance, longest, scratch, attended)
+            start += tokens
+        return y
+
+    def attend(self, q: Tensor, keys_values: Tensor, bias: Tensor) -> Tensor:
+        return attend(q, keys_values, bias)  # for candidates only: too small a part of the work for a kernel
+
+    def kv_cache(self, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> "CompiledKVCache":
+        return CompiledKVCache(self._kernels, layers, slots, size, max_prompt, reply_bias)
+
+
+class _Linear:
+    """Equals linear.Int8Linear bit for bit, as sums of integers are exact."""
+
+    def __init__(self, kernels: Any, workspace: "_Workspace", weight: Tensor, *, precision: int, relu: bool) -> None:
+        """precision: bytes of an activation, 1 or 2."""
+        integers, scale = quantized_weight(weight)
+        self._channels = len(weight)
+        self._weight, self._scale = _packed(integers), F.pad(scale, (0, -len(scale) % _TILE))
+        self._to_weight, self._to_scale = pointer(self._weight), pointer(self._scale)
+        self._precision = precision
+        self._relu = relu
+        self._linear, self._scratch_floats = kernels.linear, kernels.linear_scratch
+        self._workspace = workspace
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        tokens, width = x.shape
+        y = self._workspace.take(f"product {self._channels}", tokens, self._channels) if onto is None else onto
+        self._linear(
+            pointer(x),
+            self._to_weight,
+            self._to_scale,
+            tokens,
+            width,
+            self._channels,
+            self._precision,
+            self._relu,
+            onto is not None,
+            self._workspace.scratch(self._scratch_floats(tokens, width, self._precision)),
+            pointer(y),
+        )
+        return y
+
+
+def _packed(weight: Tensor) -> Tensor:
+    """int8 [out, in] -> the layout that `linear` in kernels.c reads, padded to whole tiles and fours with zeros."""
+    channels, width = weight.shape
+    filled = F.pad(weight, (0, -width % 4, 0, -channels % _TILE)).bitwise_xor_(-128).view(torch.uint8)  # plus 128
+    blocks = filled.view(-1, _CHANNELS, filled.shape[1] // 4, 4)
+    return blocks.transpose(1, 2).contiguous()
+
+
+class CompiledKVCache(KVStorage):
+    """Attention of each slot to as much as it holds, without masks."""
+
+    def __init__(self, kernels: Any, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> None:
+        self._size, self._depth = size, -(-size // _LANES) * _LANES
+        super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
+        self._max_prompt, self._max_reply = max_prompt, reply_bias.shape[1]
+        self._store_prompt = kernels.store_prompt
+        self._attend_to_reply, self._attend_to_prompt = kernels.attend_to_reply, kernels.attend_to_prompt
+        self._result = torch.empty(slots, self._heads * size)
+        # A step is of slots 0..n-1, so all pointers but the queries' are the same in every step.
+        self._to_replies = [(pointer(keys), pointer(values)) for keys, values in self._replies]  # by layer
+        self._to_prompts = [(pointer(keys), pointer(values)) for keys, values in self._prompts]
+        self._to_reply_lengths, self._to_prompt_lengths = pointer(self._reply_lengths), pointer(self._prompt_lengths)
+        self._to_bias, self._to_result = pointer(self._reply_bias), pointer(self._result)
+
+    def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
+        tokens = len(keys_values)
+        keys, values = self._prompts[layer, :, slot]
+        self._store_prompt(
+            pointer(keys_values),
+            tokens,
+            self._heads,
+            self._max_prompt,
+            self._size,
+            self._depth,
+            pointer(keys),
+            pointer(values),
+        )
+        self._prompt_lengths[slot] = tokens
+        self._reply_lengths[slot] = 0
+
+    def begin(self, count: int) -> None:
+        self._active = slice(count)
+
+    def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
+        keys, values = self._to_replies[layer]
+        self._attend_to_reply(
+            pointer(qkv),
+            keys,
+            values,
+            self._to_reply_lengths,
+            self._to_bias,
+            len(qkv),
+            self._heads,
+            self._max_reply,
+            self._size,
+            self._depth,
+            self._to_result,
+        )
+        return self._result[: len(qkv)]
+
+    def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
+        keys, values = self._to_prompts[layer]
+        self._attend_to_prompt(
+            pointer(q),
+            keys,
+            values,
+            self._to_prompt_lengths,
+            len(q),
+            self._heads,
+            self._max_prompt,
+            self._size,
+            self._depth,
+            self._to_result,
+        )
+        return self._result[: len(q)]
+
+
+class _Workspace:
+    """Memory that is reused at every call, as the first access to new pages is slow. It only grows."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, Tensor] = {}
+        self._scratch = torch.empty(0)
+        self._to_scratch = pointer(self._scratch)
+
+    def take(self, purpose: str, rows: int, width: int) -> Tensor:
+        """[rows, width], uninitialised; it shares its memory with all others of the same purpose."""
+        memory = self._results.get(purpose)
+        if memory is None or len(memory) < rows * width:
+            memory = self._results[purpose] = torch.empty(rows * width)
+        return memory[: rows * width].view(rows, width)
+
+    def scratch(self, floats: int) -> Any:
+        """A pointer to memory of that size, for one call of a kernel."""
+        if len(self._scratch) < floats:
+            self._scratch = torch.empty(floats)
+            self._to_scratch = pointer(self._scratch)
+        return self._to_scratch
