@@ -103,8 +103,9 @@ class ChatStore:
             if conversation is None:
                 raise ConversationGone(_GONE)
             exchange = db.get(Exchange, (conversation.id, position))
-            if exchange is None or exchange.reply is not None or position != conversation.next_position - 1:
+            if exchange is None or is_whole(exchange) or position != conversation.next_position - 1:
                 raise NothingToRetry("This message has its reply already, or newer messages follow it.")
+            exchange.reply = exchange.replied_at = exchange.origin = None
             exchange.failure_type = exchange.failure_message = None
             return self._claim(db, conversation, position)
 
@@ -124,12 +125,20 @@ class ChatStore:
             exchange.failure_type = exchange.failure_message = None
             return exchange
 
-    def fail(self, claim: Claim, failure_type: str, message: str) -> None:
-        """Say why there is no reply and end the claim. Raises ClaimLost; nothing is changed then."""
+    def fail(
+        self, claim: Claim, failure_type: str, message: str, partial: str = "", origin: dict[str, Any] | None = None
+    ) -> Exchange:
+        """Say why there is no whole reply, keep what there is of it, and end the claim.
+
+        Raises ClaimLost; nothing is changed then.
+        """
         with self._transaction() as db:
             self._hold(db, claim, None)
             exchange = db.get_one(Exchange, (claim.conversation_id, claim.position))
+            if partial:
+                exchange.reply, exchange.replied_at, exchange.origin = clean(partial), self._clock(), origin
             exchange.failure_type, exchange.failure_message = failure_type, clean(message)
+            return exchange
 
     def clear(self, session_id: str) -> None:
         """Delete the session's conversation. A reply that is being written finds its claim lost."""
@@ -255,6 +264,11 @@ class ChatStore:
 _GONE = "This chat was cleared in another tab, or has expired."
 _FULL = "No further chat can be kept at the moment, so yours was not begun. Send the message again later."
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+
+
+def is_whole(exchange: Exchange) -> bool:
+    """Whether its reply is complete. A reply that was stopped is kept beside the reason why it ends where it does."""
+    return exchange.reply is not None and exchange.failure_type is None
 
 
 def new_session_id() -> str:

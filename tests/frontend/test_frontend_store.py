@@ -7,7 +7,7 @@ import pytest
 
 from frontend.database import open_engine
 from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
-from frontend.store import ChatStore, Claim, Snapshot
+from frontend.store import ChatStore, Claim, Snapshot, is_whole
 from tests.frontend.conftest import FakeClock, MakeSettings
 
 KEEP_SECONDS = 3_600
@@ -190,6 +190,24 @@ def test_a_failure_is_kept_and_the_message_can_be_retried(store: ChatStore) -> N
     store.finish(claim, "answer", {})
     (exchange,) = read(store).exchanges
     assert (exchange.reply, exchange.failure_type, exchange.failure_message) == ("answer", None, None)
+
+
+def test_what_was_written_of_a_stopped_reply_is_kept_until_it_is_retried(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "question")
+    store.fail(claim, "stopped", "Ends here.", "half an\0", {"request_id": "r"})
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.replied_at, exchange.origin) == ("half an\ufffd", clock.now, {"request_id": "r"})
+    assert (exchange.failure_type, exchange.failure_message, is_whole(exchange)) == ("stopped", "Ends here.", False)
+    assert not read(store).writing
+    store.retry("s", claim.conversation_id, claim.position)
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.replied_at, exchange.origin, exchange.failure_type) == (None,) * 4
+
+
+def test_a_stopped_reply_is_part_of_the_dialogue(store: ChatStore) -> None:
+    claim = store.begin("s", "", "q1")
+    store.fail(claim, "stopped", "Ends here.", "half an")
+    assert store.begin("s", claim.conversation_id, "q2").dialog == ("q1", "half an", "q2")
 
 
 def test_only_the_last_unanswered_message_is_retried_and_a_refusal_claims_nothing(store: ChatStore) -> None:
