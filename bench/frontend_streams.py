@@ -50,7 +50,7 @@ class Delays:
     max_ms: float
     cpu_us: float
     cpu_share: float  # of one core, while replies were written
-    load: float  # the machine's load average before: above 0, somebody else was at work
+    load: float  # the machine's average over the minute before: well above 0, something else was at work
 
     @property
     def holds(self) -> bool:
@@ -193,12 +193,22 @@ def measure(streams: int, pieces: int) -> Delays:
         _frontend(backend_url, streams, folder) as (url, frontend),
     ):
         delays, whole, cpu, seconds = asyncio.run(_browsers(url, streams, frontend))
-    delays.sort()
-    share = [round(1_000 * delays[min(int(len(delays) * p), len(delays) - 1)], 1) for p in (0.5, 0.95, 1.0)]
     return Delays(
-        streams, whole, len(delays), round(len(delays) / seconds, 1), *share,
-        round(cpu / len(delays) * 1e6, 1), round(cpu / seconds, 3), load,
-    )  # fmt: skip
+        streams=streams,
+        complete=whole,
+        pieces=len(delays),
+        pieces_per_s=round(len(delays) / seconds, 1),
+        p50_ms=_percentile_ms(delays, 0.5),
+        p95_ms=_percentile_ms(delays, 0.95),
+        max_ms=_percentile_ms(delays, 1.0),
+        cpu_us=round(cpu / len(delays) * 1e6, 1),
+        cpu_share=round(cpu / seconds, 3),
+        load=round(load, 2),
+    )
+
+
+def _percentile_ms(seconds: list[float], share: float) -> float:
+    return round(1_000 * sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)], 1)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +24,7 @@ from starlette.templating import Jinja2Templates
 from frontend.backend import Backend
 from frontend.database import migrate, open_engine
 from frontend.errors import StoreError, StoreUnavailable
-from frontend.health import HealthWatch
+from frontend.health import HealthWatch, ask_health
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -60,7 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = await run_in_threadpool(_database, settings)
     try:
         backend = Backend(settings)
-        health = HealthWatch(backend, settings)
+        health = HealthWatch(partial(ask_health, settings), settings)
         store = ChatStore(engine, settings)
         app.state.services = Services(
             settings=settings,
@@ -72,6 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         async with _running(app.state.services):
             yield
+        await backend.close()
     finally:
         engine.dispose()
 
