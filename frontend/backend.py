@@ -102,9 +102,7 @@ class Backend:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # what is received stays as large as it was on the way
             timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=settings.connect_timeout_seconds,
-                sock_read=settings.read_timeout_seconds,
+                total=settings.read_timeout_seconds, sock_connect=settings.connect_timeout_seconds
             ),
             # A proxy or a .netrc of the environment is for the outside world; messages go to the backend alone.
             trust_env=False,
@@ -117,7 +115,7 @@ class Backend:
     async def chat(self, question: Question) -> AsyncGenerator[Start | Token | Done]:
         """Ask once for the next turn of a dialogue (the user's turn is last): tokens, then exactly one `Done`.
 
-        Waits between events for at most the read timeout. Raises BackendError. Cancelled or closed, it ends the
+        Takes at most the read timeout. Raises BackendError. Cancelled or closed, it ends the
         connection at once, and the backend frees the slot.
         """
         with _failures_mapped(Unavailable(AWAY, broken=True)):
@@ -194,8 +192,8 @@ def _failures_mapped(lost: BackendError) -> Iterator[None]:
         yield
     except aiohttp.ConnectionTimeoutError as error:
         raise lost from error
-    except aiohttp.ServerTimeoutError as error:
-        raise Interrupted("The chat service fell silent for too long.") from error
+    except TimeoutError as error:
+        raise Interrupted("The chat service could not finish the reply in time.") from error
     except (aiohttp.ClientError, OSError) as error:
         raise lost from error
     except ValueError as error:  # of JSON, of pydantic and of the parser of events

@@ -37,7 +37,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Silence:
-    """Nothing has happened for a while; the connection to the browser should be kept alive."""
+    """Nothing perhaps has happened for a while; the connection to the browser should be kept alive."""
 
 
 End = Finished | Stopped | Failed
@@ -69,6 +69,7 @@ class ReplyLog:
     def __init__(self) -> None:
         self.text = ""
         self._draft = 0
+        self._beats = 0
         self._end: End | None = None
         self._changed = asyncio.Event()  # a new one for each change
 
@@ -85,9 +86,15 @@ class ReplyLog:
         self._end = how
         self._wake()
 
-    async def follow(self, place: Place | None, ping_seconds: float) -> AsyncIterator[tuple[Place, ReplyEvent]]:
+    def beat(self) -> None:
+        """Give all readers a Silence. (A timer for each wait would cost as much as a piece's way to the reader.)"""
+        self._beats += 1
+        self._wake()
+
+    async def follow(self, place: Place | None) -> AsyncIterator[tuple[Place, ReplyEvent]]:
         """What comes after `place` (None: everything), then exactly one End; each with the place after it."""
         place = place or Place(self._draft, 0)
+        beats = self._beats
         while True:
             changed = self._changed
             if place.draft != self._draft or place.chars > len(self.text):
@@ -99,17 +106,12 @@ class ReplyLog:
             elif self._end is not None:
                 yield place, self._end
                 return
-            elif not await _is_set_within(ping_seconds, changed):
+            elif beats != self._beats:
+                beats = self._beats
                 yield place, Silence()
+            else:
+                await changed.wait()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

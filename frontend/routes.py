@@ -109,7 +109,7 @@ async def follow(request: Request, position: Position, conversation: str = "") -
     reply = services(request).replies.find(session.id, conversation, position)
     if reply is None:
         return error_json(404, "reply_not_running", "This reply is not being written here.")
-    return _stream(request, reply, Place.parse(request.headers.get("last-event-id", "")))
+    return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
 
 
 @router.post("/messages/{position}/stop")
@@ -207,21 +207,20 @@ async def _refusal_page(request: Request, post: Post, status: int, error: Fronte
 async def _answer(request: Request, post: Post, claim: Claim) -> Response:
     reply = services(request).replies.start(post.session.id, claim)
     if _wants_stream(request):
-        return _stream(request, reply, None)
+        return _stream(reply, None)
     await reply.ended()  # the page then shows how
     return RedirectResponse(PAGE, 303)
 
 
-def _stream(request: Request, reply: RunningReply, place: Place | None) -> Response:
+def _stream(reply: RunningReply, place: Place | None) -> Response:
     """A reply as server-sent events; it goes on when the reader leaves."""
     # X-Accel-Buffering: proxies of the nginx kind would otherwise collect the stream before passing it on.
-    events = _encoded(reply, place, services(request).settings.ping_seconds)
-    return StreamingResponse(events, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(_encoded(reply, place), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
 
-async def _encoded(reply: RunningReply, place: Place | None, ping_seconds: float) -> AsyncIterator[bytes]:
+async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
     yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
-    async for reached, event in reply.log.follow(place, ping_seconds):
+    async for reached, event in reply.log.follow(place):
         yield _encode(event, reached)
 
 

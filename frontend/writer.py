@@ -5,7 +5,6 @@ failure. In each case the backend's connection is closed and the claim is given 
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from contextlib import aclosing
@@ -54,13 +53,13 @@ class ReplyWriter:
 
     async def run(self) -> None:
         """Write the reply to its end. Never raises."""
-        keeping = asyncio.create_task(self._keep_claim())
+        meanwhile = [asyncio.create_task(work) for work in (self._keep_claim(), self._beat())]
         try:
             self.log.end(await self._outcome())
         finally:
-            keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping
+            for task in meanwhile:
+                task.cancel()
+            await asyncio.wait(meanwhile)
 
     async def _outcome(self) -> End:
         try:
@@ -108,6 +107,11 @@ class ReplyWriter:
             except StoreError as lost:
                 self.end(lost)
                 return
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.ping_seconds)
+            self.log.beat()
 
     async def _finish(self, done: Done) -> Exchange:
         origin = done.origin.model_copy(update={"left_off": self.claim.left_off})

@@ -149,12 +149,13 @@ async def test_a_stopped_backend_is_unavailable(backend: Backend, stub: StubBack
 
 
 @pytest.mark.parametrize("hold_after", [0, 1])
-async def test_silence_is_an_interruption(
+async def test_silence_ends_in_an_interruption(
     stub: StubBackend, make_backend: Callable[..., Backend], hold_after: int
 ) -> None:
     stub.plan(Answer(hold_after=hold_after))
-    with pytest.raises(Interrupted, match="silent"):
+    with pytest.raises(Interrupted, match="in time"):
         await read(make_backend(read_timeout_seconds=0.2))
+    await asyncio.to_thread(stub.wait_for_hangup)
 
 
 @pytest.mark.parametrize("hold_after", [0, 1])

@@ -14,7 +14,7 @@ STEPS = st.lists(st.sampled_from(["a", "bc", "restart", "read"]), max_size=12)
 
 
 async def read_on(log: ReplyLog, place: Place | None) -> list[tuple[Place, ReplyEvent]]:
-    return [reached async for reached in log.follow(place, 60)]
+    return [reached async for reached in log.follow(place)]
 
 
 def shown(text: str, events: list[tuple[Place, ReplyEvent]]) -> str:
@@ -39,7 +39,8 @@ def test_a_reader_that_leaves_and_comes_back_at_any_moment_shows_the_text(steps:
                 log.add(Token(text=step))
             if step in ("read", "end"):
                 events = []
-                async for event in log.follow(place, 0.0):  # reads what there is, and leaves
+                asyncio.get_running_loop().call_soon(log.beat)
+                async for event in log.follow(place):  # reads what there is, and leaves
                     if isinstance(event[1], Silence):
                         break
                     events.append(event)
@@ -54,7 +55,7 @@ def test_a_reader_that_leaves_and_comes_back_at_any_moment_shows_the_text(steps:
 
 async def test_readers_see_pieces_as_they_are_written() -> None:
     log = ReplyLog()
-    readers = [aiter(log.follow(None, 60)) for _ in range(2)]
+    readers = [aiter(log.follow(None)) for _ in range(2)]
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
     log.add(Token(text="one"))
@@ -72,7 +73,8 @@ async def test_a_slow_reader_has_all_it_missed_in_one_piece() -> None:
 
 async def test_silence_is_told_and_the_text_goes_on() -> None:
     log = ReplyLog()
-    reader = log.follow(None, 0.01)
+    reader = log.follow(None)
+    asyncio.get_running_loop().call_soon(log.beat)
     assert (await anext(reader))[1] == Silence()
     log.add(Token(text="a"))
     assert (await anext(reader))[1] == Token(text="a")
