@@ -1,7 +1,6 @@
 """Assembles the frontend: one factory, which wires the parts and opens and closes them with the app."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,13 +90,13 @@ def _database(settings: Settings) -> Engine:
 
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
-    sweep = asyncio.create_task(_sweep(services.store))
+    meanwhile = [asyncio.create_task(work) for work in (_sweep(services.store), services.replies.watch())]
     try:
         yield
     finally:
-        sweep.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweep
+        for task in meanwhile:
+            task.cancel()
+        await asyncio.wait(meanwhile)
         await services.replies.close()
         await services.health.close()
 

@@ -11,7 +11,7 @@ FrontendError
 │   ├── ReplyInProgress       another tab's reply is being written
 │   ├── ConversationGone      the conversation was cleared, or has expired
 │   ├── NothingToRetry        that message has its reply already, or is not the last one
-│   ├── NothingToStop         that message's reply is not being written by this process
+│   ├── NothingToStop         that message's reply is not being written
 │   └── ClaimLost             the right to write this reply was lost while it was written
 ├── StoppedByReader           the person at the page has stopped the reply
 └── MessageRefused            the message itself is blank or too long
@@ -106,7 +106,7 @@ class NothingToRetry(StoreError):
 
 
 class NothingToStop(StoreError):
-    """The reply has ended meanwhile, or another process writes it."""
+    """The reply has ended meanwhile."""
 
     type = "nothing_to_stop"
 
@@ -121,6 +121,9 @@ class StoppedByReader(FrontendError):
     """The person at the page has stopped the reply; what was written of it is kept."""
 
     type = "stopped"
+
+    def __init__(self) -> None:
+        super().__init__("Its text ends here.")
 
 
 class MessageRefused(FrontendError):

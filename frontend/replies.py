@@ -2,13 +2,16 @@
 
 import asyncio
 
+from starlette.concurrency import run_in_threadpool
+
 from frontend.backend import Backend
-from frontend.errors import Busy, FrontendError, Interrupted
+from frontend.errors import Busy, FrontendError, Interrupted, StoppedByReader, StoreUnavailable
 from frontend.health import HealthWatch
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
 from frontend.writer import ReplyWriter
 
+WATCH_SECONDS = 1.0  # how long a reply may go on after it was stopped at another process
 RESTARTING = "The page's server is restarting."
 
 
@@ -63,6 +66,19 @@ class Replies:
         key = (session_id, conversation_id, position)
         # The newest first: an older one has lost its claim, and has not noticed yet.
         return next((reply for reply in reversed(self._running.values()) if reply.key == key), None)
+
+    async def watch(self) -> None:
+        """For ever: end the replies that were stopped at another process of this frontend."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                stopped = (
+                    await run_in_threadpool(self._store.asked_to_stop, list(self._running)) if self._running else ()
+                )
+            except StoreUnavailable:
+                continue  # the writers say so in the log; it is asked again in a moment
+            for reply in [self._running[token] for token in stopped if token in self._running]:
+                reply.end(StoppedByReader())
 
     def drain(self) -> None:
         """Give the replies under way `shutdown_grace_seconds`, then end them. Safe in a signal handler."""

@@ -51,8 +51,6 @@ STATUS: Mapping[type[FrontendError], int] = {
 }
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
 
-NOT_RUNNING = "This reply has ended already, or is being written by another server of this page."
-STOPPED = "Its text ends here."
 
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
 
@@ -114,13 +112,20 @@ async def follow(request: Request, position: Position, conversation: str = "") -
 
 @router.post("/messages/{position}/stop")
 async def stop(request: Request, position: Position) -> Response:
-    """End a reply that is being written; what there is of it is kept."""
-    post = await _post(request)
-    reply = services(request).replies.find(post.session.id, post.conversation, position)
-    if reply is None:
-        return await _refusal(request, post, NothingToStop(NOT_RUNNING))
-    reply.end(StoppedByReader(STOPPED))
-    await reply.ended()
+    """End a reply that is being written; what there is of it is kept.
+
+    It has ended when this is answered, or within moments where another process writes it.
+    """
+    post, parts = await _post(request), services(request)
+    reply = parts.replies.find(post.session.id, post.conversation, position)
+    try:
+        if reply is None:
+            await run_in_threadpool(parts.store.ask_to_stop, post.session.id, post.conversation, position)
+        else:
+            reply.end(StoppedByReader())
+            await reply.ended()
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error)
     return RedirectResponse(PAGE, 303) if wants_page(request) else Response(status_code=204)
 
 

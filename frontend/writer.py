@@ -52,11 +52,13 @@ class ReplyWriter:
             self._listening.cancel()
 
     async def run(self) -> None:
-        """Write the reply to its end. Never raises."""
+        """Write the reply to its end."""
         meanwhile = [asyncio.create_task(work) for work in (self._keep_claim(), self._beat())]
+        outcome: End = Failed(Interrupted.type, BROKE_OFF)  # whatever happens here, readers are not left waiting
         try:
-            self.log.end(await self._outcome())
+            outcome = await self._outcome()
         finally:
+            self.log.end(outcome)
             for task in meanwhile:
                 task.cancel()
             await asyncio.wait(meanwhile)
@@ -72,7 +74,6 @@ class ReplyWriter:
             log.warning("reply given up: %s", error.type)
             return Failed(error.type, error.message)
         except Exception:
-            # Whatever else went wrong must end the reply, not leave its readers waiting.
             log.exception("writing a reply failed")
             return await self._fail(Interrupted(BROKE_OFF))
 

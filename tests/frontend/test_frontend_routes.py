@@ -491,6 +491,24 @@ def test_a_second_tab_waits_for_the_first_ones_reply(make_client: Callable[..., 
     assert exchanges(first) == exchanges(second)
 
 
+def test_a_reply_is_stopped_at_another_process(make_client: Callable[..., TestClient], stub: StubBackend) -> None:
+    """Behind a load balancer, Stop arrives anywhere."""
+    first, second = make_client(), make_client()
+    first.get("/")
+    second.cookies.set(COOKIE, first.cookies[COOKIE])
+    stub.plan(Answer(hold_after=1))
+    with first.stream("POST", "/messages", data={"text": "q"}, headers=STREAM) as reply:
+        chunks = reply.iter_raw()
+        while b"token" not in next(chunks):
+            continue
+        data = {"conversation": conversation_id(second)}
+        assert second.get(f"/messages/1/reply?conversation={data['conversation']}").status_code == 404
+        assert second.post("/messages/1/stop", data=data).status_code == 204
+        assert b"event: stopped" in b"".join(chunks)
+    stub.wait_for_hangup()
+    assert exchanges(second)[0]["reply"]["text"] == "A pod is "
+
+
 # ---- the backend's state, and the probes
 
 
