@@ -1,10 +1,10 @@
 """Assembles the frontend: one factory, which wires the parts and opens and closes them with the app."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from frontend.backend import Backend
 from frontend.database import migrate, open_engine
 from frontend.errors import StoreError, StoreUnavailable
-from frontend.health import HealthWatch
+from frontend.health import HealthWatch, ask_health
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -60,7 +60,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = await run_in_threadpool(_database, settings)
     try:
         backend = Backend(settings)
-        health = HealthWatch(backend, settings)
+        health = HealthWatch(partial(ask_health, settings), settings)
         store = ChatStore(engine, settings)
         app.state.services = Services(
             settings=settings,
@@ -72,6 +72,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         async with _running(app.state.services):
             yield
+        await backend.close()
     finally:
         engine.dispose()
 
@@ -89,13 +90,13 @@ def _database(settings: Settings) -> Engine:
 
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
-    sweep = asyncio.create_task(_sweep(services.store))
+    meanwhile = [asyncio.create_task(work) for work in (_sweep(services.store), services.replies.watch())]
     try:
         yield
     finally:
-        sweep.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweep
+        for task in meanwhile:
+            task.cancel()
+        await asyncio.wait(meanwhile)
         await services.replies.close()
         await services.health.close()
 

@@ -1,17 +1,20 @@
 """Asks the backend until a reply is whole: where the connection breaks, the same question is put again.
 
 The request id and the seed make the backend write the same reply again, or find the one that it is still writing. So
-the characters that are shown already are dropped, and the reply goes on where it broke off. Blocks.
+the characters that are shown already are dropped, and the reply goes on where it broke off.
 """
 
 import logging
 import random
 import time
-from collections.abc import Iterator
+from asyncio import sleep
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from frontend.backend import BROKE_OFF, Backend, Done, Line, Question, Start, Token
+from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Unavailable
+from frontend.problems import BROKE_OFF
 
 log = logging.getLogger("frontend.asking")
 
@@ -25,7 +28,7 @@ class Restart:
     """The reply has become another one, say by a new configuration: what was shown of it is void."""
 
 
-def whole_reply(backend: Backend, question: Question, line: Line, seconds: float) -> Iterator[Token | Restart | Done]:
+async def whole_reply(backend: Backend, question: Question, seconds: float) -> AsyncGenerator[Token | Restart | Done]:
     """The reply to a question, across broken connections: tokens, then exactly one `Done`.
 
     Nothing is asked anew later than `seconds` from now. Raises BackendError, the last attempt's.
@@ -34,20 +37,23 @@ def whole_reply(backend: Backend, question: Question, line: Line, seconds: float
     shown = _Shown()
     for asked_again in range(len(PAUSES_SECONDS) + 1):
         try:
-            for item in backend.chat(question, line):
-                if isinstance(item, Done):
-                    yield item.model_copy(update={"asked_again": asked_again}) if asked_again else item
-                    return
-                if isinstance(item, Start):
-                    question = replace(question, seed=item.seed if question.seed is None else question.seed)
-                else:
-                    yield from shown.add(item.text)
+            async with aclosing(backend.chat(question)) as items:
+                async for item in items:
+                    if isinstance(item, Done):
+                        yield item.asked_again(asked_again)
+                        return
+                    if isinstance(item, Start):
+                        question = replace(question, seed=item.seed if question.seed is None else question.seed)
+                    else:
+                        for piece in shown.add(item.text):
+                            yield piece
         except BackendError as error:
             pause = _pause(error, asked_again)
-            if pause is None or time.monotonic() + pause > ends_at or not line.pause(pause):
+            if pause is None or time.monotonic() + pause > ends_at:
                 raise shown.told(error) from error.__cause__
             log.warning("request %s: asking again after %.1f s, it is %s", question.request_id, pause, error.type)
             shown.rewind()
+            await sleep(pause)
 
 
 def _pause(error: BackendError, asked_again: int) -> float | None:

@@ -11,7 +11,9 @@ FrontendError
 │   ├── ReplyInProgress       another tab's reply is being written
 │   ├── ConversationGone      the conversation was cleared, or has expired
 │   ├── NothingToRetry        that message has its reply already, or is not the last one
+│   ├── NothingToStop         that message's reply is not being written
 │   └── ClaimLost             the right to write this reply was lost while it was written
+├── StoppedByReader           the person at the page has stopped the reply
 └── MessageRefused            the message itself is blank or too long
 """
 
@@ -24,6 +26,11 @@ class FrontendError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    @property
+    def advice(self) -> str:
+        """The message, and what else the person should know."""
+        return self.message
 
 
 class BackendError(FrontendError):
@@ -39,6 +46,11 @@ class BackendError(FrontendError):
         super().__init__(message)
         self.retry_after = retry_after
         self.broken = broken
+
+    @property
+    def advice(self) -> str:
+        """The message, and when to try again where the backend said it."""
+        return f"{self.message} Try again in {self.retry_after:.0f} seconds." if self.retry_after else self.message
 
 
 class Unavailable(BackendError):
@@ -88,15 +100,30 @@ class ConversationGone(StoreError):
 
 
 class NothingToRetry(StoreError):
-    """Only the last message, and only without a reply, can be tried again."""
+    """Only the last message, and only without a whole reply, can be tried again."""
 
     type = "nothing_to_retry"
+
+
+class NothingToStop(StoreError):
+    """The reply has ended meanwhile."""
+
+    type = "nothing_to_stop"
 
 
 class ClaimLost(StoreError):
     """Somebody else may write to the conversation now."""
 
     type = "claim_lost"
+
+
+class StoppedByReader(FrontendError):
+    """The person at the page has stopped the reply; what was written of it is kept."""
+
+    type = "stopped"
+
+    def __init__(self) -> None:
+        super().__init__("Its text ends here.")
 
 
 class MessageRefused(FrontendError):

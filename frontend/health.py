@@ -2,16 +2,49 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
-from frontend.backend import Backend, Health
+import requests
+from pydantic import BaseModel
+
 from frontend.settings import Settings
+
+
+class Model(BaseModel):
+    """Which model the backend uses, and why if it is not the one asked for."""
+
+    name: str = ""
+    requested: str = ""
+    fallback: bool = False
+    reason: str | None = None
+
+
+class Health(BaseModel):
+    """What GET /health says. `status` is `ok`, or `unavailable` (also when nothing answered)."""
+
+    status: str
+    model: Model = Model()
+    config_version: str | None = None
+    config_error: str | None = None
+    ready_replicas: int = 0
+
+
+def ask_health(settings: Settings) -> Health:
+    """How the backend is; `unavailable` when nothing, or nothing sensible, answers. Blocks."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # as in `backend.py`: no proxy of the environment
+            url, timeout = f"{settings.backend_url}/health", settings.health_timeout_seconds
+            return Health.model_validate(session.get(url, timeout=timeout, allow_redirects=False).json())
+    except (requests.RequestException, OSError, ValueError):
+        return Health(status="unavailable")
 
 
 class HealthWatch:
     """Shares one question to the backend among all pages that want to know."""
 
-    def __init__(self, backend: Backend, settings: Settings) -> None:
-        self._backend = backend
+    def __init__(self, ask: Callable[[], Health], settings: Settings) -> None:
+        self._ask_backend = ask
         self._cache_seconds = settings.health_cache_seconds
         self._known: Health | None = None
         self._asked_at = float("-inf")
@@ -36,5 +69,5 @@ class HealthWatch:
             await asyncio.wait([self._question])
 
     async def _ask(self) -> None:
-        self._known = await asyncio.to_thread(self._backend.health)
+        self._known = await asyncio.to_thread(self._ask_backend)
         self._asked_at = time.monotonic()

@@ -4,23 +4,9 @@ Citations come from the backend and are not trusted: one that does not fit the t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-Offset = Annotated[int, Field(ge=0)]
-
-
-class Citation(BaseModel):
-    """A span of a reply and the span of a passage that it repeats; in Unicode characters, end excluded."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    start: Offset
-    end: Offset
-    passage: str
-    passage_start: Offset
-    passage_end: Offset
+from frontend.origin import Citation
 
 
 class Piece(NamedTuple):
@@ -30,13 +16,13 @@ class Piece(NamedTuple):
     span: int | None
 
 
-def fitting(citations: object, reply: str, passages: Mapping[str, str]) -> list[Citation]:
+def fitting(citations: Iterable[Citation], reply: str, passages: Mapping[str, str]) -> list[Citation]:
     """Those of the backend's `citations` that hold: in order, without overlap, within the reply and the passages.
 
     `passages` are texts by id.
     """
     kept: list[Citation] = []
-    for citation in _read(citations):
+    for citation in citations:
         begins = kept[-1].end if kept else 0
         there = passages.get(citation.passage, "")
         if begins <= citation.start < citation.end <= len(reply) and (
@@ -44,14 +30,6 @@ def fitting(citations: object, reply: str, passages: Mapping[str, str]) -> list[
         ):
             kept.append(citation)
     return kept
-
-
-def _read(citations: object) -> Iterator[Citation]:
-    for citation in citations if isinstance(citations, list) else []:
-        try:
-            yield Citation.model_validate(citation)
-        except ValidationError:
-            continue
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """The database's tables.
 
 A conversation is a row of exchanges, each a message and (once it is complete) its reply. So turns alternate by
-construction: there is no way to store two replies in a row, or a reply to nothing.
+construction: there is no way to store two replies in a row, or a reply to nothing. A reply beside a failure is what had
+been written when it was stopped.
 """
 
 from datetime import UTC, datetime
@@ -46,7 +47,7 @@ class Conversation(Base):
 
 
 class Exchange(Base):
-    """A message, with its reply or with why there is none."""
+    """A message, with its reply, or with why there is none, or with both: the reply is partial then."""
 
     __tablename__ = "exchanges"
 

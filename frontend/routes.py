@@ -7,12 +7,10 @@ reply as it is written, to a browser without the script a redirect to the page o
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, NamedTuple
 
-import anyio
 from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from frontend import sse
 from frontend.asking import Restart
@@ -23,12 +21,15 @@ from frontend.errors import (
     FrontendError,
     MessageRefused,
     NothingToRetry,
+    NothingToStop,
     ReplyInProgress,
+    StoppedByReader,
     StoreUnavailable,
 )
 from frontend.forms import checked_message, read_form
-from frontend.pages import chat_page, error_response, refusal_json
-from frontend.replies import Failed, Finished, Reply, ReplyEvent
+from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
+from frontend.replies import RunningReply
+from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Claim
@@ -44,10 +45,12 @@ STATUS: Mapping[type[FrontendError], int] = {
     ReplyInProgress: 409,
     ConversationGone: 409,
     NothingToRetry: 409,
+    NothingToStop: 409,
     Busy: 503,
     StoreUnavailable: 503,
 }
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+
 
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
 
@@ -80,7 +83,7 @@ async def send(request: Request) -> Response:
         claim = await _claim(request, post, None, message)
     except tuple(STATUS) as error:
         return await _refusal(request, post, error, draft=text)
-    return await _answer(request, claim)
+    return await _answer(request, post, claim)
 
 
 @router.post("/messages/{position}/retry")
@@ -91,7 +94,39 @@ async def retry(request: Request, position: Position) -> Response:
         claim = await _claim(request, post, position, "")
     except tuple(STATUS) as error:
         return await _refusal(request, post, error)
-    return await _answer(request, claim)
+    return await _answer(request, post, claim)
+
+
+@router.get("/messages/{position}/reply")
+async def follow(request: Request, position: Position, conversation: str = "") -> Response:
+    """The events of a reply that this process is writing, after those up to the header Last-Event-ID.
+
+    404 for any other: it has ended, and stands in the conversation, or another process writes it.
+    """
+    session = services(request).sessions.read(request)
+    reply = services(request).replies.find(session.id, conversation, position)
+    if reply is None:
+        return error_json(404, "reply_not_running", "This reply is not being written here.")
+    return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
+
+
+@router.post("/messages/{position}/stop")
+async def stop(request: Request, position: Position) -> Response:
+    """End a reply that is being written; what there is of it is kept.
+
+    It has ended when this is answered, or within moments where another process writes it.
+    """
+    post, parts = await _post(request), services(request)
+    reply = parts.replies.find(post.session.id, post.conversation, position)
+    try:
+        if reply is None:
+            await run_in_threadpool(parts.store.ask_to_stop, post.session.id, post.conversation, position)
+        else:
+            reply.end(StoppedByReader())
+            await reply.ended()
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error)
+    return RedirectResponse(PAGE, 303) if wants_page(request) else Response(status_code=204)
 
 
 @router.post("/conversation/new")
@@ -174,62 +209,39 @@ async def _refusal_page(request: Request, post: Post, status: int, error: Fronte
         return error_response(request, STATUS[StoreUnavailable], away.type, away.message, draft)
 
 
-async def _answer(request: Request, claim: Claim) -> Response:
-    reply = services(request).replies.open(claim)
-    return ReplyStream(reply) if _wants_stream(request) else await _when_complete(request, reply)
-
-
-async def _when_complete(request: Request, reply: Reply) -> Response:
-    """Wait for the reply's end, or for the browser to go away. The page then shows how it ended."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
-            async for _ in reply.events():
-                pass
-            tasks.cancel_scope.cancel()
-    finally:
-        await reply.close()
+async def _answer(request: Request, post: Post, claim: Claim) -> Response:
+    reply = services(request).replies.start(post.session.id, claim)
+    if _wants_stream(request):
+        return _stream(reply, None)
+    await reply.ended()  # the page then shows how
     return RedirectResponse(PAGE, 303)
 
 
-async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
+def _stream(reply: RunningReply, place: Place | None) -> Response:
+    """A reply as server-sent events; it goes on when the reader leaves."""
+    # X-Accel-Buffering: proxies of the nginx kind would otherwise collect the stream before passing it on.
+    return StreamingResponse(_encoded(reply, place), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
 
-class ReplyStream(StreamingResponse):
-    """A reply as server-sent events; closed in every case, also when it never started because the browser left."""
-
-    def __init__(self, reply: Reply) -> None:
-        # X-Accel-Buffering: proxies of the nginx kind would otherwise collect the stream before passing it on.
-        super().__init__(_encoded(reply), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
-        self._reply = reply
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._reply.close()
-
-
-async def _encoded(reply: Reply) -> AsyncIterator[bytes]:
+async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
     yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
-    async for event in reply.events():
-        yield _encode(event)
+    async for reached, event in reply.log.follow(place):
+        yield _encode(event, reached)
 
 
-def _encode(event: ReplyEvent) -> bytes:
-    if isinstance(event, Token):
-        return sse.encode("token", {"text": event.text})
-    if isinstance(event, Restart):
-        return sse.encode("restart", {})
-    if isinstance(event, Finished):
-        return sse.encode("done", exchange_view(event.exchange, is_last=True, writing=False).model_dump())
-    if isinstance(event, Failed):
-        trouble = trouble_view(event.error.type, event.error.message)
-        return sse.encode("error", trouble.model_dump())
-    return sse.PING
+def _encode(event: ReplyEvent, reached: Place) -> bytes:
+    match event:
+        case Token():
+            return sse.encode("token", {"text": event.text}, reached)
+        case Restart():
+            return sse.encode("restart", {}, reached)
+        case Silence():
+            return sse.PING
+        case Finished() | Stopped():
+            view = exchange_view(event.exchange, is_last=True, writing=False)
+            return sse.encode("done" if isinstance(event, Finished) else "stopped", view.model_dump(), reached)
+        case Failed():
+            return sse.encode("error", trouble_view(event.type, event.message).model_dump(), reached)
 
 
 def _wants_stream(request: Request) -> bool:

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         default=30 * 86_400, ge=60, description="A chat unused for this long is deleted."
     )
 
-    max_replies: int = Field(default=64, ge=1, le=1_000, description="Most replies written at once by this process.")
+    max_replies: int = Field(default=256, ge=1, le=1_000, description="Most replies written at once by this process.")
     claim_seconds: float = Field(
         default=30.0,
         ge=2,

@@ -83,6 +83,10 @@ class SseParser:
 PING = b": ping\n\n"  # a comment: keeps proxies from closing a silent connection, and browsers ignore it
 
 
-def encode(event: str, data: Mapping[str, object]) -> bytes:
-    """One event with a JSON object as data; ASCII, so no character of a reply can end a line."""
-    return f"event: {event}\ndata: {json.dumps(data)}\n\n".encode("ascii")
+def encode(event: str, data: Mapping[str, object], event_id: object = None) -> bytes:
+    """One event with a JSON object as data; ASCII, so no character of a reply can end a line.
+
+    `event_id` is what a reader that comes back sends as Last-Event-ID.
+    """
+    line = "" if event_id is None else f"id: {event_id}\n"
+    return f"{line}event: {event}\ndata: {json.dumps(data)}\n\n".encode("ascii")

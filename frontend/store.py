@@ -7,19 +7,27 @@ Times are this process's clock, so replicas' clocks must agree to within a few s
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, Select, delete, func, or_, select, text, update
+from sqlalchemy import Engine, Select, and_, delete, func, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
+from frontend.errors import (
+    Busy,
+    ClaimLost,
+    ConversationGone,
+    NothingToRetry,
+    NothingToStop,
+    ReplyInProgress,
+    StoreUnavailable,
+)
 from frontend.models import Conversation, Exchange
 from frontend.settings import Settings
 from frontend.text import clean
@@ -103,8 +111,9 @@ class ChatStore:
             if conversation is None:
                 raise ConversationGone(_GONE)
             exchange = db.get(Exchange, (conversation.id, position))
-            if exchange is None or exchange.reply is not None or position != conversation.next_position - 1:
+            if exchange is None or is_whole(exchange) or position != conversation.next_position - 1:
                 raise NothingToRetry("This message has its reply already, or newer messages follow it.")
+            exchange.reply = exchange.replied_at = exchange.origin = None
             exchange.failure_type = exchange.failure_message = None
             return self._claim(db, conversation, position)
 
@@ -124,12 +133,36 @@ class ChatStore:
             exchange.failure_type = exchange.failure_message = None
             return exchange
 
-    def fail(self, claim: Claim, failure_type: str, message: str) -> None:
-        """Say why there is no reply and end the claim. Raises ClaimLost; nothing is changed then."""
+    def fail(
+        self, claim: Claim, failure_type: str, message: str, partial: str = "", origin: dict[str, Any] | None = None
+    ) -> Exchange:
+        """Say why there is no whole reply, keep what there is of it, and end the claim.
+
+        Raises ClaimLost; nothing is changed then.
+        """
         with self._transaction() as db:
             self._hold(db, claim, None)
             exchange = db.get_one(Exchange, (claim.conversation_id, claim.position))
+            if partial:
+                exchange.reply, exchange.replied_at, exchange.origin = clean(partial), self._clock(), origin
             exchange.failure_type, exchange.failure_message = failure_type, clean(message)
+            return exchange
+
+    def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
+        """Have the process that writes this reply stop it: it asks `asked_to_stop`. Raises NothingToStop."""
+        with self._transaction() as db:
+            conversation = db.scalar(_of(session_id).where(Conversation.id == conversation_id))
+            if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
+                raise NothingToStop("This reply has ended already.")
+            asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
+            db.execute(asked.values(failure_type=_STOPPING))
+
+    def asked_to_stop(self, tokens: Collection[str]) -> tuple[str, ...]:
+        """Of these claims' tokens, those whose replies are to be stopped."""
+        with self._transaction() as db:
+            written_now = (Exchange.conversation_id == Conversation.id, Exchange.failure_type == _STOPPING)
+            asked = select(Conversation.claim_token).join(Exchange, and_(*written_now))
+            return tuple(token for token in db.scalars(asked.where(Conversation.claim_token.in_(tokens))) if token)
 
     def clear(self, session_id: str) -> None:
         """Delete the session's conversation. A reply that is being written finds its claim lost."""
@@ -254,7 +287,13 @@ class ChatStore:
 
 _GONE = "This chat was cleared in another tab, or has expired."
 _FULL = "No further chat can be kept at the moment, so yours was not begun. Send the message again later."
+_STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+
+
+def is_whole(exchange: Exchange) -> bool:
+    """Whether its reply is complete. A reply that was stopped is kept beside the reason why it ends where it does."""
+    return exchange.reply is not None and exchange.failure_type is None
 
 
 def new_session_id() -> str:

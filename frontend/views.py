@@ -6,15 +6,16 @@ Both fill one and the same HTML structure, `templates/exchange.html`, from the s
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from frontend import marks
-from frontend.backend import Health
+from frontend.health import Health
 from frontend.models import Exchange
-from frontend.store import Snapshot
+from frontend.origin import Citation, Origin, Usage, Writer
+from frontend.store import Snapshot, is_whole
 
+SECONDS_FROM_MS = 50  # below, "0.0 s" would be said
 SHORT_ID = 8  # characters of an id that tell replicas apart at a glance
 
 FAILURES = {
@@ -66,7 +67,7 @@ class Passage(View):
 
 
 class ReplyView(View):
-    """A complete reply and where it came from."""
+    """A reply, complete or stopped, and where it came from."""
 
     text: str
     pieces: tuple[ReplyPiece, ...]  # the text in parts
@@ -96,7 +97,7 @@ class TroubleView(View):
 
 
 class ExchangeView(View):
-    """A message with its reply, or with its trouble, or still waiting."""
+    """A message with its reply, or with its trouble, or with both where the reply is partial, or still waiting."""
 
     position: int
     message: str
@@ -142,14 +143,14 @@ def conversation_view(snapshot: Snapshot | None) -> ConversationView:
 
 def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool) -> ExchangeView:
     """One exchange. Only the last message can be tried again: a later one has gone on without it."""
-    reply = _reply_view(exchange)
+    settled = is_whole(exchange) or writing
     return ExchangeView(
         position=exchange.position,
         message=exchange.message,
-        reply=reply,
-        trouble=None if reply or writing else _trouble_view(exchange),
-        retryable=reply is None and is_last and not writing,
-        writing=reply is None and writing,
+        reply=_reply_view(exchange),
+        trouble=None if settled else _trouble_view(exchange),
+        retryable=is_last and not settled,
+        writing=writing and exchange.reply is None,
     )
 
 
@@ -165,12 +166,11 @@ def _trouble_view(exchange: Exchange) -> TroubleView:
 def _reply_view(exchange: Exchange) -> ReplyView | None:
     if exchange.reply is None:
         return None
-    origin = exchange.origin or {}
+    origin = Origin.stored(exchange.origin)
     at = exchange.replied_at or exchange.sent_at
-    replica, node, model = (_text(origin.get(key)) for key in ("replica_id", "node_id", "model"))
-    grounded = _percent(origin.get("grounded"))
+    grounded = _percent(origin.grounded)
     given = list(_given(origin, exchange.position))
-    citations = marks.fitting(origin.get("citations"), exchange.reply, {each.id: each.text for each in given})
+    citations = marks.fitting(origin.citations, exchange.reply, {each.id: each.text for each in given})
     cited = {citation.passage for citation in citations}
     filling = [each for each in given if each.filling and each.id not in cited]
     return ReplyView(
@@ -179,12 +179,12 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
         seconds=_seconds(origin),
-        replica=replica,
-        replica_short=replica[-SHORT_ID:],
-        node=_text(origin.get("nodeName")) or node,
-        node_short=_text(origin.get("nodeName")) or node[:SHORT_ID],
-        model=model,
-        model_short="/".join(model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
+        replica=origin.replica_id,
+        replica_short=origin.replica_id[-SHORT_ID:],
+        node=origin.node,
+        node_short=origin.node_name or origin.node_id[:SHORT_ID],
+        model=origin.model,
+        model_short="/".join(origin.model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
         grounded=grounded,
         grounded_title=_of_words(grounded),
         details=tuple(_details(origin, at)),
@@ -194,38 +194,35 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
     )
 
 
-def _details(origin: dict[str, Any], at: datetime) -> Iterator[Detail]:
+def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
     """The lines that have a value, in the order of interest."""
-    usage, timing, grounding = (_mapping(origin.get(key)) for key in ("usage", "timing_ms", "grounding"))
     lines = {
-        "Replica": origin.get("replica_id"),
-        "Pod": origin.get("podName"),
-        "Node": origin.get("nodeName"),
-        "Node id": origin.get("node_id"),
-        "Written by": _writers(origin),
-        "Asked again": _asked_again(origin.get("asked_again")),
-        "Model": origin.get("model"),
-        "Configuration": origin.get("config_version"),
-        "Request": origin.get("request_id"),
-        "Tokens": _tokens(usage),
-        "Timing": ", ".join(f"{name.replace('_', ' ')} {_number(ms)} ms" for name, ms in timing.items()),
-        "Ended by": {"stop": "the model", "length": "the length limit"}.get(
-            _text(origin.get("finish_reason")), origin.get("finish_reason")
-        ),
-        "Grounded": _of_words(_percent(origin.get("grounded"))),
-        "Earlier turns left out": _left_out(origin, grounding),
-        "Passages left out": grounding.get("dropped_passages") or "",
-        "Tokens cut off": grounding.get("truncated_tokens") or "",
+        "Replica": origin.replica_id,
+        "Pod": origin.pod_name,
+        "Node": origin.node_name,
+        "Node id": origin.node_id,
+        "Written by": _writers(origin.origins),
+        "Asked again": _asked_again(origin.asked_again),
+        "Model": origin.model,
+        "Configuration": origin.config_version,
+        "Request": origin.request_id,
+        "Tokens": _tokens(origin.usage),
+        "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
+        "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
+        "Grounded": _of_words(_percent(origin.grounded)),
+        "Earlier turns left out": _left_out(origin),
+        "Passages left out": _unless_zero(origin.grounding.dropped_passages),
+        "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
         "Written": at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
-    return (Detail(label=label, value=_text(value)) for label, value in lines.items() if _text(value))
+    return (Detail(label=label, value=value) for label, value in lines.items() if value)
 
 
-def _writers(origin: dict[str, Any]) -> str:
+def _writers(writers: Sequence[Writer]) -> str:
     """Every replica that took part, where it was more than one."""
-    origins = origin.get("origins")
-    known = [_mapping(each) for each in origins] if isinstance(origins, list) else []
-    names = [_writer(each) for each in known if each.get("replica_id")]
+    names = [
+        f"{each.replica_id} on {each.node}" if each.node else each.replica_id for each in writers if each.replica_id
+    ]
     if len(names) < 2:
         return ""
     return ", ".join(
@@ -233,55 +230,47 @@ def _writers(origin: dict[str, Any]) -> str:
     )
 
 
-def _writer(origin: dict[str, Any]) -> str:
-    node = _text(origin.get("nodeName")) or _text(origin.get("node_id"))
-    return f"{_text(origin.get('replica_id'))} on {node}" if node else _text(origin.get("replica_id"))
-
-
-def _asked_again(times: Any) -> str:
-    if not isinstance(times, int) or times < 1:
+def _asked_again(times: int) -> str:
+    if times == 0:
         return ""
     return f"{'once' if times == 1 else f'{times} times'}, after the connection to the chat service broke"
 
 
-def _tokens(usage: dict[str, Any]) -> str:
-    if "completion_tokens" not in usage:
+def _tokens(usage: Usage) -> str:
+    if usage.completion_tokens is None:
         return ""
-    return f"{_text(usage.get('prompt_tokens'))} in the prompt, {_text(usage['completion_tokens'])} in the reply"
+    prompt = f"{usage.prompt_tokens} in the prompt, " if usage.prompt_tokens is not None else ""
+    return f"{prompt}{usage.completion_tokens} in the reply"
 
 
-def _left_out(origin: dict[str, Any], grounding: dict[str, Any]) -> str:
+def _left_out(origin: Origin) -> str:
     """Turns that the model did not see, by either side's limit; empty when it saw all."""
-    by_frontend, by_backend = origin.get("left_off") or 0, grounding.get("dropped_turns") or 0
-    parts = [f"{by_frontend} by this page's limit"] if by_frontend else []
+    by_backend = origin.grounding.dropped_turns
+    parts = [f"{origin.left_off} by this page's limit"] if origin.left_off else []
     return ", ".join(parts + ([f"{by_backend} by the model's window"] if by_backend else []))
+
+
+def _unless_zero(count: int) -> str:
+    return str(count) if count else ""
 
 
 @dataclass(frozen=True)
 class _Given:
-    """A passage as the backend tells of it."""
+    """A passage that the model was given, and its place on the page."""
 
     id: str
     text: str
-    score: Any
+    score: float | None
     filling: bool  # there was room for it; it does not match the question
     anchor: str
 
 
-def _given(origin: dict[str, Any], position: int) -> Iterator[_Given]:
-    passages = _mapping(origin.get("grounding")).get("passages")
-    for number, passage in enumerate(passages if isinstance(passages, list) else [], 1):
-        known = _mapping(passage)
-        yield _Given(
-            id=_text(known.get("id")),
-            text=_text(known.get("text")),
-            score=known.get("score"),
-            filling=known.get("filling") is True,
-            anchor=f"passage-{position}-{number}",
-        )
+def _given(origin: Origin, position: int) -> Iterator[_Given]:
+    for number, each in enumerate(origin.grounding.passages, 1):
+        yield _Given(each.id, each.text, each.score, each.filling, anchor=f"passage-{position}-{number}")
 
 
-def _reply_pieces(reply: str, citations: Sequence[marks.Citation], given: Mapping[str, _Given]) -> Iterator[ReplyPiece]:
+def _reply_pieces(reply: str, citations: Sequence[Citation], given: Mapping[str, _Given]) -> Iterator[ReplyPiece]:
     for piece in marks.cut(reply, [(each.start, each.end) for each in citations]):
         if piece.span is None:
             yield ReplyPiece(text=piece.text, href="", title="")
@@ -290,9 +279,9 @@ def _reply_pieces(reply: str, citations: Sequence[marks.Citation], given: Mappin
             yield ReplyPiece(text=piece.text, href=f"#{passage.anchor}", title=f"Stands in passage {passage.id}")
 
 
-def _passage(given: _Given, citations: Sequence[marks.Citation]) -> Passage:
+def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     spans = marks.merged((each.passage_start, each.passage_end) for each in citations if each.passage == given.id)
-    score = "" if given.filling or given.score is None else f"score {_number(given.score)}"
+    score = "" if given.filling or given.score is None else f"score {given.score:.4g}"
     room = "given because there was room" if given.filling and spans else ""  # it stands among those that match
     return Passage(
         anchor=given.anchor,
@@ -303,9 +292,9 @@ def _passage(given: _Given, citations: Sequence[marks.Citation]) -> Passage:
     )
 
 
-def _percent(share: Any) -> str:
+def _percent(share: float | None) -> str:
     """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
-    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+    if share is None:
         return ""
     return f"{100 if share == 1 else min(round(share * 100), 99)} %"
 
@@ -338,18 +327,9 @@ def backend_view(health: Health | None) -> BackendView:
     return BackendView(state=state, model=health.model.name, label=health.model.name or "Ready", notices=tuple(notices))
 
 
-def _seconds(origin: dict[str, Any]) -> str:
-    total = _mapping(origin.get("timing_ms")).get("total")
-    return f"{total / 1000:.1f} s" if isinstance(total, int | float) else ""
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _text(value)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _seconds(origin: Origin) -> str:
+    """The whole time; in ms where tenths of a second would say nothing."""
+    total = origin.timing_ms.get("total")
+    if total is None:
+        return ""
+    return f"{total / 1000:.1f} s" if total >= SECONDS_FROM_MS else f"{total:.0f} ms"

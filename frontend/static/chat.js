@@ -1,29 +1,27 @@
 // The page's script: sends messages, shows replies as they are written, keeps tabs of one session alike.
 // Without it the page works through plain form posts.
 
-import { Refusal, post } from "./stream.js";
+import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
 
-const POLL_MS = 1500; // while another tab's reply is being written
+const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
 const BACKEND_MS = 30_000; // between questions about the backend's state
 const BACKEND_TROUBLE_MS = 3000; // the same, while it is away or not known yet
-const STOP_GRACE_MS = 5000; // how long a stopped reply may still be counted as being written
-const STOP_RETRY_MS = 150;
 const NEAR_END_PX = 120; // somebody who has scrolled further up than this is reading, and is not moved
 
 const byId = (id) => document.getElementById(id);
 const [log, composer, box, send, stop, problem] = ["log", "composer", "text", "send", "stop", "problem"].map(byId);
 const tabs = new BroadcastChannel("chat");
 
-let abort = null; // set while this tab's reply is being written
-let stoppedAt = -Infinity;
+let writing = null; // the exchange whose reply this tab shows as it is written
+let stopping = false; // somebody has asked for that one to end
 let poll = 0;
 let question = 0;
 
 // ---- sending
 
 async function sendMessage(text) {
-  if (abort || !isSendable(text)) return;
+  if (writing || !isSendable(text)) return;
   box.value = "";
   const node = view.make(text);
   log.append(node);
@@ -31,26 +29,43 @@ async function sendMessage(text) {
   // Newer messages leave older unanswered ones behind.
   for (const form of log.querySelectorAll("[data-form=retry]")) form.hidden = true;
   toEnd();
-  await write(node, "/messages", { text, conversation: conversation() }, text);
+  await write(node, post("/messages", { text, conversation: conversation() }), text);
 }
 
 async function retry(form) {
-  if (abort) return;
+  if (writing) return;
   const node = form.closest(".exchange");
   view.clearReply(node);
-  await write(node, form.getAttribute("action"), { conversation: conversation() }, "");
+  await write(node, post(form.getAttribute("action"), { conversation: conversation() }));
 }
 
-/** Have a reply written into `node`. `draft` goes back into the box when the server does not take the message. */
-async function write(node, url, fields, draft) {
+/** Show the reply that was being written when this page was loaded, or that another tab has asked for. */
+async function pickUp(node) {
+  const events = follow(conversation(), node.dataset.position);
+  try {
+    await events.next(); // that it is here
+  } catch {
+    poll = setTimeout(refresh, POLL_MS);
+    return;
+  }
+  if (writing || !node.isConnected) {
+    events.return();
+    return;
+  }
+  const shown = write(node, events);
+  stop.disabled = false;
+  await shown;
+}
+
+/** Show the reply of `events` in `node`. `draft` goes back into the box when the server does not take the message. */
+async function write(node, events, draft = null) {
   const stopClock = begin(node);
-  let stored = url !== "/messages";
+  let stored = draft === null;
   let outcome = null;
   try {
-    for await (const { name, data } of postPatiently(url, fields, abort.signal)) {
+    for await (const { name, data } of events) {
       if (name === "stored") {
         stored = true;
-        stop.disabled = false;
         adopt(node, data);
       } else if (name === "token") {
         following(() => view.append(node, data.text));
@@ -59,14 +74,14 @@ async function write(node, url, fields, draft) {
         view.clearReply(node); // the tokens that follow are of another reply
       } else {
         outcome = name;
-        following(() => (name === "done" ? view.fill(node, data, conversation()) : fail(node, data)));
+        following(() => (name === "error" ? fail(node, data) : view.fill(node, data, conversation())));
       }
+      stop.disabled = !stored || stopping; // before, nobody could say what became of the message
     }
-    if (!outcome) throw new TypeError("the stream ended early");
   } catch (error) {
-    outcome = "error";
-    if (!stored) giveBack(node, draft, error);
-    else following(() => fail(node, failure(error)));
+    if (error.type === ENDED) outcome = "missed";
+    else if (stored) following(() => fail(node, failure(error)));
+    else giveBack(node, draft, error);
     if (error instanceof Refusal || !stored) refreshSoon();
   } finally {
     stopClock();
@@ -74,37 +89,20 @@ async function write(node, url, fields, draft) {
   }
 }
 
-const STOPPED = { type: "stopped", title: "The reply was stopped", text: "What was written of it is not kept." };
-const LOST = { type: "interrupted", title: "The reply was interrupted", text: "The connection to this page's server was lost." };
+const LOST = { type: "interrupted", title: "The connection was lost", text: "Reload the page to see what became of the reply." };
 
-function failure(error) {
-  if (error instanceof Refusal) return { type: error.type, title: "Not sent", text: error.message };
-  return error.name === "AbortError" ? STOPPED : LOST;
-}
-
-/** After Stop, the server needs a moment to notice; its "being written" then means our own stopped reply. */
-async function* postPatiently(url, fields, signal) {
-  for (;;) {
-    try {
-      yield* post(url, fields, signal);
-      return;
-    } catch (error) {
-      const ours = error.type === "reply_in_progress" && performance.now() - stoppedAt < STOP_GRACE_MS;
-      if (!ours) throw error;
-      await new Promise((resolve) => setTimeout(resolve, STOP_RETRY_MS));
-    }
-  }
-}
+const failure = (error) =>
+  error instanceof Refusal ? { type: error.type, title: "Not sent", text: error.message } : LOST;
 
 function begin(node) {
-  abort = new AbortController();
+  [writing, stopping] = [node, false];
   clearTimeout(poll);
   showProblem("");
   view.showTrouble(node, null, false);
   view.showTyping(node, true);
   view.find(node, "field", "typing").textContent = "Writing";
   [send.hidden, stop.hidden] = [true, false];
-  stop.disabled = true; // until the server says that it has the message: before, nobody could say what became of it
+  stop.disabled = true;
   announce("A reply is being written.");
   toEnd();
   const startedAt = performance.now();
@@ -116,15 +114,18 @@ function begin(node) {
 }
 
 function end(node, outcome) {
-  abort = null;
+  writing = null;
   const hadFocus = document.activeElement === stop;
   [send.hidden, stop.hidden] = [false, true];
   if (node.isConnected) view.showTyping(node, false);
   if (hadFocus || document.activeElement === document.body) box.focus();
-  announce(outcome === "done" ? "The reply is complete." : "There is no reply.");
+  announce(OUTCOMES[outcome] ?? "There is no reply.");
   tabs.postMessage("changed");
-  if ((outcome === "done") !== isBackendWell()) showBackend(); // the one or the other has changed
+  const isAnswering = outcome in OUTCOMES;
+  if (isAnswering !== isBackendWell()) showBackend(); // the one or the other has changed
 }
+
+const OUTCOMES = { done: "The reply is complete.", stopped: "The reply was stopped.", missed: "" };
 
 /** The server has stored the message: it has a number now, and perhaps earlier ones that this tab has not seen. */
 function adopt(node, { conversation: id, position }) {
@@ -159,7 +160,7 @@ function isSendable(text) {
 // ---- keeping up with the server and with other tabs
 
 async function refresh() {
-  if (abort) return;
+  if (writing) return;
   let data;
   try {
     const response = await fetch("/conversation");
@@ -168,7 +169,7 @@ async function refresh() {
   } catch {
     return; // the server is away; the page stays as it is
   }
-  if (!abort) render(data);
+  if (!writing) render(data);
 }
 
 function render(data) {
@@ -181,20 +182,21 @@ function render(data) {
     byId("removed").hidden = data.removed === 0;
     byId("removed").querySelector("[data-field=removed]").textContent = data.removed;
   });
-  pollWhile(data.writing);
+  watch(data.writing);
 }
 
 const nameOfDetails = (details) => `${details.closest(".exchange").dataset.position} ${details.dataset.part}`;
 
-function pollWhile(writing) {
+/** A reply is being written that this tab has not asked for. */
+function watch(isWriting) {
   clearTimeout(poll);
-  if (writing) poll = setTimeout(refresh, POLL_MS);
+  if (isWriting) pickUp(log.lastElementChild);
 }
 
 function refreshSoon() {
   clearTimeout(poll);
   poll = setTimeout(async function again() {
-    if (abort) poll = setTimeout(again, POLL_MS);
+    if (writing) poll = setTimeout(again, POLL_MS);
     else await refresh();
   }, 0);
 }
@@ -285,13 +287,23 @@ document.addEventListener("click", (event) => {
 box.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
-    if (!abort) composer.requestSubmit(send);
+    if (!writing) composer.requestSubmit(send);
   }
 });
 
-stop.addEventListener("click", () => {
-  stoppedAt = performance.now();
-  abort?.abort();
+stop.addEventListener("click", async () => {
+  const node = writing;
+  [stopping, stop.disabled] = [true, true];
+  const body = new URLSearchParams({ conversation: conversation() });
+  try {
+    const response = await fetch(`/messages/${node.dataset.position}/stop`, { method: "POST", body });
+    if (!response.ok) throw new TypeError(`status ${response.status}`);
+    // What was written comes through the reply's own events.
+  } catch {
+    if (writing !== node) return; // it has ended by itself
+    [stopping, stop.disabled] = [false, false];
+    showProblem("The reply could not be stopped. Try again.");
+  }
 });
 
 tabs.addEventListener("message", refresh);
@@ -304,7 +316,7 @@ document.addEventListener("visibilitychange", () => {
 byId("hint").hidden = false;
 for (const button of document.querySelectorAll("[data-action=copy]")) button.hidden = !navigator.clipboard;
 view.localizeTimes(document);
-pollWhile(log.dataset.writing === "true");
+watch(log.dataset.writing === "true");
 showBackend();
 if (log.children.length > 0) toEnd();
 box.focus({ preventScroll: true });

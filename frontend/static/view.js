@@ -16,8 +16,8 @@ export function fill(node, view, conversation) {
   identify(node, view.position, conversation);
   setText(node, "message", view.message);
   showTyping(node, view.writing);
-  showTrouble(node, view.trouble, view.retryable);
   showReply(node, view.reply);
+  showTrouble(node, view.trouble, view.retryable);
   return node;
 }
 
@@ -85,6 +85,7 @@ function showReply(node, reply) {
   for (const name of ["replica", "node", "model"]) {
     setText(node, name, reply[`${name}_short`]);
     find(node, "fact", name).title = reply[name];
+    find(node, "fact", name).hidden = !reply[name];
   }
   setText(node, "grounded", reply.grounded);
   find(node, "fact", "grounded").title = reply.grounded_title;

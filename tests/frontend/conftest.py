@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import create_engine, make_url, text
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 from frontend.__main__ import server_config
 from frontend.app import create_app
 from frontend.asking import PAUSES_SECONDS
+from frontend.backend import Backend
 from frontend.database import migrate, open_engine
 from frontend.settings import Settings
 from frontend.store import ChatStore
@@ -64,6 +66,26 @@ def stub() -> Iterator[StubBackend]:
     """A backend over real HTTP."""
     with StubBackend() as backend:
         yield backend
+
+
+@pytest_asyncio.fixture
+async def make_backend(stub: StubBackend, make_settings: MakeSettings) -> AsyncIterator[Callable[..., Backend]]:
+    """Clients of the stub; keywords are settings."""
+    backends: list[Backend] = []
+
+    def make(**values: Any) -> Backend:
+        backends.append(Backend(make_settings(backend_url=stub.url, **values)))
+        return backends[-1]
+
+    yield make
+    for backend in backends:
+        await backend.close()
+
+
+@pytest_asyncio.fixture
+async def backend(make_backend: Callable[..., Backend]) -> Backend:
+    """One client."""
+    return make_backend()
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,19 @@
 """The shared question about the backend's health."""
 
 import threading
+from typing import Any
 
 import pytest
 
-from frontend.backend import Backend, Health
-from frontend.health import HealthWatch
+from frontend.health import Health, HealthWatch, ask_health
 from tests.frontend.conftest import MakeSettings
+from tests.frontend.stub_backend import StubBackend
 
 
-class CountingBackend(Backend):
+class CountingBackend:
     """Answers when told to, and counts."""
 
-    def __init__(self, make_settings: MakeSettings) -> None:
-        super().__init__(make_settings())
+    def __init__(self) -> None:
         self.asked = 0
         self.release = threading.Event()
 
@@ -24,13 +24,36 @@ class CountingBackend(Backend):
 
 
 @pytest.fixture
-def backend(make_settings: MakeSettings) -> CountingBackend:
-    return CountingBackend(make_settings)
+def backend() -> CountingBackend:
+    return CountingBackend()
+
+
+def test_health(stub: StubBackend, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # is for the outside world
+    stub.health["model"] = {"name": "mini", "requested": "big", "fallback": True, "reason": "no network"}
+    health = ask_health(make_settings(backend_url=stub.url))
+    assert (health.status, health.model.fallback, health.model.reason) == ("ok", True, "no network")
+
+
+@pytest.mark.parametrize("body", [{}, {"status": "ok", "model": "mini"}, {"detail": "Not Found"}])
+def test_health_that_is_not_understood_is_unavailable(
+    stub: StubBackend, make_settings: MakeSettings, body: Any
+) -> None:
+    stub.health = body
+    assert ask_health(make_settings(backend_url=stub.url)).status == "unavailable"
+
+
+def test_health_of_a_stopped_or_silent_backend(stub: StubBackend, make_settings: MakeSettings) -> None:
+    settings = make_settings(backend_url=stub.url, health_timeout_seconds=0.2)
+    stub.health_release.clear()
+    assert ask_health(settings).status == "unavailable"
+    stub.stop()
+    assert ask_health(settings).status == "unavailable"
 
 
 async def test_an_answer_is_used_again_while_it_is_fresh(backend: CountingBackend, make_settings: MakeSettings) -> None:
     backend.release.set()
-    watch = HealthWatch(backend, make_settings(health_cache_seconds=3600))
+    watch = HealthWatch(backend.health, make_settings(health_cache_seconds=3600))
     answers = [await watch.current(30) for _ in range(3)]
     assert [answer.ready_replicas for answer in answers if answer] == [1, 1, 1]
 
@@ -38,7 +61,7 @@ async def test_an_answer_is_used_again_while_it_is_fresh(backend: CountingBacken
 async def test_a_slow_backend_is_not_waited_for_and_asked_once(
     backend: CountingBackend, make_settings: MakeSettings
 ) -> None:
-    watch = HealthWatch(backend, make_settings(health_cache_seconds=0.001))
+    watch = HealthWatch(backend.health, make_settings(health_cache_seconds=0.001))
     assert [await watch.current(0) for _ in range(3)] == [None, None, None]
     assert [await watch.current(0.05) for _ in range(3)] == [None, None, None]
     assert backend.asked == 1
@@ -51,7 +74,7 @@ async def test_a_slow_backend_is_not_waited_for_and_asked_once(
 async def test_the_last_answer_is_told_while_a_new_one_is_awaited(
     backend: CountingBackend, make_settings: MakeSettings
 ) -> None:
-    watch = HealthWatch(backend, make_settings(health_cache_seconds=0.001))
+    watch = HealthWatch(backend.health, make_settings(health_cache_seconds=0.001))
     backend.release.set()
     first = await watch.current(30)
     backend.release.clear()
@@ -65,7 +88,7 @@ async def test_after_a_failed_reply_a_fresh_answer_is_asked_for(
 ) -> None:
     """On an idle machine the page asked so soon after a lost backend that it was told the cached "ok" for 30 s."""
     backend.release.set()
-    watch = HealthWatch(backend, make_settings(health_cache_seconds=3600))
+    watch = HealthWatch(backend.health, make_settings(health_cache_seconds=3600))
     await watch.current(30)
     watch.forget()
     answer = await watch.current(30)

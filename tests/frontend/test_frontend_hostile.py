@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "NONSENSE"]
-PATHS = ["/", "/messages", "/messages/{}/retry", "/conversation", "/conversation/new", "/conversation/{}", "/backend"]
+PATHS = [
+    "/",
+    "/messages",
+    "/messages/{}/retry",
+    "/messages/{}/stop",
+    "/messages/{}/reply",
+    "/conversation",
+    "/conversation/new",
+    "/conversation/{}",
+    "/backend",
+]
 PATHS += ["/healthz", "/readyz", "/static/{}", "/static/chat.js", "/static", "/{}", "/messages/", "//messages"]
 NASTY = [
     "0",
@@ -37,6 +47,7 @@ TYPES = st.sampled_from(
 OURS = "the chat's own id"
 PAGE, STREAM = {"Accept": "text/html"}, {"Accept": "text/event-stream"}
 HEADER_NAMES = ["Origin", "Sec-Fetch-Site", "Cookie", "Accept", "Range", "If-None-Match", "If-Modified-Since"]
+HEADER_NAMES += ["Last-Event-ID"]
 HEADER_NAMES += ["Content-Encoding", "X-Forwarded-For", "X-Http-Method-Override", "Accept-Encoding", "Host"]
 
 
@@ -94,6 +105,11 @@ def test_any_form_of_somebody_with_a_chat_has_an_answer(
     ours = client.get("/conversation").json()["id"]
     form = f"text={escaped(text)}&conversation={escaped(ours if conversation is OURS else conversation)}".encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"} | accept
-    for path in (f"/messages/{escaped(position)}/retry", "/messages", "/conversation/new"):
+    for path in (
+        f"/messages/{escaped(position)}/retry",
+        f"/messages/{escaped(position)}/stop",
+        "/messages",
+        "/conversation/new",
+    ):
         response = client.post(path, content=form, headers=headers)
         assert response.status_code < 500, response.text

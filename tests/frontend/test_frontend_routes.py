@@ -44,6 +44,14 @@ def events(response: Response) -> list[tuple[str, dict[str, Any]]]:
     return [(e.event, json.loads(e.data)) for e in SseParser(1_000_000).feed(response.content)]
 
 
+def shown(told: list[tuple[str, dict[str, Any]]]) -> str:
+    """The text that the page's script shows for these events. How it is cut into tokens is the reader's speed."""
+    text = ""
+    for name, data in told:
+        text = "" if name == "restart" else text + data.get("text", "") if name == "token" else text
+    return text
+
+
 def exchanges(client: TestClient) -> list[dict[str, Any]]:
     return list(client.get("/conversation").json()["exchanges"])
 
@@ -181,8 +189,10 @@ def test_malformed_forms(client: TestClient, content: bytes, content_type: str, 
 @pytest.mark.parametrize("position", ["x", "-", "1.5", "0", "-1", "2147483648", "9" * 20, "9" * 5_000, "%00", "١"])
 def test_a_position_that_cannot_be_is_an_address_of_nothing(client: TestClient, position: str) -> None:
     """Twenty digits were a crash: no database's integer holds them."""
-    page = client.post(f"/messages/{position}/retry", data={"x": ""}, headers=PAGE)
-    assert (page.status_code, "There is no such page" in page.text) == (404, True)
+    for action in ("retry", "stop"):
+        page = client.post(f"/messages/{position}/{action}", data={"x": ""}, headers=PAGE)
+        assert (page.status_code, "There is no such page" in page.text) == (404, True)
+    assert client.get(f"/messages/{position}/reply").status_code == 404
     data = client.post(f"/messages/{position}/retry", data={"x": ""})
     assert (data.status_code, data.json()["error"]["type"]) == (404, "http_error")
 
@@ -216,9 +226,9 @@ def test_a_backend_that_is_away_and_comes_back(client: TestClient, stub: StubBac
 
 
 def test_a_stream_says_stored_tokens_done(client: TestClient) -> None:
-    (first, stored), *tokens, (last, view) = stream(client, "What is a pod?")
+    (first, stored), *told, (last, view) = stream(client, "What is a pod?")
     assert (first, stored) == ("stored", {"conversation": conversation_id(client), "position": 1})
-    assert [(name, data["text"]) for name, data in tokens] == [("token", token) for token in Answer().tokens]
+    assert ({name for name, _ in told}, shown(told)) == ({"token"}, Answer().text)
     assert last == "done"
     assert view == exchanges(client)[0]
 
@@ -258,8 +268,8 @@ def test_failures_end_the_stream_and_are_kept(
 
 def test_a_reply_whose_connection_breaks_is_one_reply(client: TestClient, stub: StubBackend) -> None:
     stub.plan(Answer(seed=7, dies_after=2))
-    _, *tokens, (last, view) = stream(client, "What is a pod?")
-    assert [(name, data["text"]) for name, data in tokens] == [("token", token) for token in Answer().tokens]
+    _, *told, (last, view) = stream(client, "What is a pod?")
+    assert ({name for name, _ in told}, shown(told)) == ({"token"}, Answer().text)
     assert (last, view["reply"]["text"]) == ("done", Answer().text)
     assert stub.request_ids[0] == stub.request_ids[1]
     detail = {"label": "Asked again", "value": "once, after the connection to the chat service broke"}
@@ -278,8 +288,7 @@ def test_each_reply_has_a_name_of_its_own(client: TestClient, stub: StubBackend)
 
 def test_a_reply_that_has_changed_meanwhile_begins_anew(client: TestClient, stub: StubBackend) -> None:
     stub.plan(Answer(dies_after=2), Answer(tokens=["A pod ", "runs containers."]))
-    names = [(name, data.get("text")) for name, data in stream(client, "What is a pod?")[3:-1]]
-    assert names == [("restart", None), ("token", "A pod runs containers.")]
+    assert shown(stream(client, "What is a pod?")) == "A pod runs containers."
     assert exchanges(client)[0]["reply"]["text"] == "A pod runs containers."
 
 
@@ -293,6 +302,23 @@ def test_every_replica_that_took_part_is_told(client: TestClient, stub: StubBack
     assert told["value"] in client.get("/").text
     alone = stream(client, "And a node?")[-1][1]
     assert "Written by" not in [detail["label"] for detail in alone["reply"]["details"]]
+
+
+def test_a_page_without_the_script_can_stop_a_reply(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(answer := Answer(hold_after=1))
+    with client.stream("POST", "/messages", data={"text": "q"}, headers=STREAM) as response:
+        chunks = response.iter_raw()
+        while b"token" not in next(chunks):
+            continue
+        page = client.get("/", headers=PAGE).text
+        assert 'action="/messages/1/stop"' in page
+        stopped = client.post("/messages/1/stop", data={"conversation": conversation_id(client)}, headers=PAGE)
+        assert (stopped.status_code, "The reply was stopped" in stopped.text) == (200, True)
+        answer.release.set()
+        list(chunks)
+    assert 'action="/messages/1/stop"' not in stopped.text
+    late = client.post("/messages/1/stop", data={"conversation": conversation_id(client)}, headers=PAGE)
+    assert (late.status_code, "has ended already" in late.text) == (409, True)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 4_001])
@@ -433,7 +459,7 @@ def test_new_chat_clears(client: TestClient) -> None:
     assert "late" in late.text.split("<textarea")[1].split("</textarea>")[0]
 
 
-@pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/conversation/new"])
+@pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/messages/1/stop", "/conversation/new"])
 @pytest.mark.parametrize(
     "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}, {"Origin": "http://["}]
 )
@@ -463,6 +489,24 @@ def test_a_second_tab_waits_for_the_first_ones_reply(make_client: Callable[..., 
     stream(second, "second")
     assert stub.dialogs[1] == ["first", Answer().text, "second"]
     assert exchanges(first) == exchanges(second)
+
+
+def test_a_reply_is_stopped_at_another_process(make_client: Callable[..., TestClient], stub: StubBackend) -> None:
+    """Behind a load balancer, Stop arrives anywhere."""
+    first, second = make_client(), make_client()
+    first.get("/")
+    second.cookies.set(COOKIE, first.cookies[COOKIE])
+    stub.plan(Answer(hold_after=1))
+    with first.stream("POST", "/messages", data={"text": "q"}, headers=STREAM) as reply:
+        chunks = reply.iter_raw()
+        while b"token" not in next(chunks):
+            continue
+        data = {"conversation": conversation_id(second)}
+        assert second.get(f"/messages/1/reply?conversation={data['conversation']}").status_code == 404
+        assert second.post("/messages/1/stop", data=data).status_code == 204
+        assert b"event: stopped" in b"".join(chunks)
+    stub.wait_for_hangup()
+    assert exchanges(second)[0]["reply"]["text"] == "A pod is "
 
 
 # ---- the backend's state, and the probes

@@ -6,8 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from frontend.database import open_engine
-from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable
-from frontend.store import ChatStore, Claim, Snapshot
+from frontend.errors import (
+    Busy,
+    ClaimLost,
+    ConversationGone,
+    NothingToRetry,
+    NothingToStop,
+    ReplyInProgress,
+    StoreUnavailable,
+)
+from frontend.store import ChatStore, Claim, Snapshot, is_whole
 from tests.frontend.conftest import FakeClock, MakeSettings
 
 KEEP_SECONDS = 3_600
@@ -190,6 +198,52 @@ def test_a_failure_is_kept_and_the_message_can_be_retried(store: ChatStore) -> N
     store.finish(claim, "answer", {})
     (exchange,) = read(store).exchanges
     assert (exchange.reply, exchange.failure_type, exchange.failure_message) == ("answer", None, None)
+
+
+def test_what_was_written_of_a_stopped_reply_is_kept_until_it_is_retried(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "question")
+    store.fail(claim, "stopped", "Ends here.", "half an\0", {"request_id": "r"})
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.replied_at, exchange.origin) == ("half an\ufffd", clock.now, {"request_id": "r"})
+    assert (exchange.failure_type, exchange.failure_message, is_whole(exchange)) == ("stopped", "Ends here.", False)
+    assert not read(store).writing
+    store.retry("s", claim.conversation_id, claim.position)
+    (exchange,) = read(store).exchanges
+    assert (exchange.reply, exchange.replied_at, exchange.origin, exchange.failure_type) == (None,) * 4
+
+
+def test_a_stopped_reply_is_part_of_the_dialogue(store: ChatStore) -> None:
+    claim = store.begin("s", "", "q1")
+    store.fail(claim, "stopped", "Ends here.", "half an")
+    assert store.begin("s", claim.conversation_id, "q2").dialog == ("q1", "half an", "q2")
+
+
+def test_a_reply_is_stopped_from_another_process(store: ChatStore, make_store: MakeStore, clock: FakeClock) -> None:
+    old = say(store, "old", "answered")
+    claim, other = store.begin("s", old.conversation_id, "q"), store.begin("t", "", "q")
+    for session, position in (("s", old.position), ("s", 9), ("t", claim.position)):
+        with pytest.raises(NothingToStop):
+            make_store().ask_to_stop(session, claim.conversation_id, position)
+    tokens = [claim.token, other.token]
+    assert store.asked_to_stop(tokens) == ()
+    make_store().ask_to_stop("s", claim.conversation_id, claim.position)
+    assert store.asked_to_stop(tokens) == (claim.token,)
+    assert store.asked_to_stop([other.token]) == ()
+    assert read(store).writing
+    store.finish(claim, "complete before it was seen", {})
+    assert is_whole(read(store).exchanges[-1])
+    assert store.asked_to_stop(tokens) == ()
+    with pytest.raises(NothingToStop):
+        store.ask_to_stop("s", claim.conversation_id, claim.position)
+
+
+def test_a_stop_that_nobody_carried_out_ends_with_the_claim(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "q")
+    store.ask_to_stop("s", claim.conversation_id, claim.position)
+    clock.advance(31)
+    with pytest.raises(NothingToStop):
+        store.ask_to_stop("s", claim.conversation_id, claim.position)
+    assert store.asked_to_stop([store.retry("s", claim.conversation_id, claim.position).token]) == ()
 
 
 def test_only_the_last_unanswered_message_is_retried_and_a_refusal_claims_nothing(store: ChatStore) -> None:

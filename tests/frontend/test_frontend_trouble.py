@@ -108,7 +108,7 @@ def test_a_reply_that_cannot_be_stored_is_said_and_locks_nothing_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A full disk has room for a word still; where nothing can be written, the claim runs out."""
-    monkeypatch.setattr("frontend.replies.STORE_SECONDS", 0.1)
+    monkeypatch.setattr("frontend.writer.STORE_SECONDS", 0.1)
     client = begun(make_client(database_pool_size=1, claim_seconds=claim_seconds))
     answer = stub.plan(Answer(hold_after=1, response="a long reply " * 1_000))
     with client.stream("POST", "/messages", data={"text": "q"}, headers=STREAM) as response:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from frontend.backend import Health, Model
+from frontend.health import Health, Model
 from frontend.models import Exchange
 from frontend.store import Snapshot
 from frontend.views import Passage, backend_view, conversation_view
@@ -168,6 +168,26 @@ def test_only_the_last_unanswered_message_can_be_retried() -> None:
     assert second.trouble.title == "The chat service is busy"
     assert second.trouble.text == "Full."
     assert first.trouble.title == "No reply was written"
+
+
+def test_a_stopped_reply_shows_its_text_and_that_it_was_stopped() -> None:
+    first, second = shown(
+        *(exchange(n, "half an", failure_type="stopped", failure_message="It ends here.") for n in (1, 2))
+    )
+    assert (second.reply.text, second.trouble.type, second.trouble.title) == (
+        "half an",
+        "stopped",
+        "The reply was stopped",
+    )
+    assert (first.retryable, second.retryable, second.writing) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("total", "text"), [(1234.5, "1.2 s"), (50, "0.1 s"), (49.6, "50 ms"), (0, "0 ms"), (None, "")]
+)
+def test_short_times_are_in_milliseconds(total: float | None, text: str) -> None:
+    (view,) = shown(exchange(1, "text", origin={"timing_ms": {"total": total}}))
+    assert view.reply.seconds == text
 
 
 def test_a_reply_being_written_is_neither_trouble_nor_retryable() -> None:
