@@ -11,8 +11,12 @@ FrontendError
 │   ├── ReplyInProgress       another tab's reply is being written
 │   ├── ConversationGone      the conversation was cleared, or has expired
 │   ├── NothingToRetry        that message has its reply already, or is not the last one
+│   ├── TooMany               the session keeps as many conversations as it may
 │   └── ClaimLost             the right to write this reply was lost while it was written
-└── MessageRefused            the message itself is blank or too long
+└── InputRefused              what the person gave is not accepted
+    ├── MessageRefused        the message is blank or too long
+    ├── TitleRefused          the title is blank or too long
+    └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
 
@@ -99,7 +103,31 @@ class ClaimLost(StoreError):
     type = "claim_lost"
 
 
-class MessageRefused(FrontendError):
+class TooMany(StoreError):
+    """The session keeps as many conversations as it may."""
+
+    type = "too_many_conversations"
+
+
+class InputRefused(FrontendError):
+    """What the person gave is not accepted; nothing was changed."""
+
+    type = "input_refused"
+
+
+class MessageRefused(InputRefused):
     """The message is blank or too long."""
 
     type = "message_refused"
+
+
+class TitleRefused(InputRefused):
+    """The title is blank or too long."""
+
+    type = "title_refused"
+
+
+class ImportRefused(InputRefused):
+    """The file is not one of our exports, or not a sound one."""
+
+    type = "import_refused"

@@ -1,4 +1,4 @@
-"""Renders the two pages: the chat, and the one that says what went wrong."""
+"""Renders the chat, and the page that says what went wrong."""
 
 from http import HTTPStatus
 
@@ -7,27 +7,41 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
+from frontend.library_views import RecentView, chat_limit_notice, duration, recent
 from frontend.services import services
 from frontend.session import BrowserSession
+from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
 
+RECENT = 30  # chats in the list beside one
 HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again
 
 
 async def chat_page(
-    request: Request, session: BrowserSession, *, status: int = 200, problem: str | None = None, draft: str = ""
+    request: Request,
+    session: BrowserSession,
+    snapshot: Snapshot | None,
+    *,
+    temporary: bool = False,
+    notice: str | None = None,
+    status: int = 200,
+    problem: str | None = None,
+    draft: str = "",
 ) -> Response:
-    """The chat, with what the person typed still in the box. Raises StoreUnavailable."""
+    """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable."""
     parts = services(request)
-    snapshot = None if session.fresh else await run_in_threadpool(parts.store.read, session.id)
+    conversation = conversation_view(snapshot, temporary=temporary)
     response = parts.templates.TemplateResponse(
         request,
         "chat.html",
         {
             "settings": parts.settings,
-            "conversation": conversation_view(snapshot),
+            "conversation": conversation,
+            "nearly_full": chat_limit_notice(len(conversation.exchanges), parts.settings),
+            "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
+            "recent": await recent_view(request, session),
             "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
-            "notice": session.notice,
+            "notice": session.notice or notice,
             "problem": problem,
             "draft": draft,
         },
@@ -35,6 +49,14 @@ async def chat_page(
     )
     parts.sessions.write(response, session)
     return response
+
+
+async def recent_view(request: Request, session: BrowserSession) -> RecentView:
+    """The newest chats, for the list beside one."""
+    if session.fresh:
+        return RecentView(entries=(), more=False)
+    page = await run_in_threadpool(services(request).library.page, session.id, 1, RECENT)
+    return recent(page)
 
 
 def error_response(request: Request, status: int, error_type: str, message: str, draft: str = "") -> Response:

@@ -1,6 +1,7 @@
 // The page's script: sends messages, shows replies as they are written, keeps tabs of one session alike.
 // Without it the page works through plain form posts.
 
+import { closed, opened, refreshList } from "./chats.js";
 import { Refusal, post } from "./stream.js";
 import * as view from "./view.js";
 
@@ -31,7 +32,7 @@ async function sendMessage(text) {
   // Newer messages leave older unanswered ones behind.
   for (const form of log.querySelectorAll("[data-form=retry]")) form.hidden = true;
   toEnd();
-  await write(node, "/messages", { text, conversation: conversation() }, text);
+  await write(node, "/messages", { text, conversation: conversation(), temporary: isTemporary() }, text);
 }
 
 async function retry(form) {
@@ -130,6 +131,8 @@ function end(node, outcome) {
 function adopt(node, { conversation: id, position }) {
   const before = Number(node.previousElementSibling?.dataset.position ?? position - 1);
   setConversation(id);
+  opened(id);
+  refreshList(id);
   view.identify(node, position, id);
   tabs.postMessage("changed");
   if (before !== position - 1) refreshSoon();
@@ -142,10 +145,18 @@ function fail(node, trouble) {
 /** Nothing was stored: take the message off the log, and put its text back unless something else was typed. */
 function giveBack(node, draft, error) {
   node.remove();
+  if (error.type === "conversation_gone") startAnew();
   byId("welcome").hidden = log.children.length > 0;
   if (!box.value) box.value = draft;
   box.focus();
   showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+}
+
+function startAnew() {
+  setConversation("");
+  log.replaceChildren();
+  byId("removed").hidden = true;
+  closed();
 }
 
 function isSendable(text) {
@@ -160,15 +171,27 @@ function isSendable(text) {
 
 async function refresh() {
   if (abort) return;
+  refreshList(conversation());
+  if (!conversation()) return;
   let data;
+  let isGone;
   try {
-    const response = await fetch("/conversation");
-    if (!response.ok) return;
+    const response = await fetch(`/conversation?id=${conversation()}`);
+    isGone = response.status === 404;
+    if (!response.ok && !isGone) return;
     data = await response.json();
   } catch {
     return; // the server is away; the page stays as it is
   }
-  if (!abort) render(data);
+  if (abort) return;
+  showGone(isGone ? data.error.message : "");
+  if (!isGone) render(data);
+}
+
+/** The chat was deleted elsewhere: what was said stays readable here; a deletion taken back takes this back. */
+function showGone(text) {
+  if (text || problem.dataset.gone) showProblem(text);
+  problem.dataset.gone = text;
 }
 
 function render(data) {
@@ -235,6 +258,7 @@ function notice(text) {
 // ---- small things
 
 const conversation = () => composer.elements.conversation.value;
+const isTemporary = () => String("temporary" in composer.elements);
 
 function setConversation(id) {
   for (const input of document.querySelectorAll("input[name=conversation]")) input.value = id;
@@ -306,6 +330,7 @@ for (const button of document.querySelectorAll("[data-action=copy]")) button.hid
 view.localizeTimes(document);
 pollWhile(log.dataset.writing === "true");
 showBackend();
-if (log.children.length > 0) toEnd();
+if (conversation()) opened(conversation());
+if (log.children.length > 0 && !document.querySelector(".exchange:target")) toEnd();
 box.focus({ preventScroll: true });
 document.documentElement.dataset.ready = "true";
