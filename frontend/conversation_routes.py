@@ -24,7 +24,8 @@ from frontend.titles import checked_title
 router = APIRouter()
 
 ConversationId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-PageNumber = Annotated[int, Query(ge=1, le=1_000)]
+MAX_PAGE = 1_000
+PageNumber = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
 @router.get("/conversations")
@@ -108,4 +109,5 @@ async def export(request: Request, conversation: ConversationId, kind: transfer.
 
 def _page(raw: str) -> int:
     """The page of the list that a form stood on; the first where that is not said well."""
-    return int(raw) if raw.isascii() and raw.isdigit() and 1 <= len(raw) <= 5 else 1
+    number = int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= 5 else 1
+    return min(max(number, 1), MAX_PAGE)

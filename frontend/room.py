@@ -32,10 +32,12 @@ def make_room(db: Session, settings: Settings, session_id: str, now: datetime) -
     if excess <= 0:
         return
     unused_since = now - timedelta(seconds=settings.conversation_keep_seconds)
+    # Both: one that was imported may have been last used long ago.
+    unused = (Conversation.last_used_at <= unused_since) & (Conversation.created_at <= unused_since)
     idle = (
         select(Conversation.id)
         .where(or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now))
-        .where(or_(Conversation.deleted_at.is_not(None), Conversation.last_used_at <= unused_since))
+        .where(or_(Conversation.deleted_at.is_not(None), unused))
         .order_by(Conversation.deleted_at.is_(None), Conversation.last_used_at)
         .limit(excess)
     )
