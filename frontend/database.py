@@ -17,6 +17,7 @@ from frontend.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x60DE1  # PostgreSQL's advisory locks are numbers; any that nothing else in the database uses
+NEWEST = "head"  # the schema's version that is migrated to
 WAIT_SECONDS = 5  # for a connection, a lock or a statement: a page must not hang because the database does
 
 
@@ -90,7 +91,7 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, NEWEST)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from frontend.room import kept_of, make_room
 from frontend.search import matches
 from frontend.settings import Settings
 from frontend.store import GONE, NEWEST_FIRST, Clock, listed, new_conversation_id, now_utc, owned
+from frontend.titles import UNTITLED
 from frontend.transfer import ConversationRecord, ExchangeRecord
 
 PAGE_SIZE = 50
@@ -221,9 +222,13 @@ def hits(dialect: str, session_id: str, wanted: Sequence[str]) -> Select[str, st
 
 
 def _record(conversation: Conversation, said: Sequence[Exchange]) -> ConversationRecord:
-    return ConversationRecord(
-        title=conversation.title,
+    """As it is stored: whatever an older version has stored can be exported."""
+    return ConversationRecord.model_construct(
+        title=conversation.title or UNTITLED,
         last_used_at=conversation.last_used_at,
         next_position=conversation.next_position,
-        exchanges=tuple(ExchangeRecord.model_validate(each) for each in said),
+        exchanges=tuple(
+            ExchangeRecord.model_construct(**{name: getattr(each, name) for name in ExchangeRecord.model_fields})
+            for each in said
+        ),
     )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from frontend.library import Entry, Hit, Hits, Page
 from frontend.search import Piece, excerpt
 from frontend.settings import Settings
+from frontend.titles import UNTITLED
 from frontend.views import View
 
 NEARLY = 0.9  # of a limit: from here on the page tells it
@@ -57,7 +58,7 @@ class HitsView(View):
 def entry_view(entry: Entry) -> EntryView:
     """A line of the list."""
     return EntryView(
-        id=entry.id, title=entry.title, at=entry.last_used_at.isoformat(), at_label=_day(entry.last_used_at)
+        id=entry.id, title=entry.title or UNTITLED, at=entry.last_used_at.isoformat(), at_label=_day(entry.last_used_at)
     )
 
 
@@ -85,7 +86,7 @@ def _hit(hit: Hit, wanted: tuple[str, ...]) -> HitView:
     message, reply = excerpt(hit.message, wanted), excerpt(hit.reply or "", wanted)
     return HitView(
         href=f"/conversations/{hit.conversation_id}#exchange-{hit.position}",
-        title=hit.title,
+        title=hit.title or UNTITLED,
         at=hit.sent_at.isoformat(),
         at_label=_day(hit.sent_at),
         message=message,

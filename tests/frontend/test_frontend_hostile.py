@@ -33,7 +33,11 @@ NASTY = [
 ]
 NASTY += ["a" * 5_000, "http://[", "[", "\u202e", "\r\nSet-Cookie: a=b", "null", "١٢", "chat_session=x.y.z", "*/*"]
 TEXTS = st.sampled_from(NASTY) | st.text(max_size=50) | st.integers(-(2**70), 2**70).map(str)
-FIELDS = st.dictionaries(st.sampled_from(["text", "conversation", "position", "title", "page", "sure", "temporary", "from"]) | TEXTS, TEXTS, max_size=4)
+FIELDS = st.dictionaries(
+    st.sampled_from(["text", "conversation", "position", "title", "page", "sure", "temporary", "from"]) | TEXTS,
+    TEXTS,
+    max_size=4,
+)
 TYPES = st.sampled_from(
     ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-16", "text/plain", "", "é"]
 )
@@ -99,6 +103,10 @@ def test_any_form_of_somebody_with_a_chat_has_an_answer(
     named = ours if conversation is OURS else conversation
     form = f"text={escaped(text)}&title={escaped(text)}&page={escaped(position)}&conversation={escaped(named)}".encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"} | accept
-    for path in (f"/messages/{escaped(position)}/retry", "/messages", *(f"/conversations/{ours}/{act}" for act in ACTS)):
+    for path in (
+        f"/messages/{escaped(position)}/retry",
+        "/messages",
+        *(f"/conversations/{ours}/{act}" for act in ACTS),
+    ):
         response = client.post(path, content=form, headers=headers)
         assert response.status_code < 500, response.text

@@ -111,7 +111,10 @@ def test_unexpected_errors_are_a_page_with_headers_and_a_number(
 
 def test_a_form_post_leads_to_the_page_with_the_reply(client: TestClient, stub: StubBackend) -> None:
     response = client.post("/messages", data={"text": "What is a pod?"}, headers=PAGE, follow_redirects=False)
-    assert (response.status_code, response.headers["location"]) == (303, f"/conversations/{conversation_id(client)}#latest")
+    assert (response.status_code, response.headers["location"]) == (
+        303,
+        f"/conversations/{conversation_id(client)}#latest",
+    )
     page = client.get("/").text
     assert ">A pod is the smallest unit</a> that Kubernetes schedules.</p>" in page
     for told in (

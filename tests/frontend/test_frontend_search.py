@@ -57,7 +57,9 @@ def test_messages_and_replies_are_found_newest_first(store: ChatStore, library: 
     assert library.search("s", (), 1).hits == ()
 
 
-@pytest.mark.parametrize("query", ['"pod"', "pod*", "NEAR(pod)", "-pod", "pod:", "^pod", "pod & ! | <->", "'pod'", "pod\\"])
+@pytest.mark.parametrize(
+    "query", ['"pod"', "pod*", "NEAR(pod)", "-pod", "pod:", "^pod", "pod & ! | <->", "'pod'", "pod\\"]
+)
 def test_signs_in_a_query_mean_nothing(store: ChatStore, library: Library, query: str) -> None:
     say(store, "What is a pod near a node?", "A unit.")
     assert found(library, query) == ["What is a pod near a node?"]

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import pytest
 
 from frontend.database import open_engine
-from frontend.errors import Busy, ClaimLost, ConversationGone, NothingToRetry, ReplyInProgress, StoreUnavailable, TooMany
+from frontend.errors import (
+    Busy,
+    ClaimLost,
+    ConversationGone,
+    NothingToRetry,
+    ReplyInProgress,
+    StoreUnavailable,
+    TooMany,
+)
 from frontend.store import ChatStore, Claim, Snapshot
 from tests.frontend.conftest import FakeClock, MakeSettings
 

@@ -18,7 +18,7 @@ AT = "2030-01-02T03:04:05Z"
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=40)
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 30), timezones=st.just(UTC))
 ORIGINS = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=8,
 )
@@ -83,7 +83,6 @@ def test_what_is_written_is_read_again(chats: tuple[ConversationRecord, ...]) ->
         (file(sent_at="0001-01-01T00:00:00+14:00"), "sent_at: must be in the years 1970 to 2200"),
         (file(origin={"timing_ms": {"total": 10**400}}), "origin: holds a number that is out of range"),
         (file(origin={"x": [float("nan")]}), "origin: holds a number that is out of range"),
-        (file(origin={"x": "y" * 1_000_001}), "origin: has more than 1,000,000 characters"),
         (file(message="\ud800"), "is not JSON"),
     ],
 )
