@@ -212,10 +212,10 @@ def test_a_restart_of_the_frontend_keeps_the_conversation(
     expect(page.locator("#log .exchange")).to_have_count(2)
 
 
-def test_new_chat_clears(page: Page) -> None:
+def test_a_new_chat_is_empty(page: Page) -> None:
     say(page, "What is a pod?")
     expect(tag(page)).to_be_visible()
-    page.get_by_role("button", name="New chat").click()
+    page.get_by_role("link", name="New chat").click()
     expect(page.locator("#welcome")).to_be_visible()
     page.reload()
     expect(page.locator("#log .exchange")).to_have_count(0)
@@ -442,18 +442,16 @@ def test_two_frontends_on_one_database_take_turns_too(
     assert backend.dialogs[1] == ["at the first replica", REPLY, "at the second replica"]
 
 
-def test_a_new_chat_in_another_tab_is_followed(
+def test_a_chat_that_is_gone_gives_the_text_back_and_the_next_one_begins(
     page: Page, context: BrowserContext, frontend_process: FrontendProcess
 ) -> None:
     say(page, "What is a pod?")
     expect(tag(page)).to_be_visible()
-    other = context.new_page()
-    open_chat(other, frontend_process.url)
     box(page).fill("half a thought")
-    other.get_by_role("button", name="New chat").click()
-    expect(other.locator("#welcome")).to_be_visible()
+    conversation = page.url.split("/")[-1]
+    context.request.post(f"{frontend_process.url}conversations/{conversation}/delete", form={"x": ""})
     box(page).press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("cleared in another tab")
+    expect(page.get_by_role("alert")).to_contain_text("It was deleted, perhaps in another tab")
     expect(box(page)).to_have_value("half a thought")
     expect(page.locator("#log .exchange")).to_have_count(0)
     box(page).press("Enter")
@@ -583,7 +581,7 @@ def test_without_the_script_a_message_is_answered(plain: Page, backend: StubBack
     assert backend.dialogs[1] == ["What is a pod?", REPLY, "Who made it?"]
     exchange(plain).get_by_text("Details").click()
     expect(exchange(plain).locator(".details")).to_contain_text(REPLICA)
-    plain.get_by_role("button", name="New chat").click()
+    plain.get_by_role("link", name="New chat").click()
     expect(plain.locator("#log .exchange")).to_have_count(0)
     plain.get_by_role("button", name="Who made GODEL?").click()
     expect(reply(plain)).to_have_text(REPLY)
