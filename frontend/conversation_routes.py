@@ -51,11 +51,13 @@ async def recent(request: Request) -> Response:
 
 
 @router.get("/conversations/{conversation}")
-async def show(request: Request, conversation: ConversationId) -> Response:
-    """A chat."""
+async def show(
+    request: Request, conversation: ConversationId, begin: Annotated[int | None, Query(alias="from")] = None
+) -> Response:
+    """A chat: its newest exchanges, or those from a position on."""
     session = services(request).sessions.read(request)
     snapshot = await run_in_threadpool(services(request).store.read, session.id, conversation)
-    return await chat_page(request, session, snapshot)
+    return await chat_page(request, session, snapshot, begin=begin)
 
 
 @router.post("/conversations/{conversation}/rename")

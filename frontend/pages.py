@@ -1,5 +1,6 @@
 """Renders the chat, and the page that says what went wrong."""
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,8 @@ from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
 
+NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
+MORE = 20  # earlier ones that are shown in addition when they are asked for
 RECENT = 30  # chats in the list beside one
 HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again
 
@@ -22,22 +25,29 @@ async def chat_page(
     session: BrowserSession,
     snapshot: Snapshot | None,
     *,
+    begin: int | None = None,
     temporary: bool = False,
     notice: str | None = None,
     status: int = 200,
     problem: str | None = None,
     draft: str = "",
 ) -> Response:
-    """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable."""
+    """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable.
+
+    Shows the exchanges from position `begin` on, by default the newest `NEWEST`.
+    """
     parts = services(request)
-    conversation = conversation_view(snapshot, temporary=temporary)
+    number = len(snapshot.exchanges) if snapshot is not None else 0
+    conversation = conversation_view(snapshot if snapshot is None else _shown(snapshot, begin), temporary=temporary)
     response = parts.templates.TemplateResponse(
         request,
         "chat.html",
         {
             "settings": parts.settings,
             "conversation": conversation,
-            "nearly_full": chat_limit_notice(len(conversation.exchanges), parts.settings),
+            "earlier": number - len(conversation.exchanges),
+            "more": MORE,
+            "nearly_full": chat_limit_notice(number, parts.settings),
             "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
             "recent": await recent_view(request, session),
             "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
@@ -49,6 +59,12 @@ async def chat_page(
     )
     parts.sessions.write(response, session)
     return response
+
+
+def _shown(snapshot: Snapshot, begin: int | None) -> Snapshot:
+    if begin is None:
+        return replace(snapshot, exchanges=snapshot.exchanges[-NEWEST:])
+    return replace(snapshot, exchanges=tuple(each for each in snapshot.exchanges if each.position >= begin))
 
 
 async def recent_view(request: Request, session: BrowserSession) -> RecentView:

@@ -156,6 +156,7 @@ function startAnew() {
   setConversation("");
   log.replaceChildren();
   byId("removed").hidden = true;
+  byId("earlier")?.remove();
   closed();
 }
 
@@ -198,7 +199,9 @@ function render(data) {
   const open = new Set([...log.querySelectorAll("details[open]")].map(nameOfDetails));
   following(() => {
     setConversation(data.id);
-    log.replaceChildren(...data.exchanges.map((each) => view.fill(view.make(each.message), each, data.id)));
+    const first = Number(log.firstElementChild?.dataset.position); // earlier ones are shown when they are asked for
+    const shown = data.exchanges.filter((each) => !first || each.position >= first);
+    log.replaceChildren(...shown.map((each) => view.fill(view.make(each.message), each, data.id)));
     for (const details of log.querySelectorAll("details")) details.open = open.has(nameOfDetails(details));
     byId("welcome").hidden = data.exchanges.length > 0;
     byId("removed").hidden = data.removed === 0;

@@ -392,7 +392,7 @@ def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend
         expect(exchange(page, 0).locator("[data-field=message]")).to_have_text(HARD_TEXT)
         expect(exchange(page, 1).locator("[data-field=trouble-text]")).to_have_text(HARD_TEXT)
         expect(page.locator("#log script, #log img, #notices script, #notices img")).to_have_count(0)
-        assert page.title() == "Grounded chat"
+        assert page.title().endswith("· Grounded chat")
         page.reload()
         page.locator("html[data-ready=true]").wait_for()
     expect(page.locator("#notices")).to_contain_text(HARD_TEXT)
@@ -404,11 +404,11 @@ def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend
 def test_two_tabs_take_turns_and_show_the_same(
     page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
 ) -> None:
-    other = context.new_page()
-    open_chat(other, frontend_process.url)
     answer = backend.plan(Answer(hold_after=1))
     say(page, "from the first tab")
     expect(reply(page)).to_have_text("A pod is ")
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
     expect(exchange(other)).to_contain_text("A reply is being written")
     say(other, "from the second tab")
     expect(other.get_by_role("alert")).to_contain_text("being written in another tab")
@@ -428,11 +428,11 @@ def test_two_frontends_on_one_database_take_turns_too(
     page: Page, context: BrowserContext, new_frontend: Callable[[], FrontendProcess], backend: StubBackend
 ) -> None:
     """As two replicas do. Cookies are the host's, not the port's, so both know the session."""
-    other = context.new_page()
-    open_chat(other, new_frontend().url)
     answer = backend.plan(Answer(hold_after=1))
     say(page, "at the first replica")
     expect(reply(page)).to_have_text("A pod is ")
+    other = context.new_page()
+    open_chat(other, new_frontend().url)
     say(other, "at the second replica")
     expect(other.get_by_role("alert")).to_contain_text("being written in another tab")
     answer.release.set()

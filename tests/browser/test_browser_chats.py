@@ -150,8 +150,11 @@ def test_a_search_leads_to_the_message(page: Page, backend: StubBackend) -> None
     expect(page.locator(".hits mark")).to_have_text(["zebras"])
     page.locator(".hits").get_by_role("link").click()
     page.locator("html[data-ready=true]").wait_for()
-    expect(exchange(page, 1)).to_be_in_viewport()
-    expect(exchange(page, 11)).not_to_be_in_viewport()
+    expect(exchange(page, 0)).to_be_in_viewport()
+    expect(exchange(page, 0)).to_contain_text("about zebras")
+    expect(exchange(page, 10)).not_to_be_in_viewport()
+    page.get_by_role("link", name="Show the one before").click()
+    expect(page.locator("#log .exchange")).to_have_count(12)
 
 
 def test_chats_are_exported_and_imported(page: Page, browser: Browser, frontend_process: FrontendProcess) -> None:

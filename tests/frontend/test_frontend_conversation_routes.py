@@ -151,8 +151,7 @@ def test_a_temporary_chat_is_in_no_list_and_no_search(client: TestClient) -> Non
     assert "Nothing was found" in client.get("/conversations?q=between").text
     page = client.get(f"/conversations/{conversation}").text
     assert "is deleted an hour after its last message" in page and "/rename" not in page.split("<template")[0]
-    page = act(client, conversation, "delete")
-    assert "The temporary chat was deleted" in page.text
+    assert "The temporary chat was deleted" in act(client, conversation, "delete").text
     assert client.get(f"/conversations/{conversation}").status_code == 404
 
 
@@ -215,13 +214,33 @@ def test_limits_are_told_before_they_bite(make_client: Callable[..., TestClient]
     assert "This chat has 9 of at most 10 questions" in client.get(f"/conversations/{conversation}").text
 
 
+def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> None:
+    conversation = begin(client, "question 0")
+    for number in range(1, 32):
+        client.post("/messages", data={"text": f"question {number}", "conversation": conversation}, headers=STREAM)
+
+    def shown(address: str) -> tuple[list[str], list[str]]:
+        page = client.get(address).text
+        positions = re.findall(r'<article class="exchange" id="exchange-(\d+)"', page)
+        return positions, re.findall(r'id="earlier"><a class="button" href="([^"]*)">(.*?)</a>', page)
+
+    for address in ("/", f"/conversations/{conversation}"):
+        positions, earlier = shown(address)
+        assert positions == [str(number) for number in range(27, 33)]
+    positions, earlier = shown(earlier[0][0])
+    assert (positions[0], positions[-1], earlier[0][1]) == ("7", "32", "Show 6 before")
+    assert shown(earlier[0][0]) == ([str(number) for number in range(1, 33)], [])
+    assert client.get(f"/conversations/{conversation}?from=x", headers=PAGE).status_code == 404
+    assert shown(f"/conversations/{conversation}?from=99")[0] == []
+
+
 # ---- search
 
 
 def test_what_is_found_is_marked_and_leads_to_its_message(client: TestClient) -> None:
     conversation = begin(client, "What is <b>batching</b>?")
     page = client.get("/conversations?q=BATCH").text
-    assert f'<a href="/conversations/{conversation}#exchange-1"' in page
+    assert f'<a href="/conversations/{conversation}?from=1#exchange-1"' in page
     assert "&lt;b&gt;<mark>batching</mark>&lt;/b&gt;?" in page
     assert 'id="exchange-1"' in client.get(f"/conversations/{conversation}").text
 
