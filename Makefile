@@ -62,6 +62,7 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.engine
 	@$(BIN)/python -m bench.served
 	@$(BIN)/python -m bench.frontend_streams
+	@$(BIN)/python -m bench.pages
 
 manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
 	@$(BIN)/python -m tools.manifests

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from frontend.access_log import log_no_queries
 from frontend.app import create_app
 from frontend.connections import MAX_CONNECTIONS, PromptProtocol
 from frontend.secret_key import secret_key
@@ -63,7 +64,7 @@ def main() -> int:
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the app."""
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=PromptProtocol,
         ws="none",
@@ -72,6 +73,8 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds) + CLOSING_SECONDS,
         server_header=False,
     )
+    log_no_queries()
+    return config
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -21,9 +21,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from frontend.backend import Backend
+from frontend.conversation_routes import router as conversation_router
+from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
-from frontend.errors import StoreError, StoreUnavailable
+from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
 from frontend.health import HealthWatch, ask_health
+from frontend.library import Library
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -37,6 +40,7 @@ from frontend.store import ChatStore
 log = logging.getLogger("frontend")
 
 HERE = Path(__file__).parent
+IMPORTS_AT_ONCE = 2
 SWEEP_SECONDS = 600  # expiry is counted in days; ten minutes more or less do not matter
 
 
@@ -44,12 +48,14 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    app.include_router(router)
+    for each in (router, conversation_router, data_router):
+        app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)
+    app.add_exception_handler(ConversationGone, _conversation_gone)
     app.add_exception_handler(Exception, _unexpected_error)
     return app
 
@@ -65,6 +71,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.services = Services(
             settings=settings,
             store=store,
+            library=Library(engine, settings),
+            imports=asyncio.Semaphore(IMPORTS_AT_ONCE),
             replies=Replies(backend, health, store, settings),
             health=health,
             sessions=Sessions(settings, secret_key(settings)),
@@ -141,6 +149,13 @@ async def _no_such_address(request: Request, error: Exception) -> Response:
 async def _store_error(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", type(error.__cause__).__name__)
     return error_response(request, 503, "store_unavailable", "The conversations cannot be reached. Try again soon.")
+
+
+async def _conversation_gone(request: Request, error: Exception) -> Response:
+    """An address of a conversation that is not the session's. Forms that write to one answer for themselves."""
+    if not isinstance(error, FrontendError):
+        raise error
+    return error_response(request, 404, error.type, error.message)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:

@@ -9,11 +9,15 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from frontend.errors import StoreUnavailable
 from frontend.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x60DE1  # PostgreSQL's advisory locks are numbers; any that nothing else in the database uses
+NEWEST = "head"  # the schema's version that is migrated to
 WAIT_SECONDS = 5  # for a connection, a lock or a statement: a page must not hang because the database does
 
 
@@ -45,21 +49,49 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """Everything in the block, or nothing. Raises StoreUnavailable when the database does not answer."""
+    try:
+        with Session(engine, expire_on_commit=False) as db, db.begin():
+            yield db
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("The conversations cannot be reached at the moment.") from error
+
+
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to date. Processes that start together take turns, and the later ones find it done."""
-    with _one_at_a_time(engine), engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
+    """Bring the schema up to date, wholly or not at all.
+
+    Processes that start together take turns, and the later ones find it done.
+    """
+    with _one_at_a_time(engine), engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            _migrate_sqlite(connection)
+        else:
             connection.execute(text("SET LOCAL statement_timeout = 0"))  # others' migrations may take their time
             # Held until the transaction that migrates ends, also when this process dies.
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            _upgrade(connection)
+            connection.commit()
+
+
+def _migrate_sqlite(connection: Connection) -> None:
+    """SQLite changes a table by making it anew; with foreign keys on, dropping the old one would empty others."""
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver begins none before a table is changed
         _upgrade(connection)
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, NEWEST)
 
 
 @contextmanager

@@ -12,9 +12,13 @@ FrontendError
 │   ├── ConversationGone      the conversation was cleared, or has expired
 │   ├── NothingToRetry        that message has its reply already, or is not the last one
 │   ├── NothingToStop         that message's reply is not being written
+│   ├── TooMany               the session keeps as many conversations as it may
 │   └── ClaimLost             the right to write this reply was lost while it was written
 ├── StoppedByReader           the person at the page has stopped the reply
-└── MessageRefused            the message itself is blank or too long
+└── InputRefused              what the person gave is not accepted
+    ├── MessageRefused        the message is blank or too long
+    ├── TitleRefused          the title is blank or too long
+    └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
 
@@ -117,6 +121,12 @@ class ClaimLost(StoreError):
     type = "claim_lost"
 
 
+class TooMany(StoreError):
+    """The session keeps as many conversations as it may."""
+
+    type = "too_many_conversations"
+
+
 class StoppedByReader(FrontendError):
     """The person at the page has stopped the reply; what was written of it is kept."""
 
@@ -126,7 +136,25 @@ class StoppedByReader(FrontendError):
         super().__init__("Its text ends here.")
 
 
-class MessageRefused(FrontendError):
+class InputRefused(FrontendError):
+    """What the person gave is not accepted; nothing was changed."""
+
+    type = "input_refused"
+
+
+class MessageRefused(InputRefused):
     """The message is blank or too long."""
 
     type = "message_refused"
+
+
+class TitleRefused(InputRefused):
+    """The title is blank or too long."""
+
+    type = "title_refused"
+
+
+class ImportRefused(InputRefused):
+    """The file is not one of our exports, or not a sound one."""
+
+    type = "import_refused"

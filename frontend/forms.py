@@ -18,21 +18,26 @@ DRAIN_FACTOR = 8
 
 async def read_form(request: Request, max_bytes: int) -> Mapping[str, str]:
     """The form's fields. Raises HTTPException: 403 from another site, 415 not a form, 413 too large, 400 malformed."""
-    if not is_same_site(request.headers):
-        raise HTTPException(403, "This request came from another site, so it was not carried out.")
-    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
-        raise HTTPException(415, "Send the form as application/x-www-form-urlencoded.")
-    try:
-        body = await _read_body(request, max_bytes)
-    except ClientDisconnect:  # it has left, or its time is over: nobody will read this
-        raise HTTPException(400, "The form did not arrive whole.") from None
+    body = await read_body(request, "application/x-www-form-urlencoded", max_bytes)
     try:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise HTTPException(400, "The form could not be read.") from None
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, content_type: str, max_bytes: int) -> bytes:
+    """A posted form's bytes. Raises HTTPException as `read_form` does."""
+    if not is_same_site(request.headers):
+        raise HTTPException(403, "This request came from another site, so it was not carried out.")
+    if not request.headers.get("content-type", "").lower().startswith(content_type):
+        raise HTTPException(415, f"Send the form as {content_type}.")
+    try:
+        return await _received(request, max_bytes)
+    except ClientDisconnect:  # it has left, or its time is over: nobody will read this
+        raise HTTPException(400, "The form did not arrive whole.") from None
+
+
+async def _received(request: Request, max_bytes: int) -> bytes:
     body, size = bytearray(), 0
     async for chunk in request.stream():
         size += len(chunk)

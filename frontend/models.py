@@ -8,7 +8,21 @@ been written when it was stopped.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -32,13 +46,20 @@ class Base(DeclarativeBase):
 
 
 class Conversation(Base):
-    """A session's chat, and the claim of whoever writes its next reply."""
+    """One of a session's chats, and the claim of whoever writes its next reply."""
 
     __tablename__ = "conversations"
-    __table_args__ = (Index("ix_conversations_last_used_at", "last_used_at"),)
+    __table_args__ = (
+        Index("ix_conversations_last_used_at", "last_used_at"),
+        Index("ix_conversations_session", "session_id", "last_used_at"),
+        Index("ix_conversations_deleted_at", "deleted_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    session_id: Mapped[str] = mapped_column(String(64), unique=True)
+    session_id: Mapped[str] = mapped_column(String(64))
+    title: Mapped[str] = mapped_column(String(200), server_default="")
+    temporary: Mapped[bool] = mapped_column(server_default=false())  # not listed, not searched, deleted soon
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # can be restored until it is purged
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
     next_position: Mapped[int] = mapped_column(default=1)
@@ -50,11 +71,12 @@ class Exchange(Base):
     """A message, with its reply, or with why there is none, or with both: the reply is partial then."""
 
     __tablename__ = "exchanges"
+    __table_args__ = (UniqueConstraint("conversation_id", "position", name="uq_exchanges_position"),)
 
-    conversation_id: Mapped[str] = mapped_column(
-        String(32), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
-    )
-    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # A number of its own, for the full-text index: later exchanges have greater ones.
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(String(32), ForeignKey("conversations.id", ondelete="CASCADE"))
+    position: Mapped[int]
     message: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reply: Mapped[str | None] = mapped_column(Text)
@@ -62,3 +84,8 @@ class Exchange(Base):
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     failure_type: Mapped[str | None] = mapped_column(String(32))
     failure_message: Mapped[str | None] = mapped_column(Text)
+
+
+def is_in_models(_object: object, name: str | None, *_: object) -> bool:
+    """Whether the models describe it. They do not describe the full-text index, which each database has its own way."""
+    return "exchanges_search" not in (name or "")

@@ -1,5 +1,6 @@
-"""Renders the two pages: the chat, and the one that says what went wrong."""
+"""Renders the chat, and the page that says what went wrong."""
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.concurrency import run_in_threadpool
@@ -7,27 +8,50 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
+from frontend.library_views import RecentView, chat_limit_notice, duration, recent
 from frontend.services import services
 from frontend.session import BrowserSession
+from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
 
+NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
+MORE = 20  # earlier ones that are shown in addition when they are asked for
+RECENT = 30  # chats in the list beside one
 HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again
 
 
 async def chat_page(
-    request: Request, session: BrowserSession, *, status: int = 200, problem: str | None = None, draft: str = ""
+    request: Request,
+    session: BrowserSession,
+    snapshot: Snapshot | None,
+    *,
+    begin: int | None = None,
+    temporary: bool = False,
+    notice: str | None = None,
+    status: int = 200,
+    problem: str | None = None,
+    draft: str = "",
 ) -> Response:
-    """The chat, with what the person typed still in the box. Raises StoreUnavailable."""
+    """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable.
+
+    Shows the exchanges from position `begin` on, by default the newest `NEWEST`.
+    """
     parts = services(request)
-    snapshot = None if session.fresh else await run_in_threadpool(parts.store.read, session.id)
+    number = len(snapshot.exchanges) if snapshot is not None else 0
+    conversation = conversation_view(snapshot if snapshot is None else _shown(snapshot, begin), temporary=temporary)
     response = parts.templates.TemplateResponse(
         request,
         "chat.html",
         {
             "settings": parts.settings,
-            "conversation": conversation_view(snapshot),
+            "conversation": conversation,
+            "earlier": number - len(conversation.exchanges),
+            "more": MORE,
+            "nearly_full": chat_limit_notice(number, parts.settings),
+            "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
+            "recent": await recent_view(request, session),
             "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
-            "notice": session.notice,
+            "notice": session.notice or notice,
             "problem": problem,
             "draft": draft,
         },
@@ -35,6 +59,20 @@ async def chat_page(
     )
     parts.sessions.write(response, session)
     return response
+
+
+def _shown(snapshot: Snapshot, begin: int | None) -> Snapshot:
+    if begin is None:
+        return replace(snapshot, exchanges=snapshot.exchanges[-NEWEST:])
+    return replace(snapshot, exchanges=tuple(each for each in snapshot.exchanges if each.position >= begin))
+
+
+async def recent_view(request: Request, session: BrowserSession) -> RecentView:
+    """The newest chats, for the list beside one."""
+    if session.fresh:
+        return RecentView(entries=(), more=False)
+    page = await run_in_threadpool(services(request).library.page, session.id, 1, RECENT)
+    return recent(page)
 
 
 def error_response(request: Request, status: int, error_type: str, message: str, draft: str = "") -> Response:

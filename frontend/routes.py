@@ -1,11 +1,14 @@
-"""The frontend's HTTP surface; the only place where errors become status codes.
+"""The chat's addresses: the page, its messages and their replies, and the probes.
+
+Here and in `conversation_routes.py` and `data_routes.py` errors become status codes, nowhere else.
 
 A message and a retry are each one form post with two answers: to the page's script (`Accept: text/event-stream`) the
 reply as it is written, to a browser without the script a redirect to the page once the reply is there.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, NamedTuple
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
@@ -25,29 +28,35 @@ from frontend.errors import (
     ReplyInProgress,
     StoppedByReader,
     StoreUnavailable,
+    TooMany,
 )
-from frontend.forms import checked_message, read_form
+from frontend.forms import checked_message
 from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
+from frontend.posts import Post, read_post
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
 from frontend.session import BrowserSession
-from frontend.store import Claim
+from frontend.store import Claim, Snapshot
 from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
 
 router = APIRouter()
 
 EVENT_STREAM = "text/event-stream"
-PAGE = "/#latest"
 STATUS: Mapping[type[FrontendError], int] = {
     MessageRefused: 422,
     ReplyInProgress: 409,
     ConversationGone: 409,
     NothingToRetry: 409,
     NothingToStop: 409,
+    TooMany: 409,
     Busy: 503,
     StoreUnavailable: 503,
+}
+NOTICES: Mapping[str, str] = {
+    "ended": "The temporary chat was deleted.",
+    "forgotten": "Everything that was kept of you is deleted. This is a new session.",
 }
 NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
 
@@ -55,28 +64,24 @@ NO_SESSION = "Your session had ended, so a new chat was started. Send the messag
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
 
 
-class Post(NamedTuple):
-    """A posted form and who posted it."""
-
-    session: BrowserSession
-    form: Mapping[str, str]
-
-    @property
-    def conversation(self) -> str:
-        """The conversation that the page showed."""
-        return clean(self.form.get("conversation", ""))
-
-
 @router.get("/")
 async def chat(request: Request) -> Response:
-    """The page."""
-    return await chat_page(request, services(request).sessions.read(request))
+    """The chat that was used last, or a new one."""
+    session = services(request).sessions.read(request)
+    return await chat_page(request, session, await _latest(request, session))
+
+
+@router.get("/new")
+async def new_chat(request: Request, temporary: bool = False, notice: str = "") -> Response:
+    """An empty chat; it is stored with its first message."""
+    session = services(request).sessions.read(request)
+    return await chat_page(request, session, None, temporary=temporary, notice=NOTICES.get(notice))
 
 
 @router.post("/messages")
 async def send(request: Request) -> Response:
     """Store a message and have its reply written."""
-    post = await _post(request)
+    post = await read_post(request)
     text = post.form.get("text", "")
     try:
         message = checked_message(text, services(request).settings.max_message_chars)
@@ -89,7 +94,7 @@ async def send(request: Request) -> Response:
 @router.post("/messages/{position}/retry")
 async def retry(request: Request, position: Position) -> Response:
     """Have the reply of the last message written again."""
-    post = await _post(request)
+    post = await read_post(request)
     try:
         claim = await _claim(request, post, position, "")
     except tuple(STATUS) as error:
@@ -116,7 +121,7 @@ async def stop(request: Request, position: Position) -> Response:
 
     It has ended when this is answered, or within moments where another process writes it.
     """
-    post, parts = await _post(request), services(request)
+    post, parts = await read_post(request), services(request)
     reply = parts.replies.find(post.session.id, post.conversation, position)
     try:
         if reply is None:
@@ -126,22 +131,17 @@ async def stop(request: Request, position: Position) -> Response:
             await reply.ended()
     except tuple(STATUS) as error:
         return await _refusal(request, post, error)
-    return RedirectResponse(PAGE, 303) if wants_page(request) else Response(status_code=204)
-
-
-@router.post("/conversation/new")
-async def new_chat(request: Request) -> Response:
-    """Clear the conversation."""
-    post = await _post(request)
-    await run_in_threadpool(services(request).store.clear, post.session.id)
-    return RedirectResponse("/", 303)
+    return RedirectResponse(_page_of(post.conversation), 303) if wants_page(request) else Response(status_code=204)
 
 
 @router.get("/conversation")
-async def conversation(request: Request) -> Response:
-    """The log as data, for a page that has fallen behind."""
+async def conversation(request: Request, id: str = "") -> Response:
+    """The log as data, for a page that has fallen behind; without an id, of the chat that was used last."""
     session = services(request).sessions.read(request)
-    snapshot = None if session.fresh else await run_in_threadpool(services(request).store.read, session.id)
+    if id:
+        snapshot: Snapshot | None = await run_in_threadpool(services(request).store.read, session.id, clean(id))
+    else:
+        snapshot = await _latest(request, session)
     return JSONResponse(conversation_view(snapshot).model_dump())
 
 
@@ -176,9 +176,8 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok", "database": "ok"} | told)
 
 
-async def _post(request: Request) -> Post:
-    form = await read_form(request, services(request).settings.max_form_bytes)
-    return Post(services(request).sessions.read(request), form)
+async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:
+    return None if session.fresh else await run_in_threadpool(services(request).store.latest, session.id)
 
 
 async def _claim(request: Request, post: Post, position: int | None, message: str) -> Claim:
@@ -187,13 +186,16 @@ async def _claim(request: Request, post: Post, position: int | None, message: st
         raise ConversationGone(NO_SESSION)
     parts.replies.check_room()
     if position is None:
-        return await run_in_threadpool(parts.store.begin, post.session.id, post.conversation, message)
+        begin = partial(parts.store.begin, temporary=post.temporary)
+        return await run_in_threadpool(begin, post.session.id, post.conversation, message)
     return await run_in_threadpool(parts.store.retry, post.session.id, post.conversation, position)
 
 
 async def _refusal(request: Request, post: Post, error: FrontendError, draft: str = "") -> Response:
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
+    if draft and isinstance(error, ConversationGone) and not post.session.fresh:
+        error = ConversationGone(f"{error.message} Send the message again to begin a new one.")
     if not _wants_stream(request):
         return await _refusal_page(request, post, status, error, draft)
     response = refusal_json(status, error)
@@ -204,7 +206,18 @@ async def _refusal(request: Request, post: Post, error: FrontendError, draft: st
 
 async def _refusal_page(request: Request, post: Post, status: int, error: FrontendError, draft: str) -> Response:
     try:
-        return await chat_page(request, post.session, status=status, problem=error.message, draft=draft)
+        snapshot = None
+        if post.conversation and not isinstance(error, ConversationGone):
+            snapshot = await run_in_threadpool(services(request).store.read, post.session.id, post.conversation)
+        return await chat_page(
+            request,
+            post.session,
+            snapshot,
+            temporary=post.temporary,
+            status=status,
+            problem=error.message,
+            draft=draft,
+        )
     except StoreUnavailable as away:  # nor can the chat be read
         return error_response(request, STATUS[StoreUnavailable], away.type, away.message, draft)
 
@@ -214,7 +227,11 @@ async def _answer(request: Request, post: Post, claim: Claim) -> Response:
     if _wants_stream(request):
         return _stream(reply, None)
     await reply.ended()  # the page then shows how
-    return RedirectResponse(PAGE, 303)
+    return RedirectResponse(_page_of(reply.conversation_id), 303)
+
+
+def _page_of(conversation: str) -> str:
+    return f"/conversations/{conversation}#latest"
 
 
 def _stream(reply: RunningReply, place: Place | None) -> Response:

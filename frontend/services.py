@@ -1,5 +1,6 @@
 """Everything a request needs, made once by the app's lifespan."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import cast
 
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.templating import Jinja2Templates
 
 from frontend.health import HealthWatch
+from frontend.library import Library
 from frontend.replies import Replies
 from frontend.session import Sessions
 from frontend.settings import Settings
@@ -19,6 +21,8 @@ class Services:
 
     settings: Settings
     store: ChatStore
+    library: Library
+    imports: asyncio.Semaphore  # files of chats that may be read at once: each is in memory as a whole
     replies: Replies
     health: HealthWatch
     sessions: Sessions

@@ -54,3 +54,7 @@ class Sessions:
             samesite="lax",
             secure=self._secure,
         )
+
+    def end(self, response: Response) -> None:
+        """Have the browser forget the cookie."""
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._secure)

@@ -102,7 +102,12 @@ class Settings(BaseSettings):
         description="Most questions kept in a chat; older ones are removed, and the page says so.",
     )
     max_conversations: int = Field(
-        default=10_000, ge=1, description="Most chats kept; the longest unused one makes room for a new one."
+        default=50_000,
+        ge=1,
+        description="Most chats kept of all sessions; a deleted or the longest unused one makes room for a new one.",
+    )
+    max_session_conversations: int = Field(
+        default=5_000, ge=1, description="Most chats kept of one session; its page says so from nine tenths on."
     )
     conversation_keep_seconds: int = Field(
         default=7 * 86_400,
@@ -114,6 +119,15 @@ class Settings(BaseSettings):
     )
     conversation_expiry_seconds: int = Field(
         default=30 * 86_400, ge=60, description="A chat unused for this long is deleted."
+    )
+    deleted_keep_seconds: int = Field(
+        default=86_400, ge=60, description="For this long, deleting a chat can be undone; then it is gone."
+    )
+    temporary_expiry_seconds: int = Field(
+        default=3_600, ge=60, description="A temporary chat unused for this long is deleted."
+    )
+    max_import_bytes: int = Field(
+        default=16_000_000, ge=10_000, le=100_000_000, description="Largest file of chats that can be imported."
     )
 
     max_replies: int = Field(default=256, ge=1, le=1_000, description="Most replies written at once by this process.")

@@ -1,4 +1,4 @@
-"""Conversations in the database: what was said, and who may write the next reply.
+"""A conversation in the database: what was said, and who may write the next reply. `library.py` has a session's many.
 
 Before a reply is written its conversation is claimed, in the same transaction that stores the message. One claim at a
 time, whatever the number of tabs, threads and frontend processes: the claim is taken by one conditional UPDATE. It
@@ -7,32 +7,31 @@ Times are this process's clock, so replicas' clocks must agree to within a few s
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, Select, and_, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, delete, or_, select, text, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from frontend.errors import (
-    Busy,
-    ClaimLost,
-    ConversationGone,
-    NothingToRetry,
-    NothingToStop,
-    ReplyInProgress,
-    StoreUnavailable,
-)
+from frontend.database import transaction
+from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
 from frontend.models import Conversation, Exchange
+from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
+from frontend.titles import title_of
 
 Clock = Callable[[], datetime]
+
+
+def now_utc() -> datetime:
+    """The time, by this process's clock."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Snapshot:
     """A conversation as it was at one moment, oldest exchange first."""
 
     id: str
+    title: str
+    temporary: bool
     exchanges: tuple[Exchange, ...]
     removed: int  # exchanges that made room for newer ones
     writing: bool  # the last exchange's reply is being written
@@ -62,7 +63,7 @@ class ChatStore:
     Raises StoreUnavailable when the database does not answer, besides what each method names.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, engine: Engine, settings: Settings, clock: Clock = now_utc) -> None:
         self._engine = engine
         self._settings = settings
         self._clock = clock
@@ -72,27 +73,32 @@ class ChatStore:
         with self._transaction() as db:
             db.execute(text("SELECT 1"))
 
-    def read(self, session_id: str) -> Snapshot | None:
-        """The session's conversation, or None when nothing has been said."""
+    def latest(self, session_id: str) -> Snapshot | None:
+        """The session's conversation that was used last, or None when it keeps none."""
         with self._transaction() as db:
-            conversation = db.scalar(_of(session_id))
-            if conversation is None:
-                return None
-            exchanges = tuple(db.scalars(_exchanges(conversation.id)))
-            return Snapshot(
-                id=conversation.id,
-                exchanges=exchanges,
-                removed=exchanges[0].position - 1 if exchanges else 0,
-                writing=self._is_claimed(conversation),
-            )
+            newest = select(Conversation).where(listed(session_id)).order_by(*NEWEST_FIRST).limit(1)
+            conversation = db.scalar(newest)
+            return None if conversation is None else self._snapshot(db, conversation)
 
-    def begin(self, session_id: str, conversation_id: str, message: str) -> Claim:
+    def read(self, session_id: str, conversation_id: str) -> Snapshot:
+        """One of the session's conversations. Raises ConversationGone."""
+        with self._transaction() as db:
+            conversation = db.scalar(_of(session_id, conversation_id))
+            if conversation is None:
+                raise ConversationGone(GONE)
+            return self._snapshot(db, conversation)
+
+    def begin(self, session_id: str, conversation_id: str, message: str, *, temporary: bool = False) -> Claim:
         """Store a message and claim its reply. `conversation_id` is the one the page shows, empty for a new chat.
 
-        Raises ReplyInProgress, ConversationGone or, where a new chat has no room, Busy; the message is not stored then.
+        Raises ReplyInProgress, ConversationGone or, where a new chat has no room, TooMany or Busy; the message is not
+        stored then. `temporary` is for a new chat.
         """
         with self._transaction() as db:
-            conversation = self._claimed(db, session_id, conversation_id) or self._created(db, session_id)
+            if conversation_id:
+                conversation = self._claimed(db, session_id, conversation_id)
+            else:
+                conversation = self._created(db, session_id, title_of(clean(message)), temporary)
             position = conversation.next_position
             conversation.next_position = position + 1
             db.add(
@@ -108,9 +114,7 @@ class ChatStore:
         """Claim the reply of the last message again. Raises ReplyInProgress, ConversationGone or NothingToRetry."""
         with self._transaction() as db:
             conversation = self._claimed(db, session_id, conversation_id)
-            if conversation is None:
-                raise ConversationGone(_GONE)
-            exchange = db.get(Exchange, (conversation.id, position))
+            exchange = db.scalar(_exchange(conversation.id, position))
             if exchange is None or is_whole(exchange) or position != conversation.next_position - 1:
                 raise NothingToRetry("This message has its reply already, or newer messages follow it.")
             exchange.reply = exchange.replied_at = exchange.origin = None
@@ -126,7 +130,7 @@ class ChatStore:
         """Store the complete reply and end the claim. Raises ClaimLost; nothing is stored then."""
         with self._transaction() as db:
             self._hold(db, claim, None)
-            exchange = db.get_one(Exchange, (claim.conversation_id, claim.position))
+            exchange = db.scalars(_exchange(claim.conversation_id, claim.position)).one()
             exchange.reply = clean(reply)
             exchange.replied_at = self._clock()
             exchange.origin = origin
@@ -142,7 +146,7 @@ class ChatStore:
         """
         with self._transaction() as db:
             self._hold(db, claim, None)
-            exchange = db.get_one(Exchange, (claim.conversation_id, claim.position))
+            exchange = db.scalars(_exchange(claim.conversation_id, claim.position)).one()
             if partial:
                 exchange.reply, exchange.replied_at, exchange.origin = clean(partial), self._clock(), origin
             exchange.failure_type, exchange.failure_message = failure_type, clean(message)
@@ -151,7 +155,7 @@ class ChatStore:
     def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
         """Have the process that writes this reply stop it: it asks `asked_to_stop`. Raises NothingToStop."""
         with self._transaction() as db:
-            conversation = db.scalar(_of(session_id).where(Conversation.id == conversation_id))
+            conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
                 raise NothingToStop("This reply has ended already.")
             asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
@@ -164,58 +168,69 @@ class ChatStore:
             asked = select(Conversation.claim_token).join(Exchange, and_(*written_now))
             return tuple(token for token in db.scalars(asked.where(Conversation.claim_token.in_(tokens))) if token)
 
-    def clear(self, session_id: str) -> None:
-        """Delete the session's conversation. A reply that is being written finds its claim lost."""
-        with self._transaction() as db:
-            db.execute(delete(Conversation).where(Conversation.session_id == session_id))
-
     def delete_expired(self) -> int:
-        """Delete conversations unused for too long, and say how many."""
-        oldest = self._clock() - timedelta(seconds=self._settings.conversation_expiry_seconds)
+        """Delete for good what was unused, or deleted, for long enough; and say how many conversations it was."""
+        now, settings = self._clock(), self._settings
+        unused, temporary, deleted = (
+            now - timedelta(seconds=seconds)
+            for seconds in (
+                settings.conversation_expiry_seconds,
+                settings.temporary_expiry_seconds,
+                settings.deleted_keep_seconds,
+            )
+        )
+        expired = or_(
+            # Both: one that was imported may have been last used long ago.
+            (Conversation.last_used_at < unused) & (Conversation.created_at < unused),
+            Conversation.temporary & (Conversation.last_used_at < temporary),
+            Conversation.deleted_at < deleted,
+        )
         with self._transaction() as db:
-            return _changed(db.execute(delete(Conversation).where(Conversation.last_used_at < oldest)))
+            return _changed(db.execute(delete(Conversation).where(expired)))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine, expire_on_commit=False) as db, db.begin():
-                yield db
-        except SQLAlchemyError as error:
-            raise StoreUnavailable("The conversations cannot be reached at the moment.") from error
+    def _transaction(self) -> AbstractContextManager[Session]:
+        return transaction(self._engine)
 
-    def _claimed(self, db: Session, session_id: str, conversation_id: str) -> Conversation | None:
-        """Claim the session's conversation; None when it has none and the page showed none either.
+    def _snapshot(self, db: Session, conversation: Conversation) -> Snapshot:
+        exchanges = tuple(db.scalars(_exchanges(conversation.id)))
+        return Snapshot(
+            id=conversation.id,
+            title=conversation.title,
+            temporary=conversation.temporary,
+            exchanges=exchanges,
+            removed=exchanges[0].position - 1 if exchanges else 0,
+            writing=self._is_claimed(conversation),
+        )
+
+    def _claimed(self, db: Session, session_id: str, conversation_id: str) -> Conversation:
+        """Claim the session's conversation.
 
         The UPDATE comes first: it decides, alone and at once, who goes on. (On SQLite it also takes the write lock
         before anything is read, so that two writers wait for each other instead of failing.)
         """
         now = self._clock()
-        condition = [
-            Conversation.session_id == session_id,
-            or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now),
-        ]
-        if conversation_id:
-            condition.append(Conversation.id == conversation_id)
         taken = db.execute(
             update(Conversation)
-            .where(*condition)
+            .where(
+                owned(session_id, conversation_id),
+                or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now),
+            )
             .values(claim_token=uuid4().hex, claim_expires_at=self._claim_end(), last_used_at=now)
         )
-        conversation = db.scalar(_of(session_id))
-        if _changed(taken):
-            return conversation
-        if conversation is None and not conversation_id:
-            return None
-        if conversation is None or (conversation_id and conversation.id != conversation_id):
-            raise ConversationGone(_GONE)
-        raise ReplyInProgress(_IN_PROGRESS)
+        conversation = db.scalar(_of(session_id, conversation_id))
+        if conversation is None:
+            raise ConversationGone(GONE)
+        if not _changed(taken):
+            raise ReplyInProgress(_IN_PROGRESS)
+        return conversation
 
-    def _created(self, db: Session, session_id: str) -> Conversation:
-        self._make_room(db)
+    def _created(self, db: Session, session_id: str, title: str, temporary: bool) -> Conversation:
         now = self._clock()
         conversation = Conversation(
-            id=uuid4().hex,
+            id=new_conversation_id(),
             session_id=session_id,
+            title=title,
+            temporary=temporary,
             created_at=now,
             last_used_at=now,
             next_position=1,
@@ -223,30 +238,9 @@ class ChatStore:
             claim_expires_at=self._claim_end(),
         )
         db.add(conversation)
-        try:
-            db.flush()
-        except IntegrityError:  # another tab has just said the session's first words
-            raise ReplyInProgress(_IN_PROGRESS) from None
+        db.flush()
+        make_room(db, self._settings, session_id, now)
         return conversation
-
-    def _make_room(self, db: Session) -> None:
-        """Delete the longest unused conversations until one more is within `max_conversations`.
-
-        Raises Busy rather than delete one that was used lately: it is as good as anybody's new one.
-        """
-        excess = (db.scalar(select(func.count()).select_from(Conversation)) or 0) - self._settings.max_conversations + 1
-        if excess <= 0:
-            return
-        now = self._clock()
-        idle = (
-            select(Conversation.id)
-            .where(or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now))
-            .where(Conversation.last_used_at <= now - timedelta(seconds=self._settings.conversation_keep_seconds))
-            .order_by(Conversation.last_used_at)
-            .limit(excess)
-        )
-        if _changed(db.execute(delete(Conversation).where(Conversation.id.in_(idle)))) < excess:
-            raise Busy(_FULL)
 
     def _trim(self, db: Session, conversation_id: str, newest: int) -> None:
         db.execute(
@@ -275,7 +269,7 @@ class ChatStore:
             .values(claim_token=next_token, claim_expires_at=self._claim_end() if next_token else None)
         )
         if not _changed(held):
-            raise ClaimLost("This chat was cleared, or went on in another tab, before the reply was complete.")
+            raise ClaimLost("This chat was deleted, or went on in another tab, before the reply was complete.")
 
     def _claim_end(self) -> datetime:
         return self._clock() + timedelta(seconds=self._settings.claim_seconds)
@@ -285,10 +279,11 @@ class ChatStore:
         return conversation.claim_token is not None and expires is not None and expires > self._clock()
 
 
-_GONE = "This chat was cleared in another tab, or has expired."
-_FULL = "No further chat can be kept at the moment, so yours was not begun. Send the message again later."
+# The same words whether it never was, was deleted, or is another session's: none of them is told.
+GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+NEWEST_FIRST = (Conversation.last_used_at.desc(), Conversation.id.desc())
 
 
 def is_whole(exchange: Exchange) -> bool:
@@ -301,8 +296,31 @@ def new_session_id() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _of(session_id: str) -> Select[Conversation]:
-    return select(Conversation).where(Conversation.session_id == session_id)
+def new_conversation_id() -> str:
+    """A conversation's id: 128 random bits, which cannot be guessed either."""
+    return secrets.token_hex(16)
+
+
+def owned(session_id: str, conversation_id: str) -> ColumnElement[bool]:
+    """The condition on conversations that `conversation_id` is the session's, and not deleted."""
+    return (
+        (Conversation.id == conversation_id)
+        & (Conversation.session_id == session_id)
+        & Conversation.deleted_at.is_(None)
+    )
+
+
+def listed(session_id: str) -> ColumnElement[bool]:
+    """The condition on conversations that the session finds in its list: neither deleted nor temporary."""
+    return (Conversation.session_id == session_id) & Conversation.deleted_at.is_(None) & ~Conversation.temporary
+
+
+def _of(session_id: str, conversation_id: str) -> Select[Conversation]:
+    return select(Conversation).where(owned(session_id, conversation_id))
+
+
+def _exchange(conversation_id: str, position: int) -> Select[Exchange]:
+    return select(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
 
 
 def _exchanges(conversation_id: str) -> Select[Exchange]:

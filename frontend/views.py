@@ -111,6 +111,8 @@ class ConversationView(View):
     """The whole log. `id` is empty before the first message."""
 
     id: str = ""
+    title: str = ""
+    temporary: bool = False
     exchanges: tuple[ExchangeView, ...] = ()
     removed: int = 0
     writing: bool = False
@@ -125,13 +127,15 @@ class BackendView(View):
     notices: tuple[str, ...]
 
 
-def conversation_view(snapshot: Snapshot | None) -> ConversationView:
-    """The page's log."""
+def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> ConversationView:
+    """The page's log. `temporary` says what a new chat will be."""
     if snapshot is None:
-        return ConversationView()
+        return ConversationView(temporary=temporary)
     last = snapshot.exchanges[-1].position if snapshot.exchanges else 0
     return ConversationView(
         id=snapshot.id,
+        title=snapshot.title,
+        temporary=snapshot.temporary,
         exchanges=tuple(
             exchange_view(e, is_last=e.position == last, writing=snapshot.writing and e.position == last)
             for e in snapshot.exchanges

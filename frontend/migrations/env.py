@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from frontend.database import open_engine
-from frontend.models import Base
+from frontend.models import Base, is_in_models
 from frontend.settings import Settings
 
 
@@ -12,7 +12,10 @@ def run(connection: Connection) -> None:
     """Run the migrations inside the connection's transaction."""
     # SQLite cannot alter most of a table in place; batch mode copies it instead.
     context.configure(
-        connection=connection, target_metadata=Base.metadata, render_as_batch=connection.dialect.name == "sqlite"
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=is_in_models,
+        render_as_batch=connection.dialect.name == "sqlite",
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -1,6 +1,7 @@
 // The page's script: sends messages, shows replies as they are written, keeps tabs of one session alike.
 // Without it the page works through plain form posts.
 
+import { closed, opened, refreshList } from "./chats.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
 
@@ -29,7 +30,7 @@ async function sendMessage(text) {
   // Newer messages leave older unanswered ones behind.
   for (const form of log.querySelectorAll("[data-form=retry]")) form.hidden = true;
   toEnd();
-  await write(node, post("/messages", { text, conversation: conversation() }), text);
+  await write(node, post("/messages", { text, conversation: conversation(), temporary: isTemporary() }), text);
 }
 
 async function retry(form) {
@@ -131,6 +132,8 @@ const OUTCOMES = { done: "The reply is complete.", stopped: "The reply was stopp
 function adopt(node, { conversation: id, position }) {
   const before = Number(node.previousElementSibling?.dataset.position ?? position - 1);
   setConversation(id);
+  opened(id);
+  refreshList(id);
   view.identify(node, position, id);
   tabs.postMessage("changed");
   if (before !== position - 1) refreshSoon();
@@ -143,10 +146,19 @@ function fail(node, trouble) {
 /** Nothing was stored: take the message off the log, and put its text back unless something else was typed. */
 function giveBack(node, draft, error) {
   node.remove();
+  if (error.type === "conversation_gone") startAnew();
   byId("welcome").hidden = log.children.length > 0;
   if (!box.value) box.value = draft;
   box.focus();
   showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+}
+
+function startAnew() {
+  setConversation("");
+  log.replaceChildren();
+  byId("removed").hidden = true;
+  byId("earlier")?.remove();
+  closed();
 }
 
 function isSendable(text) {
@@ -161,22 +173,36 @@ function isSendable(text) {
 
 async function refresh() {
   if (writing) return;
+  refreshList(conversation());
+  if (!conversation()) return;
   let data;
+  let isGone;
   try {
-    const response = await fetch("/conversation");
-    if (!response.ok) return;
+    const response = await fetch(`/conversation?id=${conversation()}`);
+    isGone = response.status === 404;
+    if (!response.ok && !isGone) return;
     data = await response.json();
   } catch {
     return; // the server is away; the page stays as it is
   }
-  if (!writing) render(data);
+  if (writing) return;
+  showGone(isGone ? data.error.message : "");
+  if (!isGone) render(data);
+}
+
+/** The chat was deleted elsewhere: what was said stays readable here; a deletion taken back takes this back. */
+function showGone(text) {
+  if (text || problem.dataset.gone) showProblem(text);
+  problem.dataset.gone = text;
 }
 
 function render(data) {
   const open = new Set([...log.querySelectorAll("details[open]")].map(nameOfDetails));
   following(() => {
     setConversation(data.id);
-    log.replaceChildren(...data.exchanges.map((each) => view.fill(view.make(each.message), each, data.id)));
+    const first = Number(log.firstElementChild?.dataset.position); // earlier ones are shown when they are asked for
+    const shown = data.exchanges.filter((each) => !first || each.position >= first);
+    log.replaceChildren(...shown.map((each) => view.fill(view.make(each.message), each, data.id)));
     for (const details of log.querySelectorAll("details")) details.open = open.has(nameOfDetails(details));
     byId("welcome").hidden = data.exchanges.length > 0;
     byId("removed").hidden = data.removed === 0;
@@ -237,6 +263,7 @@ function notice(text) {
 // ---- small things
 
 const conversation = () => composer.elements.conversation.value;
+const isTemporary = () => String("temporary" in composer.elements);
 
 function setConversation(id) {
   for (const input of document.querySelectorAll("input[name=conversation]")) input.value = id;
@@ -318,6 +345,7 @@ for (const button of document.querySelectorAll("[data-action=copy]")) button.hid
 view.localizeTimes(document);
 watch(log.dataset.writing === "true");
 showBackend();
-if (log.children.length > 0) toEnd();
+if (conversation()) opened(conversation());
+if (log.children.length > 0 && !document.querySelector(".exchange:target")) toEnd();
 box.focus({ preventScroll: true });
 document.documentElement.dataset.ready = "true";

@@ -24,6 +24,7 @@ export function fill(node, view, conversation) {
 /** Say which stored message this is, so that it can be tried again. */
 export function identify(node, position, conversation) {
   node.dataset.position = position;
+  node.id = `exchange-${position}`;
   const form = find(node, "form", "retry");
   form.setAttribute("action", `/messages/${position}/retry`);
   form.elements.conversation.value = conversation;

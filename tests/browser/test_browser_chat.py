@@ -212,10 +212,10 @@ def test_a_restart_of_the_frontend_keeps_the_conversation(
     expect(page.locator("#log .exchange")).to_have_count(2)
 
 
-def test_new_chat_clears(page: Page) -> None:
+def test_a_new_chat_is_empty(page: Page) -> None:
     say(page, "What is a pod?")
     expect(tag(page)).to_be_visible()
-    page.get_by_role("button", name="New chat").click()
+    page.get_by_role("link", name="New chat").click()
     expect(page.locator("#welcome")).to_be_visible()
     page.reload()
     expect(page.locator("#log .exchange")).to_have_count(0)
@@ -449,7 +449,7 @@ def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend
         expect(exchange(page, 0).locator("[data-field=message]")).to_have_text(HARD_TEXT)
         expect(exchange(page, 1).locator("[data-field=trouble-text]")).to_have_text(HARD_TEXT)
         expect(page.locator("#log script, #log img, #notices script, #notices img")).to_have_count(0)
-        assert page.title() == "Grounded chat"
+        assert page.title().endswith("· Grounded chat")
         page.reload()
         page.locator("html[data-ready=true]").wait_for()
     expect(page.locator("#notices")).to_contain_text(HARD_TEXT)
@@ -461,11 +461,11 @@ def test_nothing_that_is_written_becomes_markup(page: Page, backend: StubBackend
 def test_two_tabs_take_turns_and_show_the_same(
     page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
 ) -> None:
-    other = context.new_page()
-    open_chat(other, frontend_process.url)
     answer = backend.plan(Answer(hold_after=1))
     say(page, "from the first tab")
     expect(reply(page)).to_have_text("A pod is ")
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
     expect(reply(other)).to_have_text("A pod is ")
     say(other, "from the second tab")
     expect(box(other)).to_have_value("from the second tab")  # until the reply is complete
@@ -485,11 +485,11 @@ def test_two_frontends_on_one_database_take_turns_too(
     page: Page, context: BrowserContext, new_frontend: Callable[[], FrontendProcess], backend: StubBackend
 ) -> None:
     """As two replicas do. Cookies are the host's, not the port's, so both know the session."""
-    other = context.new_page()
-    open_chat(other, new_frontend().url)
     answer = backend.plan(Answer(hold_after=1))
     say(page, "at the first replica")
     expect(reply(page)).to_have_text("A pod is ")
+    other = context.new_page()
+    open_chat(other, new_frontend().url)
     say(other, "at the second replica")
     expect(other.get_by_role("alert")).to_contain_text("being written in another tab")
     answer.release.set()
@@ -499,18 +499,16 @@ def test_two_frontends_on_one_database_take_turns_too(
     assert backend.dialogs[1] == ["at the first replica", REPLY, "at the second replica"]
 
 
-def test_a_new_chat_in_another_tab_is_followed(
+def test_a_chat_that_is_gone_gives_the_text_back_and_the_next_one_begins(
     page: Page, context: BrowserContext, frontend_process: FrontendProcess
 ) -> None:
     say(page, "What is a pod?")
     expect(tag(page)).to_be_visible()
-    other = context.new_page()
-    open_chat(other, frontend_process.url)
     box(page).fill("half a thought")
-    other.get_by_role("button", name="New chat").click()
-    expect(other.locator("#welcome")).to_be_visible()
+    conversation = page.url.split("/")[-1]
+    context.request.post(f"{frontend_process.url}conversations/{conversation}/delete", form={"x": ""})
     box(page).press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("cleared in another tab")
+    expect(page.get_by_role("alert")).to_contain_text("It was deleted, perhaps in another tab")
     expect(box(page)).to_have_value("half a thought")
     expect(page.locator("#log .exchange")).to_have_count(0)
     box(page).press("Enter")
@@ -640,7 +638,7 @@ def test_without_the_script_a_message_is_answered(plain: Page, backend: StubBack
     assert backend.dialogs[1] == ["What is a pod?", REPLY, "Who made it?"]
     exchange(plain).get_by_text("Details").click()
     expect(exchange(plain).locator(".details")).to_contain_text(REPLICA)
-    plain.get_by_role("button", name="New chat").click()
+    plain.get_by_role("link", name="New chat").click()
     expect(plain.locator("#log .exchange")).to_have_count(0)
     plain.get_by_role("button", name="Who made GODEL?").click()
     expect(reply(plain)).to_have_text(REPLY)

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from starlette.testclient import TestClient
 
 from frontend.__main__ import server_config
@@ -23,6 +23,7 @@ from frontend.app import create_app
 from frontend.asking import PAUSES_SECONDS
 from frontend.backend import Backend
 from frontend.database import migrate, open_engine
+from frontend.library import Library
 from frontend.settings import Settings
 from frontend.store import ChatStore
 from tests import postgres
@@ -136,20 +137,63 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def make_store(database_url: str, make_settings: MakeSettings, clock: FakeClock) -> Iterator[Callable[..., ChatStore]]:
-    """Stores over one database, each with connections of its own as a process has; keywords are settings."""
+def make_engine(database_url: str) -> Iterator[Callable[[Settings], Engine]]:
+    """Connections of one database, brought up to date; each time new ones, as a process has its own."""
     engines = []
 
-    def make(**values: Any) -> ChatStore:
-        settings = make_settings(database_url=database_url, **values)
+    def make(settings: Settings) -> Engine:
         engine = open_engine(settings)
         engines.append(engine)
         migrate(engine)
-        return ChatStore(engine, settings, clock)
+        return engine
 
     yield make
     for engine in engines:
         engine.dispose()
+
+
+@pytest.fixture
+def engine(make_engine: Callable[[Settings], Engine], make_settings: MakeSettings, database_url: str) -> Engine:
+    """One process's connections."""
+    return make_engine(make_settings(database_url=database_url))
+
+
+@pytest.fixture
+def make_store(
+    database_url: str, make_settings: MakeSettings, make_engine: Callable[[Settings], Engine], clock: FakeClock
+) -> Callable[..., ChatStore]:
+    """Stores over one database, each with connections of its own; keywords are settings."""
+
+    def make(**values: Any) -> ChatStore:
+        settings = make_settings(database_url=database_url, **values)
+        return ChatStore(make_engine(settings), settings, clock)
+
+    return make
+
+
+@pytest.fixture
+def make_library(
+    database_url: str, make_settings: MakeSettings, make_engine: Callable[[Settings], Engine], clock: FakeClock
+) -> Callable[..., Library]:
+    """The same for libraries."""
+
+    def make(**values: Any) -> Library:
+        settings = make_settings(database_url=database_url, **values)
+        return Library(make_engine(settings), settings, clock)
+
+    return make
+
+
+@pytest.fixture
+def store(make_store: Callable[..., ChatStore]) -> ChatStore:
+    """A store with the default settings."""
+    return make_store()
+
+
+@pytest.fixture
+def library(make_library: Callable[..., Library]) -> Library:
+    """A library over the same database."""
+    return make_library()
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from frontend.database import MIGRATION_LOCK, migrate, open_engine
-from frontend.models import Base
+from frontend.library import Library
+from frontend.models import Base, is_in_models
+from frontend.store import ChatStore
 from tests.frontend.conftest import MakeSettings
 
 
@@ -23,7 +26,12 @@ def engine(database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
 def test_migrations_make_what_the_models_say(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"include_object": is_in_models}), Base.metadata
+            )
+            == []
+        )
 
 
 def test_migrating_again_changes_nothing(engine: Engine) -> None:
@@ -91,3 +99,84 @@ def test_errors_do_not_show_what_users_typed(engine: Engine) -> None:
     with pytest.raises(Exception) as error, engine.begin() as connection:  # noqa: B017, PT011  # each driver has its own
         connection.execute(text("INSERT INTO nowhere VALUES (:message)"), {"message": "my private words"})
     assert "my private words" not in str(error.value)
+
+
+# ---- from the schema with one conversation a session
+
+
+OLD = [
+    ("a" * 32, "first session", ["What is a pod?\nPlease.", "And a <node>?"]),
+    ("b" * 32, "second session", ["x" * 100, "מה?"]),
+    ("c" * 32, "third session", []),
+]
+
+
+def fill_old(connection: Connection) -> None:
+    """As the first version of the frontend has stored it; the second chat's first question has made room."""
+    now = "2030-01-02 03:04:05.123456+00:00"
+    for conversation, session, messages in OLD:
+        values = {"id": conversation, "session": session, "now": now, "next": len(messages) + 2}
+        connection.execute(
+            text("INSERT INTO conversations VALUES (:id, :session, :now, :now, :next, NULL, NULL)"), values
+        )
+        for position, message in enumerate(messages, 2):
+            values = {"id": conversation, "position": position, "message": message, "now": now}
+            insert = "INSERT INTO exchanges VALUES (:id, :position, :message, :now, :reply, :now, :origin, NULL, NULL)"
+            values |= {"reply": f"reply to {message}", "origin": '{"replica_id": "r1", "timing_ms": {"total": 1.5}}'}
+            connection.execute(text(insert), values)
+
+
+@pytest.fixture
+def old_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A database of the first version, with conversations in it."""
+    with monkeypatch.context() as patch:
+        patch.setattr("frontend.database.NEWEST", "0001")
+        migrate(engine)
+    with engine.begin() as connection:
+        fill_old(connection)
+    return engine
+
+
+def test_an_upgrade_keeps_every_conversation(old_engine: Engine, make_settings: MakeSettings) -> None:
+    migrate(old_engine)
+    store, library = ChatStore(old_engine, make_settings()), Library(old_engine, make_settings())
+    for conversation, session, messages in OLD:
+        snapshot = store.read(session, conversation)
+        assert [(e.position, e.message, e.reply) for e in snapshot.exchanges] == [
+            (position, message, f"reply to {message}") for position, message in enumerate(messages, 2)
+        ]
+        for exchange in snapshot.exchanges:
+            assert exchange.origin == {"replica_id": "r1", "timing_ms": {"total": 1.5}}
+            assert exchange.sent_at == exchange.replied_at == datetime(2030, 1, 2, 3, 4, 5, 123456, UTC)
+    titles = [library.page(session, 1).entries[0].title for _, session, _ in OLD]
+    assert titles == ["What is a pod? Please.", "x" * 59 + "…", ""]
+    assert [hit.position for hit in library.search("first session", ("node",), 1).hits] == [3]
+    conversation, session, messages = OLD[0]
+    claim = store.begin(session, conversation, "more")
+    assert claim.position == len(messages) + 2
+    store.begin(session, "", "and a second chat")
+
+
+def test_after_an_upgrade_deleting_a_conversation_deletes_its_exchanges(old_engine: Engine) -> None:
+    """The tables are made anew on SQLite: the reference between them must survive that."""
+    migrate(old_engine)
+    with old_engine.begin() as connection:
+        connection.execute(text("DELETE FROM conversations WHERE id = :id"), {"id": OLD[0][0]})
+        left = connection.scalars(text("SELECT DISTINCT conversation_id FROM exchanges")).all()
+    assert left == [OLD[1][0]]
+
+
+def test_an_upgrade_that_fails_changes_nothing(old_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows() -> list[object]:
+        with old_engine.connect() as connection:
+            tables = ("conversations", "exchanges", "alembic_version")
+            return [connection.execute(text(f"SELECT * FROM {table}")).all() for table in tables]
+
+    before = rows()
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("alembic.op.create_index", lambda *_: 1 // 0)
+        migrate(old_engine)
+    assert rows() == before
+    assert "exchanges_new" not in inspect(old_engine).get_table_names()
+    migrate(old_engine)
+    assert "title" in [column["name"] for column in inspect(old_engine).get_columns("conversations")]

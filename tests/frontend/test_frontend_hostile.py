@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "NONSENSE"]
-PATHS = [
-    "/",
-    "/messages",
-    "/messages/{}/retry",
-    "/messages/{}/stop",
-    "/messages/{}/reply",
-    "/conversation",
-    "/conversation/new",
-    "/conversation/{}",
-    "/backend",
-]
+PATHS = ["/", "/messages", "/messages/{}/retry", "/messages/{}/stop", "/messages/{}/reply", "/conversation"]
+PATHS += ["/conversation?id={}", "/new", "/backend"]
+PATHS += ["/conversations", "/conversations?q={}", "/conversations?page={}", "/conversations?deleted={}", "/data"]
+PATHS += ["/conversations/{}", "/conversations/{}/rename", "/conversations/{}/delete", "/conversations/{}/restore"]
+PATHS += ["/conversations/{}/export.json", "/conversations/recent", "/data/export.{}", "/data/import", "/data/delete"]
 PATHS += ["/healthz", "/readyz", "/static/{}", "/static/chat.js", "/static", "/{}", "/messages/", "//messages"]
 NASTY = [
     "0",
@@ -40,10 +34,15 @@ NASTY = [
 ]
 NASTY += ["a" * 5_000, "http://[", "[", "\u202e", "\r\nSet-Cookie: a=b", "null", "١٢", "chat_session=x.y.z", "*/*"]
 TEXTS = st.sampled_from(NASTY) | st.text(max_size=50) | st.integers(-(2**70), 2**70).map(str)
-FIELDS = st.dictionaries(st.sampled_from(["text", "conversation", "position"]) | TEXTS, TEXTS, max_size=4)
+FIELDS = st.dictionaries(
+    st.sampled_from(["text", "conversation", "position", "title", "page", "sure", "temporary", "from"]) | TEXTS,
+    TEXTS,
+    max_size=4,
+)
 TYPES = st.sampled_from(
     ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-16", "text/plain", "", "é"]
 )
+ACTS = ("rename", "delete", "restore")
 OURS = "the chat's own id"
 PAGE, STREAM = {"Accept": "text/html"}, {"Accept": "text/event-stream"}
 HEADER_NAMES = ["Origin", "Sec-Fetch-Site", "Cookie", "Accept", "Range", "If-None-Match", "If-Modified-Since"]
@@ -103,13 +102,14 @@ def test_any_form_of_somebody_with_a_chat_has_an_answer(
     client.get("/")
     client.post("/messages", data={"text": "hello"})
     ours = client.get("/conversation").json()["id"]
-    form = f"text={escaped(text)}&conversation={escaped(ours if conversation is OURS else conversation)}".encode()
+    named = ours if conversation is OURS else conversation
+    form = f"text={escaped(text)}&title={escaped(text)}&page={escaped(position)}&conversation={escaped(named)}".encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"} | accept
     for path in (
         f"/messages/{escaped(position)}/retry",
         f"/messages/{escaped(position)}/stop",
         "/messages",
-        "/conversation/new",
+        *(f"/conversations/{ours}/{act}" for act in ACTS),
     ):
         response = client.post(path, content=form, headers=headers)
         assert response.status_code < 500, response.text

@@ -1,10 +1,12 @@
 """`python -m frontend`: refuses with sentences, starts, stops."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -66,16 +68,28 @@ def start(folder: Path, **settings: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "frontend"],
         cwd=ROOT,
         env=dict(os.environ) | defaults | names,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    """What it logs, up to the line that says these words."""
+    assert process.stdout is not None
+    log = ""
+    for line in process.stdout:
+        log += line
+        if words in line:
+            break
+    return log
 
 
 @pytest.mark.parametrize("name", ["chats.sqlite3", "chats.sqlite3.lock"])
 def test_an_unusable_database_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     process = start(tmp_path)
-    _, errors = process.communicate(timeout=120)
+    errors, _ = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "the database of FRONTEND_DATABASE_URL" in errors
 
@@ -83,15 +97,27 @@ def test_an_unusable_database_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_starts_says_where_warns_of_misspelt_names_and_stops(tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path, prot="9")
-    assert process.stderr is not None
-    log = ""
-    for line in process.stderr:
-        log += line
-        if "startup complete" in line:
-            break
+    log = until(process, "startup complete")
     process.send_signal(number)
-    _, rest = process.communicate(timeout=120)
+    rest, _ = process.communicate(timeout=120)
     assert "frontend on http://127.0.0.1:" in log
     assert "FRONTEND_PROT is not a setting" in log
     assert "shutdown complete" in rest
     assert "Traceback" not in log + rest
+
+
+def test_what_people_search_for_is_not_logged(tmp_path: Path) -> None:
+    """A search is an address: uvicorn logs addresses whole."""
+    process = start(tmp_path)
+    try:
+        log = until(process, "startup complete")
+        port = re.search(r"frontend on http://127.0.0.1:(\d+)", log)
+        assert port is not None
+        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/conversations?q=private+words", timeout=30) as page:
+            assert page.status == 200
+        requests = until(process, "GET /conversations")
+    finally:
+        process.terminate()
+        rest, _ = process.communicate(timeout=120)
+    assert "GET /conversations HTTP" in requests
+    assert "private" not in log + requests + rest

@@ -215,7 +215,7 @@ def test_a_silent_reply_sends_pings_and_keeps_its_claim(stub: StubBackend, make_
         assert last_exchange(browser, url)["reply"] is not None
 
 
-def test_clearing_the_chat_ends_a_reply_that_is_being_written(stub: StubBackend, make_settings: MakeSettings) -> None:
+def test_deleting_everything_ends_a_reply_that_is_being_written(stub: StubBackend, make_settings: MakeSettings) -> None:
     stub.plan(Answer(hold_after=1))
     app = create_app(make_settings(backend_url=stub.url, claim_seconds=2))
     with serving(app) as url, requests.Session() as browser:
@@ -224,7 +224,7 @@ def test_clearing_the_chat_ends_a_reply_that_is_being_written(stub: StubBackend,
         with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
             chunks = response.iter_content(None)
             next(chunks)
-            browser.post(f"{url}/conversation/new", data={"x": ""})
+            browser.post(f"{url}/data/delete", data={"sure": "yes"})
             rest = b"".join(chunks)
         assert b'"type": "claim_lost"' in rest
         stub.wait_for_hangup()

@@ -119,7 +119,10 @@ def test_unexpected_errors_are_a_page_with_headers_and_a_number(
 
 def test_a_form_post_leads_to_the_page_with_the_reply(client: TestClient, stub: StubBackend) -> None:
     response = client.post("/messages", data={"text": "What is a pod?"}, headers=PAGE, follow_redirects=False)
-    assert (response.status_code, response.headers["location"]) == (303, "/#latest")
+    assert (response.status_code, response.headers["location"]) == (
+        303,
+        f"/conversations/{conversation_id(client)}#latest",
+    )
     page = client.get("/").text
     assert ">A pod is the smallest unit</a> that Kubernetes schedules.</p>" in page
     for told in (
@@ -365,7 +368,9 @@ def test_looking_at_the_page_stores_nothing(client: TestClient) -> None:
     for path in ("/", "/conversation", "/backend", "/readyz"):
         client.cookies.clear()
         assert client.get(path, headers=PAGE).status_code == 200
-    client.post("/conversation/new", data={"x": ""}, headers=PAGE)
+    client.get("/new", headers=PAGE)
+    client.get("/conversations", headers=PAGE)
+    client.get("/data", headers=PAGE)
     store = client.app.state.services.store  # type: ignore[attr-defined]
     with store._engine.connect() as connection:  # noqa: SLF001
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM conversations")).scalar() == 0
@@ -448,18 +453,16 @@ def test_without_a_cookie_the_text_is_given_back(client: TestClient) -> None:
     assert post(client, "my words").status_code == 200
 
 
-def test_new_chat_clears(client: TestClient) -> None:
+def test_a_new_chat_leaves_the_others_as_they_are(client: TestClient) -> None:
     stream(client, "question")
     old = conversation_id(client)
-    page = client.post("/conversation/new", data={"x": ""}, headers=PAGE)
-    assert page.status_code == 200
-    assert exchanges(client) == []
-    late = client.post("/messages", data={"text": "late", "conversation": old}, headers=PAGE)
-    assert (late.status_code, "cleared in another tab" in late.text) == (409, True)
-    assert "late" in late.text.split("<textarea")[1].split("</textarea>")[0]
+    assert ">question<" not in client.get("/new").text.split("<main")[1]
+    client.post("/messages", data={"text": "afresh"}, headers=STREAM)
+    assert [e["message"] for e in exchanges(client)] == ["afresh"]
+    assert [e["message"] for e in client.get("/conversation", params={"id": old}).json()["exchanges"]] == ["question"]
 
 
-@pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/messages/1/stop", "/conversation/new"])
+@pytest.mark.parametrize("path", ["/messages", "/messages/1/retry", "/messages/1/stop"])
 @pytest.mark.parametrize(
     "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.test"}, {"Origin": "http://["}]
 )

@@ -14,6 +14,7 @@ from frontend.errors import (
     NothingToStop,
     ReplyInProgress,
     StoreUnavailable,
+    TooMany,
 )
 from frontend.store import ChatStore, Claim, Snapshot, is_whole
 from tests.frontend.conftest import FakeClock, MakeSettings
@@ -35,14 +36,14 @@ def store(make_store: MakeStore) -> ChatStore:
 
 
 def read(store: ChatStore, session: str = "s") -> Snapshot:
-    snapshot = store.read(session)
+    snapshot = store.latest(session)
     assert snapshot is not None
     return snapshot
 
 
 def say(store: ChatStore, message: str, reply: str | None = None, session: str = "s") -> Claim:
-    """Send a message; with `reply` it is answered, without it fails."""
-    snapshot = store.read(session)
+    """Send a message in the latest chat; with `reply` it is answered, without it fails."""
+    snapshot = store.latest(session)
     claim = store.begin(session, snapshot.id if snapshot else "", message)
     if reply is None:
         store.fail(claim, "busy", "Full.")
@@ -52,7 +53,7 @@ def say(store: ChatStore, message: str, reply: str | None = None, session: str =
 
 
 def test_nothing_said_is_no_conversation(store: ChatStore) -> None:
-    assert store.read("s") is None
+    assert store.latest("s") is None
 
 
 def test_a_message_is_stored_before_its_reply(store: ChatStore) -> None:
@@ -128,9 +129,8 @@ def test_the_oldest_exchanges_make_room(store: ChatStore) -> None:
 def test_one_reply_at_a_time(store: ChatStore, make_store: MakeStore) -> None:
     claim = store.begin("s", "", "first")
     other_process = make_store()
-    for conversation in ("", claim.conversation_id):
-        with pytest.raises(ReplyInProgress):
-            other_process.begin("s", conversation, "second")
+    with pytest.raises(ReplyInProgress):
+        other_process.begin("s", claim.conversation_id, "second")
     with pytest.raises(ReplyInProgress):
         other_process.retry("s", claim.conversation_id, 1)
     assert [e.message for e in read(store).exchanges] == ["first"]
@@ -138,9 +138,8 @@ def test_one_reply_at_a_time(store: ChatStore, make_store: MakeStore) -> None:
     other_process.begin("s", claim.conversation_id, "second")
 
 
-@pytest.mark.parametrize("first_words", [True, False])
-def test_of_many_at_once_exactly_one_goes_on(store: ChatStore, make_store: MakeStore, first_words: bool) -> None:
-    conversation = "" if first_words else say(store, "hello", "hi").conversation_id
+def test_of_many_at_once_exactly_one_goes_on(store: ChatStore, make_store: MakeStore) -> None:
+    conversation = say(store, "hello", "hi").conversation_id
     stores = [make_store() for _ in range(6)]
     together = threading.Barrier(len(stores))
     outcomes: list[object] = []
@@ -254,21 +253,56 @@ def test_only_the_last_unanswered_message_is_retried_and_a_refusal_claims_nothin
             store.retry("s", old.conversation_id, position)
     assert not read(store).writing
     for conversation in ("", "other"):
-        with pytest.raises((ConversationGone, NothingToRetry)):
+        with pytest.raises(ConversationGone):
             store.retry("s", conversation, old.position)
 
 
-def test_clearing_deletes_and_ends_the_claim(store: ChatStore) -> None:
-    say(store, "other", "kept", session="t")
-    claim = store.begin("s", "", "question")
-    store.clear("s")
-    assert store.read("s") is None
-    with pytest.raises(ClaimLost):
-        store.finish(claim, "answer", {})
+def test_a_session_has_many_chats_and_their_replies_do_not_wait_for_each_other(store: ChatStore) -> None:
+    first, second = store.begin("s", "", "one"), store.begin("s", "", "two")
+    store.finish(second, "2", {})
+    store.finish(first, "1", {})
+    for claim, reply in ((first, "1"), (second, "2")):
+        assert [e.reply for e in store.read("s", claim.conversation_id).exchanges] == [reply]
+
+
+def test_the_latest_chat_is_the_one_that_was_used_last(store: ChatStore, clock: FakeClock) -> None:
+    first = say(store, "one", "1")
+    clock.advance(1)
+    store.finish(store.begin("s", "", "two"), "2", {})
+    assert [e.message for e in read(store).exchanges] == ["two"]
+    clock.advance(1)
+    store.finish(store.begin("s", first.conversation_id, "again"), "3", {})
+    assert [e.message for e in read(store).exchanges] == ["one", "again"]
+
+
+def test_a_chat_has_a_title_from_its_first_message(store: ChatStore) -> None:
+    say(store, "What is a pod?\nAnd a node?", "A unit.")
+    say(store, "more", "words")
+    assert read(store).title == "What is a pod? And a node?"
+
+
+def test_a_temporary_chat_is_read_by_who_has_its_address_and_soon_gone(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "between us", temporary=True)
+    store.finish(claim, "yes", {})
+    assert store.latest("s") is None
+    assert store.read("s", claim.conversation_id).temporary
+    store.finish(store.begin("s", claim.conversation_id, "more"), "yes", {})
+    clock.advance(3_599)
+    assert store.delete_expired() == 0
+    clock.advance(2)
+    assert store.delete_expired() == 1
     with pytest.raises(ConversationGone):
-        store.begin("s", claim.conversation_id, "into the cleared one")
-    assert store.begin("s", "", "afresh").position == 1
-    assert len(read(store, "t").exchanges) == 1
+        store.read("s", claim.conversation_id)
+
+
+def test_a_session_may_keep_only_so_many_and_says_which_limit(make_store: MakeStore) -> None:
+    store = make_store(max_session_conversations=2)
+    for number in range(2):
+        store.begin("s", "", f"question {number}")
+    with pytest.raises(TooMany, match="You keep 2 chats"):
+        store.begin("s", "", "one too many")
+    store.begin("t", "", "another session")
+    assert [e.message for e in read(store).exchanges] != ["one too many"]
 
 
 def test_the_longest_unused_conversation_makes_room(store: ChatStore, clock: FakeClock) -> None:
@@ -278,7 +312,7 @@ def test_the_longest_unused_conversation_makes_room(store: ChatStore, clock: Fak
     say(store, "again", "hi", session="a")
     clock.advance(KEEP_SECONDS)
     say(store, "hello", "hi", session="d")
-    assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]
+    assert [session for session in "abcd" if store.latest(session)] == ["a", "c", "d"]
 
 
 def test_a_visitor_who_begins_many_chats_has_nobodys_deleted(store: ChatStore, clock: FakeClock) -> None:
@@ -289,13 +323,13 @@ def test_a_visitor_who_begins_many_chats_has_nobodys_deleted(store: ChatStore, c
         try:
             say(store, "hello", "hi", session=f"visitor {number}")
         except Busy as error:
-            assert "not begun" in error.message
-            assert store.read(f"visitor {number}") is None
+            assert "nothing was stored" in error.message
+            assert store.latest(f"visitor {number}") is None
     assert [e.reply for e in read(store, "mine").exchanges] == ["yours"]
     say(store, "more words", "mine", session="mine")  # who is there already goes on
     clock.advance(KEEP_SECONDS)
     say(store, "hello", "hi", session="later")
-    assert store.read("later") is not None
+    assert store.latest("later") is not None
 
 
 def test_a_conversation_whose_reply_is_being_written_is_not_removed(store: ChatStore, clock: FakeClock) -> None:
@@ -305,7 +339,7 @@ def test_a_conversation_whose_reply_is_being_written_is_not_removed(store: ChatS
         store.renew(claim)
         say(store, "hello", "hi", session=session)
     store.finish(claim, "answer", {})
-    assert [session for session in "abcd" if store.read(session)] == ["a", "c", "d"]
+    assert [session for session in "abcd" if store.latest(session)] == ["a", "c", "d"]
 
 
 def test_unused_conversations_expire(store: ChatStore, clock: FakeClock) -> None:
@@ -314,8 +348,8 @@ def test_unused_conversations_expire(store: ChatStore, clock: FakeClock) -> None
     say(store, "new", "reply", session="new")
     clock.advance(15 * 86_400 + 1)
     assert store.delete_expired() == 1
-    assert store.read("old") is None
-    assert store.read("new") is not None
+    assert store.latest("old") is None
+    assert store.latest("new") is not None
 
 
 def test_a_database_that_is_away(make_settings: MakeSettings, tmp_path: object) -> None:
@@ -325,5 +359,5 @@ def test_a_database_that_is_away(make_settings: MakeSettings, tmp_path: object) 
     with pytest.raises(StoreUnavailable):
         store.begin("s", "", "hello")
     with pytest.raises(StoreUnavailable):
-        store.read("s")
+        store.latest("s")
     engine.dispose()

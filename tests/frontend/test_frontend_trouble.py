@@ -119,7 +119,7 @@ def test_a_reply_that_cannot_be_stored_is_said_and_locks_nothing_for_long(
             assert "store_unavailable" in "".join(pieces)
     eventually(lambda: bool(exchanges(client)[-1]["retryable"]))
     data = {"conversation": client.get("/conversation").json()["id"]}
-    assert "event: done" in client.post("/messages/2/retry", data=data, headers=STREAM).text
+    assert "event: done" in client.post("/messages/1/retry", data=data, headers=STREAM).text
 
 
 @pytest.fixture

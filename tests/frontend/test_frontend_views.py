@@ -21,7 +21,7 @@ def exchange(position: int, reply: str | None = None, **fields: Any) -> Exchange
 
 
 def shown(*exchanges: Exchange, writing: bool = False) -> Any:
-    return conversation_view(Snapshot("c", exchanges, removed=0, writing=writing)).exchanges
+    return conversation_view(Snapshot("c", "title", False, exchanges, removed=0, writing=writing)).exchanges
 
 
 def whole(passage: Passage) -> str:

@@ -1,0 +1,74 @@
+"""Renders the page of all chats, what a search found in them, and the page of one's data."""
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from frontend.library_views import duration, entry_view, hits_view, page_view, session_limit_notice, size
+from frontend.search import MAX_QUERY_CHARS, words
+from frontend.services import services
+from frontend.session import BrowserSession
+
+
+async def library_page(
+    request: Request,
+    session: BrowserSession,
+    number: int,
+    *,
+    deleted: str = "",
+    imported: int = 0,
+    status: int = 200,
+    problem: str | None = None,
+) -> Response:
+    """The list. `deleted` is the chat that may be taken back. Raises StoreUnavailable."""
+    library = services(request).library
+    page = await run_in_threadpool(library.page, session.id, number)
+    undo = await run_in_threadpool(library.deleted, session.id, deleted) if deleted else None
+    context = {
+        "page": page_view(page),
+        "undo": None if undo is None else entry_view(undo),
+        "imported": imported,
+        "nearly_full": session_limit_notice(
+            await run_in_threadpool(library.kept, session.id), services(request).settings
+        ),
+        "problem": problem,
+        "deleted_keep": duration(services(request).settings.deleted_keep_seconds),
+    }
+    return _render(request, session, "conversations.html", context, status)
+
+
+async def search_page(request: Request, session: BrowserSession, query: str, number: int) -> Response:
+    """What `query` finds; of one that is too long, its beginning is looked for. Raises StoreUnavailable."""
+    query = query[:MAX_QUERY_CHARS].strip()
+    wanted = words(query)
+    found = await run_in_threadpool(services(request).library.search, session.id, wanted, number)
+    context = {"query": query, "wanted": wanted, "found": hits_view(found, wanted)}
+    return _render(request, session, "search.html", context, 200)
+
+
+async def data_page(
+    request: Request, session: BrowserSession, *, status: int = 200, problem: str | None = None
+) -> Response:
+    """What is kept of the session, and how to take it along, bring it back or have it deleted."""
+    settings = services(request).settings
+    kept = await run_in_threadpool(services(request).library.kept, session.id)
+    context = {
+        "kept": kept,
+        "nearly_full": session_limit_notice(kept, settings),
+        "problem": problem,
+        "expiry": duration(settings.conversation_expiry_seconds),
+        "deleted_keep": duration(settings.deleted_keep_seconds),
+        "temporary_keep": duration(settings.temporary_expiry_seconds),
+        "import_limit": size(settings.max_import_bytes),
+    }
+    return _render(request, session, "data.html", context, status)
+
+
+def _render(request: Request, session: BrowserSession, template: str, context: dict[str, Any], status: int) -> Response:
+    parts = services(request)
+    known = {"settings": parts.settings, "notice": session.notice}
+    response = parts.templates.TemplateResponse(request, template, known | context, status_code=status)
+    parts.sessions.write(response, session)
+    return response

@@ -1,0 +1,101 @@
+"""Full-text search: what a query asks for, how each kind of database is asked, and which words of a hit are marked.
+
+A query is nothing but words: quotes, operators and other signs only separate them. An exchange is a hit where its
+message and reply together hold every word, or a longer word that begins with it, in any case.
+
+SQLite has an FTS5 index over the exchanges, which triggers keep up to date; PostgreSQL a GIN index over `_DOCUMENT`.
+Both are made by the migration 0002.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, column, func, literal, literal_column, select, table
+
+from frontend.models import Exchange
+
+MAX_QUERY_CHARS = 200
+MAX_WORDS = 12
+EXCERPT_CHARS = 220
+LEAD_CHARS = 60  # of an excerpt, at most, before its first marked word
+
+FTS = "exchanges_search"
+POSTGRES_INDEX = "ix_exchanges_search"
+
+# PostgreSQL would take "models/mini" for a file and "a.example" for a host, each one word; so signs become spaces.
+# Beyond 65,536 characters a text is not searched: a tsvector holds a megabyte.
+_SIGNS = "!\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~“”‘’«»…–—¿¡、。"
+_DOCUMENT = (
+    "to_tsvector('simple', translate(left(message, 65536) || ' ' || left(coalesce(reply, ''), 65536), "
+    f"'{_SIGNS}', repeat(' ', {len(_SIGNS) - 1})))"
+)
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Piece(NamedTuple):
+    """A part of a text, and whether it is a word that was searched for."""
+
+    text: str
+    hit: bool
+
+
+def words(query: str) -> tuple[str, ...]:
+    """The words that a query asks for, each once, at most `MAX_WORDS`."""
+    return tuple(dict.fromkeys(match.group().lower() for match in _WORD.finditer(query)))[:MAX_WORDS]
+
+
+def matches(dialect: str, wanted: Sequence[str]) -> ColumnElement[bool]:
+    """The condition on exchanges that hold all of `wanted`; these are words of `words`, so they need no escaping."""
+    if dialect == "sqlite":
+        index = table(FTS, column("rowid"))
+        query = " ".join(f'"{word}"*' for word in wanted)
+        return Exchange.id.in_(select(index.c.rowid).where(literal_column(FTS).op("MATCH")(literal(query))))
+    query = " & ".join(f"'{word}':*" for word in wanted)
+    return literal_column(_DOCUMENT).op("@@")(func.to_tsquery(literal_column("'simple'"), query))
+
+
+def excerpt(text: str, wanted: Sequence[str]) -> tuple[Piece, ...]:
+    """A part of `text` about the first of its words that were searched for, these apart; empty where it has none."""
+    hits = list(_hits(text, wanted))
+    if not hits:
+        return ()
+    first, _ = hits[0]
+    begin = _word_start(text, max(0, first - LEAD_CHARS), first)
+    end = min(len(text), begin + EXCERPT_CHARS)
+    pieces = list(_cut(text, begin, end, [(a, b) for a, b in hits if b <= end]))
+    before, after = Piece("… ", False), Piece(" …", False)
+    return tuple([before] * (begin > 0) + pieces + [after] * (end < len(text)))
+
+
+def _hits(text: str, wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
+    beginnings = tuple(_folded(word) for word in wanted)
+    for match in _WORD.finditer(text):
+        if _folded(match.group()).startswith(beginnings):
+            yield match.span()
+
+
+def _folded(word: str) -> str:
+    """Without case and accents, as SQLite's index compares."""
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).lower()
+
+
+def _word_start(text: str, earliest: int, latest: int) -> int:
+    """Where a word begins, from `earliest` on: an excerpt does not begin in the middle of one."""
+    if earliest == 0:
+        return 0
+    space = text.find(" ", earliest, latest)
+    return earliest if space < 0 else space + 1
+
+
+def _cut(text: str, begin: int, end: int, hits: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    done = begin
+    for a, b in hits:
+        if done < a:
+            yield Piece(text[done:a], False)
+        yield Piece(text[a:b], True)
+        done = b
+    if done < end:
+        yield Piece(text[done:end], False)

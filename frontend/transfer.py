@@ -1,0 +1,205 @@
+"""Conversations as files: JSON, which can be imported again, and Markdown, for reading.
+
+The JSON is one object, {"format", "version", "conversations": [...]}; what it says of a conversation is everything that
+is kept of it but its id and its session. So a file that was exported and imported gives the same file again.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from frontend.errors import ImportRefused
+from frontend.text import clean
+from frontend.titles import MAX_TITLE_CHARS
+
+Kind = Literal["json", "md"]
+
+FORMAT = "grounded-chat"
+VERSION = 1
+MAX_PROBLEMS = 3  # of a refused file that are told
+MAX_POSITION = 2**31 - 2
+FIRST_YEAR, LAST_YEAR = 1970, 2200  # every time zone's and database's arithmetic holds there
+
+Text = Annotated[str, Field(max_length=1_000_000)]
+
+
+def _sensible(at: datetime) -> datetime:
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
+    return at.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_sensible)]
+
+
+class Record(BaseModel):
+    """Base of what a file is made of. What it does not know is refused: nothing of a file is lost unsaid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        return clean(value) if isinstance(value, str) else value
+
+
+class ExchangeRecord(Record):
+    """A message, with its reply or with why there is none."""
+
+    position: int = Field(ge=1, le=MAX_POSITION)
+    message: Text
+    sent_at: Moment
+    reply: Text | None = None
+    replied_at: Moment | None = None
+    origin: dict[str, JsonValue] | None = None
+    failure_type: str | None = Field(default=None, max_length=32)
+    failure_message: Text | None = None
+
+    @field_validator("origin")
+    @classmethod
+    def _sound(cls, origin: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if not all(_is_plain(number) for number in _numbers(origin)):
+            raise ValueError("holds a number that is out of range")
+        return origin
+
+
+class ConversationRecord(Record):
+    """A conversation. `next_position` is above its last exchange's."""
+
+    title: str = Field(min_length=1, max_length=MAX_TITLE_CHARS)
+    last_used_at: Moment
+    next_position: int = Field(ge=1, le=MAX_POSITION + 1)
+    exchanges: tuple[ExchangeRecord, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        positions = [each.position for each in self.exchanges]
+        if positions != sorted(set(positions)) or positions[-1] >= self.next_position:
+            raise ValueError("the exchanges' positions must ascend and be below next_position")
+        return self
+
+
+class _File(Record):
+    format: Literal["grounded-chat"]
+    version: Literal[1]
+    conversations: tuple[ConversationRecord, ...]
+
+
+class _Heading(BaseModel):
+    """What says whose file it is, before the rest is looked at."""
+
+    format: JsonValue = None
+    version: JsonValue = None
+
+
+def to_json(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
+    """The file, in pieces: one for each conversation, so that thousands need no memory."""
+    yield f'{{"format": "{FORMAT}", "version": {VERSION}, "conversations": ['
+    between = "\n"
+    for conversation in conversations:
+        yield between + conversation.model_dump_json()
+        between = ",\n"
+    yield "\n]}\n"
+
+
+def from_json(content: bytes, max_exchanges: int) -> tuple[ConversationRecord, ...]:
+    """What the file holds, all of it. Raises ImportRefused, which says what is wrong and where."""
+    try:
+        heading = _Heading.model_validate_json(content)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise ImportRefused(f"The file is not JSON, so nothing was imported: {_reason(error)}.") from None
+        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.") from None
+    if heading.format != FORMAT:
+        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.")
+    if heading.version != VERSION:
+        raise ImportRefused(
+            f"The file has version {str(heading.version)[:20]} of the format, and this page reads version {VERSION}. "
+            "Nothing was imported."
+        )
+    try:
+        conversations = _File.model_validate_json(content).conversations
+    except ValidationError as error:
+        raise ImportRefused(f"The file is not sound, so nothing of it was imported: {_reason(error)}.") from None
+    for number, conversation in enumerate(conversations):
+        if len(conversation.exchanges) > max_exchanges:
+            raise ImportRefused(
+                f"conversations.{number} has {len(conversation.exchanges):,} questions; at most {max_exchanges:,} are "
+                "kept in a chat. Nothing was imported."
+            )
+    return conversations
+
+
+_NOT_OURS = 'This is not a file of exported chats: those are JSON and begin with {"format": "grounded-chat", ...}.'
+
+
+def to_markdown(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
+    """The same for reading: titles, messages, replies and what wrote them; as pieces."""
+    for conversation in conversations:
+        yield f"# {_line(conversation.title)}\n\n"
+        for exchange in conversation.exchanges:
+            yield from _exchange_markdown(exchange)
+
+
+def _exchange_markdown(exchange: ExchangeRecord) -> Iterator[str]:
+    yield f"## You, {_time(exchange.sent_at)}\n\n{_block(exchange.message)}\n\n"
+    if exchange.reply is None:
+        yield f"*No reply. {_line(exchange.failure_message or '')}*\n\n"
+        return
+    origin = exchange.origin or {}
+    writer = [str(origin[name]) for name in ("model", "replica_id") if origin.get(name)]
+    yield f"## Reply, {', '.join([_time(exchange.replied_at or exchange.sent_at), *map(_line, writer)])}\n\n"
+    yield f"{_block(exchange.reply)}\n\n"
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _block(text: str) -> str:
+    """What was typed, as a quotation: a line of it that looks like a heading is none of the file's."""
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+
+
+def _line(text: str) -> str:
+    """On one line, and without a meaning in Markdown or HTML."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#&" else c for c in " ".join(text.split()))
+
+
+def _numbers(value: JsonValue) -> Iterator[int | float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _is_plain(number: int | float) -> bool:
+    """Whether it can be calculated with: JSON has numbers of any length."""
+    return abs(number) <= 2**64 if isinstance(number, int) else math.isfinite(number)
+
+
+def _reason(error: ValidationError) -> str:
+    """The first problems, each with its place in the file."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [
+        ": ".join(part for part in (".".join(map(str, p["loc"])), p["msg"].removeprefix("Value error, ")) if part)
+        for p in problems[:MAX_PROBLEMS]
+    ]
+    more = [f"and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
+    return "; ".join(told + more)
