@@ -11,6 +11,7 @@ _TEXT = {"schema": {"type": "string"}}
 _RETRY_AFTER = {"Retry-After": {"description": "seconds until it is worth trying again", "schema": {"type": "integer"}}}
 _MEANINGS = {
     400: "the body is not JSON",
+    408: "the body did not arrive in time",
     413: "the body is too large",
     422: "a field is wrong; the message says which, and what would be right",
     429: "all replicas are busy and the queues are full",
