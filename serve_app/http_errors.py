@@ -1,5 +1,6 @@
-"""Errors over HTTP: their status codes, which are given nowhere else, and the one shape of their bodies; body limit."""
+"""Errors over HTTP: their status codes, which are given nowhere else, and the one shape of their bodies; body limits."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -37,7 +38,13 @@ _STATUS: dict[type[RequestError], int] = {
     DeadlineExceeded: 504,
     ReplyImpossible: 500,
 }
-_HTTP_ERROR_TYPES = {400: "malformed_json", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_HTTP_ERROR_TYPES = {
+    400: "malformed_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+}
 # A name or number that a client made up may be as long as a body.
 _LONGEST_NAME = _LONGEST_VALUE = 40
 
@@ -61,23 +68,35 @@ def error_body(type_: str, message: str, request_id: str) -> ErrorBody:
     return ErrorBody(error=ErrorDetail(type=type_, message=message, request_id=request_id))
 
 
-class BodyLimit:
-    """ASGI middleware: whoever reads more than `max_bytes` of a request's body gets a 413 to raise instead."""
+class BodyLimits:
+    """ASGI middleware: a request's body has at most `max_bytes`, and is here within `seconds`.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Whoever reads more of it, or waits longer for it, gets a 413 or 408 to raise instead.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
         if declared.isdigit() and int(declared) > self._max_bytes:
             receive = self._refuse
-        size = 0
+        until = asyncio.get_running_loop().time() + self._seconds
+        size, complete = 0, scope["type"] != "http"
 
         async def receive_limited() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, complete
+            if complete:  # what comes now is that the client has left, whenever that is
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise self._too_slow() from None
             size += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if size > self._max_bytes:
                 await self._refuse()
             return message
@@ -86,6 +105,10 @@ class BodyLimit:
 
     async def _refuse(self) -> Message:
         raise HTTPException(413, f"the body is too large; at most {self._max_bytes} bytes are allowed")
+
+    def _too_slow(self) -> HTTPException:
+        # What is still to come of the body would be taken for the next request's head.
+        return HTTPException(408, f"the body was not complete within {self._seconds:g} s", {"Connection": "close"})
 
 
 def add_errors(api: FastAPI) -> None:

@@ -13,13 +13,25 @@ sed -i -e '/^frontend http_frontend$/,/^ *bind /{/^ *bind /a\
 # What HAProxy says for itself has the status that it has and the shape of all errors: Serve's template says 500 for all
 # of them, and 404 as long as it knows no backend, which is so after HAProxy was killed and for a moment at the start.
 folder=$(dirname "$3")
+say() { # status, reason, type, message, further headers
+	printf 'HTTP/1.1 %s %s\r\nContent-Type: application/json\r\n%bConnection: close\r\n\r\n' "$1" "$2" "$5" >"$folder/$1.http"
+	printf '{"error":{"type":"%s","message":"%s","request_id":"none"}}' "$3" "$4" >>"$folder/$1.http"
+}
 for status in '502 Bad Gateway' '503 Service Unavailable' '504 Gateway Timeout'; do
-	printf 'HTTP/1.1 %s\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s' "$status" \
-		'{"error":{"type":"backend_unreachable","message":"the backend starts or has broken down; try again shortly","request_id":"none"}}' \
-		>"$folder/${status%% *}.http"
+	say "${status%% *}" "${status#* }" backend_unreachable \
+		'the backend starts or has broken down; try again shortly' 'Retry-After: 1\r\n'
 done
+say 408 'Request Timeout' body_too_slow 'the body did not arrive within 10 s'
 sed -i -e "s#errorfile \(50[234]\) .*#errorfile \1 $folder/\1.http#" \
 	-e "/^backend default_backend$/,/return/s#http-request return .*#http-request return status 503 errorfile $folder/503.http#" "$3"
+# Who sends by the byte does so to HAProxy, and takes no room: it passes a request on once the head and the first 15 KiB
+# of the body, mostly the whole, are there. The rest has as long (BODY_S of serve_app/ingress.py). Of a head that it
+# cannot read, HAProxy complains in words of its own.
+sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
+    timeout http-request 10s\\
+    option http-buffer-request\\
+    errorfile 408 $folder/408.http
+}" "$3"
 # Beyond the room that the ingress has, a refusal by it would still cost a millisecond: HAProxy's own costs a twentieth.
 backend=$(sed -n 's/^ *use_backend \([^ ]*\) if .*/\1/p' "$3" | head -n 1)
 if [ -n "$backend" ] && [ -n "$MOST_IN_FLIGHT" ]; then

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ global
 defaults
     mode http
     timeout connect 1s
-    timeout client 1s
+    timeout client 60s
     timeout server 1s
     errorfile 502 /nowhere/500.http
     errorfile 503 /nowhere/500.http
@@ -138,6 +139,59 @@ def test_what_clients_must_not_tell_serve_is_taken_out(through_haproxy: str) -> 
 def test_only_a_harmless_request_id_is_passed_on(through_haproxy: str, request_id: str, passed_on: bool) -> None:
     seen = requests.get(through_haproxy, headers={"X-Request-Id": request_id}, timeout=30).json()
     assert seen.get("x-request-id") == (request_id if passed_on else None)
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "sent",
+    [b"POST /chat HTTP/1.1\r\nHost: x\r\n", b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n{"],
+    ids=["head", "body"],
+)
+def test_who_sends_by_the_byte_is_cut_and_never_seen_by_the_backend(through_haproxy: str, sent: bytes) -> None:
+    """It held a connection to the ingress, and room in it, for ever."""
+    began = time.monotonic()
+    with socket.create_connection(_address(through_haproxy), timeout=1) as client:
+        client.sendall(sent)
+        answer = b""
+        while time.monotonic() < began + 20 and not answer:
+            try:
+                answer = client.recv(65536)
+            except TimeoutError:
+                client.sendall(b"x")
+    assert 9 < time.monotonic() - began < 15
+    assert answer.startswith(b"HTTP/1.1 408 ")  # the echo would have said 501 to a POST
+    if sent.endswith(b"{"):  # of what is no request yet, HAProxy complains in words of its own
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "body_too_slow"
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "head",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x-filler: %s\r\n" % (b"x" * 1000) * 40 + b"\r\n", b"no HTTP\r\n\r\n"],
+    ids=["oversized", "malformed"],
+)
+def test_a_head_that_cannot_be_read_is_400(through_haproxy: str, head: bytes) -> None:
+    with socket.create_connection(_address(through_haproxy), timeout=10) as client:
+        client.sendall(head)
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@linux_only
+@pytest.mark.parametrize("ending", [b"\r\n", b"\n", b"\r"], ids=ascii)
+def test_no_header_is_smuggled_in_by_the_value_of_another(through_haproxy: str, ending: bytes) -> None:
+    with socket.create_connection(_address(through_haproxy), timeout=10) as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx-request-id: a%bx-request-timeout-seconds: 0\r\n\r\n"
+            % ending
+        )
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert b"x-request-timeout-seconds" not in answer.lower()
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, port = url.removeprefix("http://").split(":")
+    return host, int(port)
 
 
 @linux_only
