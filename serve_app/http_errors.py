@@ -1,4 +1,4 @@
-"""Errors over HTTP: their status codes, which are given nowhere else, and the one shape of their bodies; body limits."""
+"""Errors over HTTP: their status codes, and the one shape of their bodies; limits of bodies."""
 
 import asyncio
 import logging

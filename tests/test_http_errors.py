@@ -25,7 +25,7 @@ def read(scope: Scope, receive: Receive, until: Callable[[Message], bool]) -> li
         raise NotImplementedError
 
     limits = BodyLimits(app, max_bytes=100, seconds=SECONDS)
-    asyncio.run(limits({"type": "http", "headers": []} | scope, receive, send))
+    asyncio.run(limits({"type": "http", "headers": [], **scope}, receive, send))
     return received
 
 
