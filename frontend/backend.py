@@ -96,7 +96,9 @@ class Backend:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        key = settings.backend_key
         self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
             # How many replies there are is for `Replies` to say. A connection that was kept may be dead.
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -48,6 +48,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErro
         return Busy("Its queues are full. Your message is kept.", wait)
     if status == 504:
         return Interrupted("The chat service could not finish the reply in time.", wait)
+    if status == 401:  # not the person's mistake
+        return Unavailable("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY.", wait)
     if 400 <= status < 500:
         return Refused(message or f"The chat service answered with status {status}.", wait)
     if status == 503:

@@ -1,5 +1,6 @@
 """How the frontend is run: every setting, read once from `FRONTEND_*` environment variables."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
 
     backend_url: str = Field(
         default="http://127.0.0.1:8000", description="Where the backend is; its `/chat` and `/health` are used."
+    )
+    backend_key: SecretStr | None = Field(
+        default=None, description="The page's API key, where the backend asks for one; see docs/api.md."
     )
     connect_timeout_seconds: Seconds = Field(default=3.0, description="Longest wait for a connection to the backend.")
     read_timeout_seconds: Seconds = Field(
@@ -169,6 +173,15 @@ class Settings(BaseSettings):
     def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             check_secret(value.get_secret_value())
+        return value
+
+    @field_validator("backend_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError(
+                "must be printable ASCII characters without spaces, as `python -m serve_app keys new` makes"
+            )
         return value
 
     @field_validator("max_turns_sent")

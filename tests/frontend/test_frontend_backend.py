@@ -30,6 +30,12 @@ async def test_tokens_then_the_reply(backend: Backend, stub: StubBackend, chunke
     assert stub.request_ids == ["an-id"]
 
 
+async def test_the_pages_key_goes_along(make_backend: Callable[..., Backend], stub: StubBackend) -> None:
+    await read(make_backend(backend_key="sk-of-the-page"))
+    await read(make_backend())
+    assert stub.authorizations == ["Bearer sk-of-the-page", None]
+
+
 async def test_the_seed_is_told_first_and_can_be_given(backend: Backend, stub: StubBackend) -> None:
     stub.plan(Answer(seed=2**62))
     assert (await read(backend))[0] == Start(seed=2**62)
@@ -83,6 +89,7 @@ async def test_a_backend_that_does_not_stream_is_understood(backend: Backend, st
     ("answer", "kind", "message"),
     [
         (Answer(status=429, headers={"Retry-After": "7"}), Busy, "full"),
+        (Answer(status=401, message="an API key is needed"), Unavailable, "operator has to set FRONTEND_BACKEND_KEY"),
         (Answer(status=503, message="no replica yet"), Unavailable, "no replica yet"),
         (Answer(status=500), Unavailable, "status 500"),
         (Answer(status=504), Interrupted, "in time"),

@@ -44,6 +44,8 @@ def test_settings_are_frozen(make_settings: MakeSettings) -> None:
         ("database_url", "nonsense", "must be a database URL"),
         ("max_turns_sent", 10, "must be odd"),
         ("read_timeout_seconds", 0, "greater than 0"),
+        ("backend_key", "two words", "must be printable ASCII characters without spaces"),
+        ("backend_key", "", "must be printable ASCII characters without spaces"),
         ("secret_key", "short", "too short: 5 characters"),
         ("secret_key", "change-me-" * 5, "looks like a placeholder"),
         ("secret_key", "x" * 40, "looks like a placeholder"),
