@@ -91,7 +91,7 @@ async def test_the_first_token_of_a_reply_that_comes_at_once_is_its_last() -> No
     assert isinstance(at_once, Latency)
     assert isinstance(in_pieces, Latency)
     assert at_once.first_token_s == at_once.total_s
-    assert in_pieces.total_s - in_pieces.first_token_s == pytest.approx(0.1, abs=0.05)
+    assert in_pieces.total_s - in_pieces.first_token_s >= 0.09  # a busy machine may take longer than it was asked to
 
 
 async def test_a_failure_is_an_outcome_of_its_own() -> None:
