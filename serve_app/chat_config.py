@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import yaml
@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from serve_app.errors import ConfigError, reason
 from serve_app.settings import ChatConfig
+from serve_app.watched_file import WatchedFile, stamp
 
 # The workshop application's environment names, and where each value belongs. They win over the file.
 ENVIRONMENT = {
@@ -134,35 +135,14 @@ def _complaint(mistake: ErrorDetails) -> str:
     return reason(mistake) + (f", not {str(value)[:80]!r}" if shown and not is_knowledge else "")
 
 
-class ConfigFile:
-    """The configuration in use, kept up with its file.
-
-    `refresh` is called before each use: it costs one `stat`, which follows the symbolic link that Kubernetes swaps
-    when a mounted ConfigMap changes, and parses only when the file has changed. Several threads may call it, but not an
-    event loop: who comes while another one parses waits for it, so that nobody puts an old version over a new one.
-    """
+class ConfigFile(WatchedFile[VersionedConfig]):
+    """The configuration in use. `refresh` is called before each use: it parses only when the file has changed."""
 
     def __init__(self, path: Path, max_reply_tokens: int) -> None:
         """Raises ConfigError: a start needs a good configuration. `max_reply_tokens`: what the engine's slots hold."""
         self._path = path
         self._max_reply_tokens = max_reply_tokens
-        self._lock = Lock()
-        self._seen = self._fingerprint()
-        self.current = self._load()
-        self.error: str | None = None
-
-    def refresh(self) -> VersionedConfig:
-        """The newest good configuration; `error` says what is wrong with the file, if anything is."""
-        with self._lock:
-            fingerprint = self._fingerprint()
-            if fingerprint != self._seen:
-                self._seen = fingerprint
-                try:
-                    self.current = self._load()
-                    self.error = None
-                except ConfigError as error:
-                    self.error = str(error)
-            return self.current
+        super().__init__(self._load, partial(stamp, path))
 
     def _load(self) -> VersionedConfig:
         loaded = load(self._path)
@@ -172,10 +152,3 @@ class ConfigFile:
                 f"{self._max_reply_tokens}; lower the one or raise the other"
             )
         return loaded
-
-    def _fingerprint(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -13,11 +13,10 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Annotated, Any
 
 import yaml
@@ -27,6 +26,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from serve_app.errors import ConfigError, Overloaded, Unauthorized, reason
+from serve_app.watched_file import WatchedFile, stamp
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -72,9 +72,7 @@ def new_key() -> str:
 def load(path: Path) -> tuple[Key, ...]:
     """Raises ConfigError that names the file, the key's name and the remedy; it never quotes a key."""
     if path.is_dir():
-        # What begins with a dot is Kubernetes' own: the folders that it swaps when a Secret changes.
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        entries = [(file, file.name, _content(file)) for file in files]
+        entries = [(file, file.name, _content(file)) for file in _files(path)]
     else:
         content = _content(path)
         if not isinstance(content, dict):
@@ -114,83 +112,66 @@ def _key(file: Path, name: str, entry: Any) -> Key:
         raise ConfigError(f"{file}: {name[:64]!r}: {f'{field}: ' if field else ''}{reason(mistake)}") from None
 
 
-@dataclass(frozen=True)
-class _Limited:
-    key: Key
-    limit: RateLimitItem | None
-
-
-class KeyRing:
-    """The keys in use, kept up with their file. A bad file never replaces good keys; `error` says what is wrong."""
+class KeyRing(WatchedFile[tuple[Key, ...]]):
+    """The keys in use."""
 
     def __init__(self, path: Path, today: Callable[[], date] = date.today) -> None:
         """Raises ConfigError: a start needs good keys."""
-        self._path = path
         self._today = today
-        self._lock = Lock()
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._seen = list(_fingerprint(path))
-        self._keys = _limited(load(path))
-        self.error: str | None = None
+        super().__init__(partial(load, path), partial(_fingerprint, path))
 
-    def refresh(self) -> None:
-        """Notice a change of the file, or of a folder's files."""
-        with self._lock:
-            fingerprint = list(_fingerprint(self._path))
-            if fingerprint == self._seen:
-                return
-            self._seen = fingerprint
-            try:
-                self._keys, self.error = _limited(load(self._path)), None
-            except ConfigError as error:
-                self.error = str(error)
-                logger.error("the keys that are in use stay: %s", error)
+    def refresh(self) -> tuple[Key, ...]:
+        before = self.error
+        keys = super().refresh()
+        if self.error and self.error is not before:
+            logger.error("the keys that are in use stay: %s", self.error)
+        return keys
 
     def admit(self, presented: str | None) -> Key:
         """Whose key it is. Raises Unauthorized, and Overloaded past the key's rate."""
         if not presented:
             raise Unauthorized("an API key is needed: send it as `Authorization: Bearer KEY`")
-        limited = self._find(presented)
-        if limited is None:
+        key = self._find(presented)
+        if key is None:
             raise Unauthorized("this API key is not known here; is it whole, and of this service?")
-        key = limited.key
         if key.expires and self._today() > key.expires:
             raise Unauthorized(f"the API key {key.name!r} has expired on {key.expires}; ask for a new one")
-        if limited.limit and not self._limiter.hit(limited.limit, key.name):
-            reset_at, _ = self._limiter.get_window_stats(limited.limit, key.name)
-            raise _too_many(key, reset_at)
+        if key.requests_per_minute:
+            self._count(key, RateLimitItemPerMinute(key.requests_per_minute))
         return key
 
-    def _find(self, presented: str) -> _Limited | None:
+    def _find(self, presented: str) -> Key | None:
         """Takes as long whichever key it is, and whether it is one."""
         presented_digest = digest(presented)
         found = None
-        for limited in self._keys:
-            if hmac.compare_digest(limited.key.sha256, presented_digest):
-                found = limited
+        for key in self.current:
+            if hmac.compare_digest(key.sha256, presented_digest):
+                found = key
         return found
 
-
-def _too_many(key: Key, reset_at: float) -> Overloaded:
-    retry_after_s = max(1, round(reset_at - time.time()))
-    return Overloaded(
-        f"the API key {key.name!r} may ask {key.requests_per_minute} times a minute; try again in {retry_after_s} s",
-        retry_after_s,
-    )
-
-
-def _limited(keys: tuple[Key, ...]) -> tuple[_Limited, ...]:
-    return tuple(
-        _Limited(key, RateLimitItemPerMinute(key.requests_per_minute) if key.requests_per_minute else None)
-        for key in keys
-    )
+    def _count(self, key: Key, limit: RateLimitItem) -> None:
+        if self._limiter.hit(limit, key.name):
+            return
+        reset_at, _ = self._limiter.get_window_stats(limit, key.name)
+        wait_s = max(1, round(reset_at - time.time()))
+        raise Overloaded(
+            f"the API key {key.name!r} may ask {key.requests_per_minute} times a minute; try again in {wait_s} s",
+            wait_s,
+        )
 
 
-def _fingerprint(path: Path) -> Iterator[tuple[str, int, int, int]]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        yield file.name, stat.st_ino, stat.st_size, stat.st_mtime_ns
+def _files(folder: Path) -> list[Path]:
+    """Raises ConfigError. What begins with a dot is Kubernetes' own: the folders that it swaps when a Secret changes."""
+    try:
+        return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read: {error.strerror}") from None
+
+
+def _fingerprint(path: Path) -> object:
+    try:
+        files = _files(path) if path.is_dir() else [path]
+    except ConfigError as error:
+        return str(error)
+    return [(file.name, stamp(file)) for file in files]

@@ -129,6 +129,24 @@ def test_what_cannot_be_read_is_explained(tmp_path: Path) -> None:
         KeyRing(tmp_path)
 
 
+def test_a_folder_that_cannot_be_listed_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raised an OSError, which ended the task that watches the files, for good and unsaid."""
+    (tmp_path / "page").write_text(ONE)
+    ring = KeyRing(tmp_path)
+
+    def denied(self: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", denied)
+        ring.refresh()
+        assert ring.admit(ONE) and str(ring.error).endswith("cannot be read: Permission denied")
+        with pytest.raises(ConfigError, match="Permission denied"):
+            KeyRing(tmp_path)
+    ring.refresh()
+    assert ring.admit(ONE) and ring.error is None
+
+
 def test_a_new_key_is_good_and_never_the_same(keys: Callable[[str], Path]) -> None:
     made = new_key()
     assert made != new_key() and made.startswith("sk-")
