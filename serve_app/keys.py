@@ -162,7 +162,7 @@ class KeyRing(WatchedFile[tuple[Key, ...]]):
 
 
 def _files(folder: Path) -> list[Path]:
-    """Raises ConfigError. What begins with a dot is Kubernetes' own: the folders that it swaps when a Secret changes."""
+    """Raises ConfigError. What begins with a dot is Kubernetes' own: what it swaps when a Secret changes."""
     try:
         return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     except OSError as error:
