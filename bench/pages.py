@@ -34,11 +34,6 @@ ROUNDS = 15
 BEGIN = datetime.now(UTC) - timedelta(days=20)
 REPLY = "A pod is the smallest unit that Kubernetes schedules, and a node is a machine that runs pods. "
 PASSAGE = (REPLY + "Replicas are placed by their resources, and a lost one is replaced by another. ") * 2
-SETTINGS = {
-    "backend_url": "http://127.0.0.1:9",
-    "health_cache_seconds": 86_400,
-    "secret_key": "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e",
-}
 
 
 @dataclass(frozen=True)

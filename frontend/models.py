@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    or_,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -65,6 +67,11 @@ class Conversation(Base):
     next_position: Mapped[int] = mapped_column(default=1)
     claim_token: Mapped[str | None] = mapped_column(String(32))
     claim_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+def unclaimed(now: datetime) -> ColumnElement[bool]:
+    """The condition on conversations that no reply of theirs is being written: there is no claim, or it has expired."""
+    return or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now)
 
 
 class Exchange(Base):

@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from frontend.errors import Busy, TooMany
-from frontend.models import Conversation
+from frontend.models import Conversation, unclaimed
 from frontend.settings import Settings
 
 
@@ -36,8 +36,7 @@ def make_room(db: Session, settings: Settings, session_id: str, now: datetime) -
     unused = (Conversation.last_used_at <= unused_since) & (Conversation.created_at <= unused_since)
     idle = (
         select(Conversation.id)
-        .where(or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now))
-        .where(or_(Conversation.deleted_at.is_not(None), unused))
+        .where(unclaimed(now), or_(Conversation.deleted_at.is_not(None), unused))
         .order_by(Conversation.deleted_at.is_(None), Conversation.last_used_at)
         .limit(excess)
     )

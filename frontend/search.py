@@ -22,7 +22,6 @@ EXCERPT_CHARS = 220
 LEAD_CHARS = 60  # of an excerpt, at most, before its first marked word
 
 FTS = "exchanges_search"
-POSTGRES_INDEX = "ix_exchanges_search"
 
 # PostgreSQL would take "models/mini" for a file and "a.example" for a host, each one word; so signs become spaces.
 # Beyond 65,536 characters a text is not searched: a tsvector holds a megabyte.

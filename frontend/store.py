@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from frontend.database import transaction
 from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
-from frontend.models import Conversation, Exchange
+from frontend.models import Conversation, Exchange, unclaimed
 from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
@@ -211,10 +211,7 @@ class ChatStore:
         now = self._clock()
         taken = db.execute(
             update(Conversation)
-            .where(
-                owned(session_id, conversation_id),
-                or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now),
-            )
+            .where(owned(session_id, conversation_id), unclaimed(now))
             .values(claim_token=uuid4().hex, claim_expires_at=self._claim_end(), last_used_at=now)
         )
         conversation = db.scalar(_of(session_id, conversation_id))

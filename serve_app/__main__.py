@@ -20,9 +20,6 @@ from serve_app.prompt import build_prompt
 from serve_app.settings import AppArgs
 
 _METER = 40  # characters
-_CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), default=ROOT / "configs/chatbot.yaml", help="a chat configuration"
-)
 _KNOWLEDGE = click.option(
     "--knowledge", type=click.Path(path_type=Path), metavar="FILE", help="a text file to answer from instead"
 )
@@ -104,7 +101,9 @@ def check(file: Path) -> None:
 
 @main.command()
 @click.argument("question", nargs=-1, required=True)
-@_CONFIG
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=ROOT / "configs/chatbot.yaml", help="a chat configuration"
+)
 @_KNOWLEDGE
 @click.option("--model", default="models/mini", show_default=True, help="whose tokenizer counts: a folder or hub id")
 def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, model: str) -> None:
