@@ -241,6 +241,7 @@ def test_stop_frees_the_backend_and_retry_writes_anew(page: Page, backend: StubB
 def test_stop_before_the_first_word(page: Page, backend: StubBackend) -> None:
     backend.plan(Answer(hold_after=0))
     say(page, "What is a pod?")
+    backend.wait_for_question()  # a reply that is stopped before leaves this answer to the retry
     page.get_by_role("button", name="Stop").click()
     expect(exchange(page)).to_contain_text("The reply was stopped")
     exchange(page).get_by_role("button", name="Retry").click()

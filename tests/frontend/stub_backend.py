@@ -99,6 +99,7 @@ class StubBackend:
         self.health_status = 200
         self.health_release = threading.Event()
         self.health_release.set()
+        self.questions = threading.Semaphore(0)  # released once for every question that has its answer
         self.hangups = threading.Semaphore(0)  # released once for every caller that went away in the middle
         self._server: _Server | None = None
         self._port = 0
@@ -134,6 +135,11 @@ class StubBackend:
         server.shutdown()
         server.server_close()
         server.cut()
+
+    def wait_for_question(self) -> None:
+        """Return when a caller has asked, and one of the planned answers is used up."""
+        if not self.questions.acquire(timeout=WAIT_SECONDS):
+            raise AssertionError("nothing was asked")
 
     def wait_for_hangup(self) -> None:
         """Return when a caller has gone away in the middle of an answer."""
@@ -191,6 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         stub.authorizations.append(self.headers["Authorization"])
         stub.dialogs.append(body["dialog"])
         answer = stub.answers.popleft() if stub.answers else Answer()
+        stub.questions.release()
         try:
             self._answer(answer)
         except (_Gone, OSError):
