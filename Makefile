@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
 KUBERAY_CRDS := https://raw.githubusercontent.com/ray-project/kuberay/v1.7.0/ray-operator/config/crd/bases
 # Each of these has the machine to itself; all others run side by side.
-SLOW_TESTS := tests/serve tests/browser tests/chaos $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py test_ray_start.py)
+SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py test_ray_start.py)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -35,7 +35,7 @@ help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl-C stops both
-	@$(BIN)/python -m tools.run
+	@$(BIN)/python -m launcher.run
 
 test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
@@ -50,7 +50,7 @@ lint: $(VENV)/.dev ## ruff: rules and format; import-linter: who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend tools tests bench training
+	@$(BIN)/python -m mypy serve_app frontend launcher manifest_checks docs bench training tests
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
@@ -65,7 +65,7 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.pages
 
 manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
-	@$(BIN)/python -m tools.manifests
+	@$(BIN)/python -m manifest_checks
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 images: ## build the container images with Docker or Podman; MODEL=hub-id puts the weights in

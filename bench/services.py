@@ -23,10 +23,10 @@ import aiohttp
 import yaml
 
 from bench.load import INSTRUCTION, WARM_UP, Answer, Ask, Request, RequestFailed, answered, closed_loop
-from tools import haproxy
-from tools.preflight import Plan
-from tools.processes import Processes, Program
-from tools.run import ROOT, STOP_S, child_environment, tail
+from launcher import haproxy
+from launcher.preflight import Plan
+from launcher.processes import Processes, Program
+from launcher.run import ROOT, STOP_S, child_environment, tail
 
 HOST = "127.0.0.1"
 START_S = 180.0

@@ -2,7 +2,7 @@
 
 By them a client could lift Serve's own deadline, or have a reply written on after it left. Serve's proxy runs this
 where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.proxy_headers:middlewares is in its environment, as in the
-backend's image; behind HAProxy `tools/haproxy.sh` does the same.
+backend's image; behind HAProxy `launcher/haproxy.sh` does the same.
 """
 
 import re

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.backend import PROXIES, Backend, run_backend
+from tests.support.backend import PROXIES, Backend, run_backend
 
 # No deadline for one example: a busy machine is slow.
 settings.register_profile("patient", deadline=None)

@@ -6,7 +6,7 @@ import sys
 
 from serve_app.checkpoint import choose, load_tokenizer
 from serve_app.settings import AppArgs
-from tests.backend import ROOT
+from tests.support.backend import ROOT
 
 INGRESS = """
 import pickle

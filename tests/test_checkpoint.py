@@ -19,7 +19,7 @@ from serve_app import checkpoint as checkpoints
 from serve_app.checkpoint import ROOT, choose, load_model, load_tokenizer
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
-from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
+from tests.support.checkpoints import random_t5, save_checkpoint, small_tokenizer
 
 GODEL = "microsoft/GODEL-v1_1-base-seq2seq"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

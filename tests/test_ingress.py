@@ -23,8 +23,8 @@ from serve_app.ingress import _event, _Token, create_api
 from serve_app.keys import KeyRing
 from serve_app.messages import GenerateRequest, TokenChunk
 from serve_app.settings import AppArgs
-from tests.checkpoints import small_tokenizer
-from tests.fakes import ORIGIN, FakeReplicas
+from tests.support.checkpoints import small_tokenizer
+from tests.support.fakes import ORIGIN, FakeReplicas
 
 Script = Callable[[GenerateRequest], list[TokenChunk | Exception]]
 

@@ -11,7 +11,7 @@ from serve_app.checkpoint import choose, load_model
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
-from tests.checkpoints import random_t5, save_checkpoint
+from tests.support.checkpoints import random_t5, save_checkpoint
 
 
 def _stored(target: Path) -> T5ForConditionalGeneration:

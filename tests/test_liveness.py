@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from serve_app.liveness import Liveness
 from serve_app.messages import ReplicaStatus
-from tests.fakes import ORIGIN
+from tests.support.fakes import ORIGIN
 
 STATUS = ReplicaStatus(ORIGIN, slots=4, active=0, waiting=0, tokens_per_second=0)
 OTHER = replace(STATUS, origin=replace(ORIGIN, replica_id="r2"))

@@ -16,7 +16,7 @@ from serve_app.engine.errors import QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.model_pool import ModelPool
-from tests.fakes import ORIGIN
+from tests.support.fakes import ORIGIN
 
 REQUEST = GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=30)
 STATUS = ReplicaStatus(ORIGIN, slots=4, active=0, waiting=0, tokens_per_second=0)

@@ -20,8 +20,8 @@ from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInter
 from serve_app.ingress import create_api
 from serve_app.messages import GenerateRequest, TokenChunk
 from serve_app.settings import AppArgs
-from tests.checkpoints import small_tokenizer
-from tests.fakes import ORIGIN, FakeReplicas
+from tests.support.checkpoints import small_tokenizer
+from tests.support.fakes import ORIGIN, FakeReplicas
 
 ARGS = AppArgs(max_turn_chars=200, max_knowledge_chars=300, max_dialog_chars=1_000, max_reply_tokens=128)
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from serve_app.messages import Passage, Prompt
 from serve_app.prompt import build_prompt, plain, render
-from tests.checkpoints import EOS, small_tokenizer
+from tests.support.checkpoints import EOS, small_tokenizer
 
 INSTRUCTION = "Instruction: answer the question based on the knowledge."
 

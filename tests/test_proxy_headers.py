@@ -21,9 +21,9 @@ from serve_app.ingress import create_api
 from serve_app.messages import TokenChunk
 from serve_app.proxy_headers import ClientHeaders, middlewares
 from serve_app.settings import AppArgs
-from tests.checkpoints import small_tokenizer
-from tests.fakes import ORIGIN, FakeReplicas
 from tests.manifests.dockerfile import read
+from tests.support.checkpoints import small_tokenizer
+from tests.support.fakes import ORIGIN, FakeReplicas
 
 VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 

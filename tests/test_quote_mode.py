@@ -18,7 +18,7 @@ from serve_app.engine.weights import from_transformers
 from serve_app.ingress import create_api
 from serve_app.passages import split_paragraphs
 from serve_app.settings import AppArgs
-from tests.checkpoints import random_t5, small_tokenizer
+from tests.support.checkpoints import random_t5, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 PASSAGE_WORDS = 12

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from serve_app.engine.trie import MAX_TOKENS, make_trie
 from serve_app.grounding import Sentence
 from serve_app.quotes import MAX_CANDIDATES, Quoter, Quotes
-from tests.checkpoints import EOS, PAD, UNKNOWN, small_tokenizer
+from tests.support.checkpoints import EOS, PAD, UNKNOWN, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 QUOTER = Quoter(TOKENIZER)

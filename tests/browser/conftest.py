@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.backend import free_port
-from tests.frontend.stub_backend import StubBackend
+from tests.support.backend import free_port
+from tests.support.stub_backend import StubBackend
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30

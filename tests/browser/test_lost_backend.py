@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.backend import Backend, free_port, run_backend
-from tests.browser.test_browser_chat import exchange, reply, say, tag
+from tests.browser.test_chat import exchange, reply, say, tag
+from tests.support.backend import Backend, free_port, run_backend
 
 PORT = free_port()
 

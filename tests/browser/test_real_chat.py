@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.backend import Backend, eventually
 from tests.browser.conftest import FrontendProcess, open_chat
-from tests.browser.test_browser_chat import exchange, reply, say, tag
+from tests.browser.test_chat import exchange, reply, say, tag
+from tests.support.backend import Backend, eventually
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,9 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.backend import ROOT
 from tests.chaos.faults import FAULTS, backend_to_break, break_under_load, pinger_of
 from tests.chaos.pinger import Record
+from tests.support.backend import ROOT
 
 _PAGE = ROOT / "docs/reliability.md"
 _COUNTS = ("sent", "identical", "taken over", "asked again", "refused", "lost", "wrong")

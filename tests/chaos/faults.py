@@ -13,8 +13,8 @@ import psutil
 import requests
 import yaml
 
-from tests.backend import ROOT, Backend, eventually, run_backend
 from tests.chaos.pinger import Pinger, Record
+from tests.support.backend import ROOT, Backend, eventually, run_backend
 
 REPLICAS = 2
 STALL_LIMIT_S = 4.0

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import requests
 
-from tests.sse import events
+from tests.support.sse import events
 
 _GIVE_UP_S = 60.0
 _PAUSE_S = 0.2

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.backend import Backend
 from tests.chaos.faults import IN_SHORT, backend_to_break, break_under_load, pinger_of, process_of
 from tests.chaos.pinger import Pinger
+from tests.support.backend import Backend
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
-from tests.checkpoints import random_t5
 from tests.engine.support import Echo, SteppedEngine, can_compile
+from tests.support.checkpoints import random_t5
 
 MakeStepped = Callable[..., SteppedEngine]
 MakeEngine = Callable[..., Engine]

@@ -16,10 +16,10 @@ from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
-from tests.checkpoints import EOS, random_t5
 from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import MakeStepped
 from tests.engine.support import Echo, SteppedEngine, random_candidates, random_prompts, read
+from tests.support.checkpoints import EOS, random_t5
 
 SHORT = Sampling(max_length=8)
 LONG = Sampling(max_length=30, min_length=30)

@@ -18,9 +18,9 @@ from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Candidate, Sampling
-from tests.checkpoints import EOS, random_t5
 from tests.engine.conftest import MakeStepped
 from tests.engine.support import LONG_S, PATIENCE_S, Echo, SteppedEngine, random_candidates, random_prompts, read
+from tests.support.checkpoints import EOS, random_t5
 
 ENDLESS = [7, 8, 9]
 LONG = Sampling().model_copy(update={"max_length": 1_000_000})  # more than a request may ask for

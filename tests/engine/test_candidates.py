@@ -20,7 +20,6 @@ from serve_app.engine.token_stream import Ending, TokenStream
 from serve_app.engine.trie import MAX_TOKENS, Trie, make_trie
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Candidate, Sampling
-from tests.checkpoints import EOS, PAD, initial_t5, random_t5
 from tests.engine.backends.test_cuda_graphs import run_again
 from tests.engine.conftest import Journal, MakeEngine, MakeStepped
 from tests.engine.support import (
@@ -36,6 +35,7 @@ from tests.engine.support import (
     read,
 )
 from tests.engine.test_parity import MODELS
+from tests.support.checkpoints import EOS, PAD, initial_t5, random_t5
 
 GREEDY = Sampling(max_length=16)
 SAMPLED = Sampling(max_length=16, do_sample=True, temperature=2.0, top_p=1.0, seed=3)

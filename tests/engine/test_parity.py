@@ -16,8 +16,8 @@ from serve_app.knowledge import knowledge_base
 from serve_app.messages import Sampling
 from serve_app.prompt import build_prompt
 from serve_app.settings import AppArgs
-from tests.checkpoints import EOS, random_t5, save_checkpoint
 from tests.engine.support import answer, random_prompts
+from tests.support.checkpoints import EOS, random_t5, save_checkpoint
 
 MODELS = {
     "relu, tied (T5, GODEL)": {},

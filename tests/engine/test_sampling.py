@@ -21,7 +21,7 @@ from serve_app.engine.errors import ReplyFailed
 from serve_app.engine.sampling import Context, choose_candidate, draw, kept, process, sample, uniform
 from serve_app.engine.trie import make_trie
 from serve_app.messages import Candidate, Sampling
-from tests.checkpoints import EOS
+from tests.support.checkpoints import EOS
 
 VOCABULARY = 1000  # far more than the 128 candidates that are sorted at first
 # Spread of the logits: a few likely tokens; a nucleus around the 128; nearly all tokens alike, so past the 128.

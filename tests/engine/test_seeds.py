@@ -9,8 +9,8 @@ from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import Weights, from_transformers
 from serve_app.messages import Sampling
-from tests.checkpoints import EOS, random_t5
 from tests.engine.support import answer, random_prompts
+from tests.support.checkpoints import EOS, random_t5
 
 PROMPT = random_prompts([12])[0]
 SAMPLED = Sampling(max_length=24, min_length=20, do_sample=True, temperature=1.3, top_p=0.95, seed=7)

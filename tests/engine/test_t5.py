@@ -8,8 +8,8 @@ import torch
 
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import Weights, from_transformers
-from tests.checkpoints import random_t5
 from tests.engine.support import random_prompts
+from tests.support.checkpoints import random_t5
 
 
 @pytest.fixture(autouse=True)

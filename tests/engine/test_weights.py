@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from serve_app.engine.weights import from_transformers
-from tests.checkpoints import EOS, PAD, random_t5
+from tests.support.checkpoints import EOS, PAD, random_t5
 
 
 def test_shape_is_the_checkpoints() -> None:

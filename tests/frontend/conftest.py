@@ -26,8 +26,8 @@ from frontend.database import migrate, open_engine
 from frontend.library import Library
 from frontend.settings import Settings
 from frontend.store import ChatStore
-from tests import postgres
-from tests.frontend.stub_backend import StubBackend
+from tests.support import postgres
+from tests.support.stub_backend import StubBackend
 
 SECRET = "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"
 POSTGRES = "FRONTEND_TEST_POSTGRES_URL"

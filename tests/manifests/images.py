@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.backend import ROOT
 from tests.manifests import dockerfile
 from tests.manifests.machine import Volume
+from tests.support.backend import ROOT
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 

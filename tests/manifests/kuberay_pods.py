@@ -4,8 +4,8 @@ Stated after BuildPod, generateRayStartCommand, setContainerEnvVars, configureGC
 SetContainerTokenAuthEnvVars in ray-operator/controllers/ray/common/pod.go.
 """
 
-from tools.manifests.contents import worker_cpus
-from tools.manifests.objects import Object, Pod, at
+from manifest_checks.contents import worker_cpus
+from manifest_checks.objects import Object, Pod, at
 
 CLUSTER = "godel-made-by-the-operator"
 CLUSTER_UID = "5f6e9c6c-3c54-4e19-9f3d-8f1f6f9b3a52"  # the API server's: any

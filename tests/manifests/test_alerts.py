@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.backend import ROOT
-from tools.manifests.objects import Object
-from tools.manifests.render import Rendering, program
+from manifest_checks.objects import Object
+from manifest_checks.render import Rendering, program
+from tests.support.backend import ROOT
 
 Overlay = Callable[[str], Rendering]
 CASES = ROOT / "tests/manifests/alerts.test.yaml"

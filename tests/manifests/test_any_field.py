@@ -13,9 +13,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tools.manifests.__main__ import problems
-from tools.manifests.objects import Object, without_nulls
-from tools.manifests.render import Rendering
+from manifest_checks.__main__ import problems
+from manifest_checks.objects import Object, without_nulls
+from manifest_checks.render import Rendering
 
 Overlay = Callable[[str], Rendering]
 Path = tuple[str | int, ...]

@@ -17,6 +17,9 @@ import pytest
 import requests
 import yaml
 
+from manifest_checks.objects import nodes
+from manifest_checks.render import Rendering
+from manifest_checks.serve_schema import deployment, serve_config
 from tests.manifests import images
 from tests.manifests.browser import Browser
 from tests.manifests.chatbot import APPLICATIONS, START_S, Chatbot
@@ -25,9 +28,6 @@ from tests.manifests.kuberay_pods import CLUSTER
 from tests.manifests.load import Load
 from tests.manifests.machine import Machine, RunningPod, config_map
 from tests.manifests.memory import Watch
-from tools.manifests.objects import nodes
-from tools.manifests.render import Rendering
-from tools.manifests.serve_schema import deployment, serve_config
 
 SECRETS = {CLUSTER: {"auth_token": "0123456789abcdef0123456789abcdef"}}  # the operator makes it
 

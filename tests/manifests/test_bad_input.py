@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.manifests import __main__ as command
-from tools.manifests.__main__ import check_all, problems, stale, unreadable, write_generated
-from tools.manifests.render import Rendering, render
-from tools.manifests.serve_config import PatchError
+from manifest_checks import __main__ as command
+from manifest_checks.__main__ import check_all, problems, stale, unreadable, write_generated
+from manifest_checks.render import Rendering, render
+from manifest_checks.serve_config import PatchError
 
 Overlay = Callable[[str], Rendering]
 LOCAL, PRODUCTION, MONITORING = (f"kuberay/overlays/{name}" for name in ("local", "production", "monitoring"))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.backend import ROOT
+from manifest_checks.objects import pods
+from manifest_checks.references import is_pinned
+from manifest_checks.render import Rendering
 from tests.manifests import dockerfile
 from tests.manifests.dockerfile import Stage
-from tools.manifests.objects import pods
-from tools.manifests.references import is_pinned
-from tools.manifests.render import Rendering
+from tests.support.backend import ROOT
 
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 GROUPS = {"backend.Dockerfile": "backend", "frontend.Dockerfile": "frontend"}

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.backend import ROOT
-from tools.manifests.objects import pods
-from tools.manifests.references import required_secrets, selects
-from tools.manifests.render import Rendering
+from manifest_checks.objects import pods
+from manifest_checks.references import required_secrets, selects
+from manifest_checks.render import Rendering
+from tests.support.backend import ROOT
 
 Overlay = Callable[[str], Rendering]
 GUIDE = (ROOT / "docs/kubernetes.md").read_text()

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.backend import ROOT
-from tools.manifests import (
+from manifest_checks import (
     contents,
     monitoring,
     network,
@@ -21,9 +20,10 @@ from tools.manifests import (
     serve_schema,
     timeouts,
 )
-from tools.manifests.__main__ import problems
-from tools.manifests.objects import Object, Problem, item_key
-from tools.manifests.render import Rendering
+from manifest_checks.__main__ import problems
+from manifest_checks.objects import Object, Problem, item_key
+from manifest_checks.render import Rendering
+from tests.support.backend import ROOT
 
 Overlay = Callable[[str], Rendering]
 CLUSTER = "spec.rayClusterConfig"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.backend import ROOT
-from tools.manifests.__main__ import main, problems, stale
-from tools.manifests.objects import at, environment, pods, ray_service
-from tools.manifests.references import required_secrets, secret_references, selects
-from tools.manifests.render import Rendering, kubectl, render
-from tools.manifests.schemas import crd_file
-from tools.manifests.serve_schema import application, deployment, serve_config
+from manifest_checks.__main__ import main, problems, stale
+from manifest_checks.objects import at, environment, pods, ray_service
+from manifest_checks.references import required_secrets, secret_references, selects
+from manifest_checks.render import Rendering, kubectl, render
+from manifest_checks.schemas import crd_file
+from manifest_checks.serve_schema import application, deployment, serve_config
+from tests.support.backend import ROOT
 
 Overlay = Callable[[str], Rendering]
 NAMES = ("base", "local", "production", "gpu", "monitoring", "upgrade")

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import postgres
+from manifest_checks.objects import ray_service
+from manifest_checks.render import Rendering
+from manifest_checks.serve_schema import application, serve_config
 from tests.manifests import images
 from tests.manifests.browser import Browser
 from tests.manifests.chatbot import START_S, Chatbot
@@ -21,9 +23,7 @@ from tests.manifests.deployment import Deployment, wait_for
 from tests.manifests.load import Load
 from tests.manifests.machine import Machine, RunningPod
 from tests.manifests.memory import Watch
-from tools.manifests.objects import ray_service
-from tools.manifests.render import Rendering
-from tools.manifests.serve_schema import application, serve_config
+from tests.support import postgres
 
 SECRETS = {
     "ray-token": {"auth_token": "0123456789abcdef0123456789abcdef"},

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ray.scripts.scripts import start
 
+from manifest_checks.objects import pods, ray_service
+from manifest_checks.render import Rendering
 from tests.manifests import kuberay_pods
-from tools.manifests.objects import pods, ray_service
-from tools.manifests.render import Rendering
 
 
 def parsed(rendering: Rendering, role: str) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.backend import PROXIES, Backend, run_backend
-from tests.checkpoints import initial_t5, save_checkpoint, small_tokenizer
+from tests.support.backend import PROXIES, Backend, run_backend
+from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 
 
 @pytest.fixture

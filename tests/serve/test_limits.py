@@ -10,8 +10,8 @@ import psutil
 import pytest
 import requests
 
-from tests.backend import Backend, eventually
-from tests.sse import events
+from tests.support.backend import Backend, eventually
+from tests.support.sse import events
 
 LONG = {"max_length": 250, "min_length": 250, "do_sample": True, "temperature": 1.5, "seed": 11}
 

@@ -7,8 +7,8 @@ import requests
 import yaml
 from promql_parser import MatchOp
 
-from tests.backend import ROOT, Backend, eventually
-from tools.manifests.monitoring import selectors
+from manifest_checks.monitoring import selectors
+from tests.support.backend import ROOT, Backend, eventually
 
 MONITORING = ROOT / "kuberay/overlays/monitoring"
 

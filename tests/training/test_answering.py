@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.errors import DeadlineExceeded, ModelError
 from serve_app.messages import GenerateRequest, GenerationOverrides, Sampling
-from tests.checkpoints import random_t5, save_checkpoint, small_tokenizer
+from tests.support.checkpoints import random_t5, save_checkpoint, small_tokenizer
 from training.answering import AT_ONCE, Answerer, Asked, InProcessReplicas
 
 FREE = GenerationOverrides(quote=False, max_length=8)

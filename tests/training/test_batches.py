@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.checkpoints import random_t5
+from tests.support.checkpoints import random_t5
 from tests.training.test_pieces import make_tokenizer
 from training.batches import Encoder, batches, collate
 from training.lessons import Lesson

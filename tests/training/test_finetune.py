@@ -23,9 +23,9 @@ from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
 from serve_app.messages import ChatRequest, Sampling
 from serve_app.settings import AppArgs
-from tests.checkpoints import initial_t5, random_t5, save_checkpoint, small_tokenizer
 from tests.engine.support import answer
-from tests.fakes import FakeReplicas
+from tests.support.checkpoints import initial_t5, random_t5, save_checkpoint, small_tokenizer
+from tests.support.fakes import FakeReplicas
 from training import finetune as command
 from training import fit as fitting
 from training.dialogues import Dialogue, DialoguesError

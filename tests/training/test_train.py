@@ -7,7 +7,7 @@ from transformers import T5ForConditionalGeneration
 
 from serve_app.checkpoint import choose, load_model, load_tokenizer
 from serve_app.settings import AppArgs
-from tests.checkpoints import random_t5
+from tests.support.checkpoints import random_t5
 from tests.training.test_batches import LESSON
 from tests.training.test_pieces import make_tokenizer
 from training.batches import Batch, Encoder, collate

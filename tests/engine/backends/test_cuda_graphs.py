@@ -12,8 +12,8 @@ from serve_app.engine.backends.linear import Float32Linear, HalfLinear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
-from tests.checkpoints import initial_t5, random_t5
 from tests.engine.support import SteppedEngine, random_prompts, read
+from tests.support.checkpoints import initial_t5, random_t5
 
 
 def run_again(work: Callable[[], None]) -> Callable[[], None]:

@@ -13,8 +13,8 @@ from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Line
 from serve_app.engine.backends.protocols import Backend, Linear
 from serve_app.engine.t5 import T5
 from serve_app.engine.weights import from_transformers
-from tests.checkpoints import initial_t5
 from tests.engine.support import needs_compiled, random_prompts
+from tests.support.checkpoints import initial_t5
 
 MakeInt8 = Callable[..., Linear]
 

@@ -1,0 +1,138 @@
+"""A real backend for tests: `serve run` in a process of its own, from the repository's serve_config.yaml."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import requests
+import yaml
+
+from launcher import haproxy
+from launcher.serve_environment import QUICK_REPLACEMENT
+
+ROOT = Path(__file__).resolve().parents[2]
+Proxy = Literal["haproxy", "serves-own"]
+PROXIES: tuple[Proxy, ...] = ("haproxy", "serves-own")  # in front of the ingress: make run's, and where it has none
+START_S = 120
+STOP_S = 60
+
+
+@dataclass(frozen=True)
+class Backend:
+    url: str
+    config: Path  # what it was started with, and
+    chat_config: Path  # the other; copies of its own: a test may edit them
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def chat(self, *dialog: str, **fields: Any) -> requests.Response:
+        return requests.post(f"{self.url}/chat", json={"dialog": list(dialog)} | fields, timeout=60)
+
+    def health(self) -> dict[str, Any]:
+        body: dict[str, Any] = requests.get(f"{self.url}/health", timeout=10).json()
+        return body
+
+    def replicas(self) -> list[dict[str, Any]]:
+        body: list[dict[str, Any]] = requests.get(f"{self.url}/replicas", timeout=10).json()["replicas"]
+        return body
+
+    @property
+    def dashboard(self) -> str:
+        """Where Ray has its dashboard."""
+        found = re.search(r"View the dashboard at \S*?(http://[\w.:]+)", self.log.read_text())
+        assert found, f"no dashboard in {self.log}"
+        return found[1]
+
+    def stop(self) -> None:
+        """What a person's Ctrl-C does; no process of the cluster survives it."""
+        started = self.processes()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_S)
+        _, alive = psutil.wait_procs(started, timeout=STOP_S)
+        for process in alive:
+            process.kill()
+
+    def processes(self) -> list[psutil.Process]:
+        """The cluster's processes: all that `serve run` started."""
+        return psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+
+
+@contextmanager
+def run_backend(
+    folder: Path,
+    args: dict[str, Any] | None = None,
+    model_deployment: dict[str, Any] | None = None,
+    port: int | None = None,
+    behind: Proxy = "haproxy",
+) -> Iterator[Backend]:
+    """The shipped configuration on a port of its own, with `args` and the model deployment's options replaced."""
+    chat_config = folder / "chatbot.yaml"
+    chat_config.write_bytes((ROOT / "configs/chatbot.yaml").read_bytes())
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    port = port or free_port()
+    config["http_options"]["port"] = port
+    application = config["applications"][0]
+    application["args"] |= {"model": "models/mini", "chat_config": str(chat_config)} | (args or {})
+    for deployment in application["deployments"]:
+        if deployment["name"] == "GodelModel":
+            deployment |= model_deployment or {}
+    config_file = folder / "serve_config.yaml"
+    config_file.write_text(yaml.safe_dump(config))
+    log = folder / "serve.log"
+    with haproxy.settings() as proxy, log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
+            cwd=ROOT,
+            env=os.environ
+            | {"RAY_USAGE_STATS_ENABLED": "0"}
+            | QUICK_REPLACEMENT
+            | (proxy if behind == "haproxy" else haproxy.OFF),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        backend = Backend(f"http://127.0.0.1:{port}", config_file, chat_config, log, process)
+        try:
+            healthy = f"a healthy backend; see {log}"
+            eventually(lambda: is_healthy(backend.url) or _exited(process, log), START_S, healthy)
+            yield backend
+        finally:
+            backend.stop()
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=5).status_code == 200
+    except (requests.ConnectionError, requests.Timeout):  # not there yet, or Serve holds the request until it is
+        return False
+
+
+def eventually(condition: Callable[[], bool], within_s: float, what: str) -> None:
+    """Wait until `condition` holds; fail saying what did not come about."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s: {what}")
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _exited(process: subprocess.Popen[bytes], log: Path) -> bool:
+    if process.poll() is not None:
+        raise AssertionError(f"the backend exited with {process.returncode}:\n{log.read_text()[-3000:]}")
+    return False

@@ -1,1 +1,0 @@
-"""What developers run: `python -m tools.NAME`, from the repository's root."""
