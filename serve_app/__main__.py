@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from serve_app import chat_config
-from serve_app.checkpoint import ROOT, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, load_tokenizer, resolve
 from serve_app.client import ChatClient, Finished
 from serve_app.errors import ServeAppError
 from serve_app.keys import digest, new_key
@@ -114,7 +114,7 @@ def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, mode
     settings = chat_config.load(config).config
     text = _text(knowledge) if knowledge else settings.knowledge
     args = AppArgs(model=model)
-    tokenizer = load_tokenizer(choose(args))
+    tokenizer = load_tokenizer(resolve(args))
     ranking = knowledge_base(text, settings.grounding.passage_words).rank(question, settings.grounding.max_passages)
     built = build_prompt(
         tokenizer,
