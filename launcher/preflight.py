@@ -238,7 +238,8 @@ def _wrong_fields(error: ValidationError) -> str:
     return "; ".join(wrong)
 
 
-def free_port(host: str) -> int:
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of `host` that was free a moment ago."""
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -21,9 +21,9 @@ from serve_app.errors import ModelError
 from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs
-from tests.support.backend import eventually
 from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 from tests.support.fakes import ORIGIN
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
