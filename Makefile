@@ -28,7 +28,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -50,7 +50,7 @@ lint: $(VENV)/.dev ## ruff: rules and format; import-linter: who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend launcher manifest_checks docs bench training tests
+	@$(BIN)/python -m mypy serve_app frontend launcher manifest_checks docs bench capacity training tests
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
@@ -63,6 +63,9 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.served
 	@$(BIN)/python -m bench.frontend_streams
 	@$(BIN)/python -m bench.pages
+
+capacity: $(VENV)/.dev ## how many replicas a load needs, by simulation; writes docs/scaling.md's tables and plots
+	@$(BIN)/python -m capacity
 
 manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
 	@$(BIN)/python -m manifest_checks

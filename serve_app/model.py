@@ -74,6 +74,10 @@ class GodelModel:
         self._metrics.report(status)
         return status
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.by_slots` decides by. Called by Serve every metrics_interval_s."""
+        return {"slots": self._engine.slots, "active": self._engine.active, "waiting": self._engine.waiting}
+
     def check_health(self) -> None:
         """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.
 
