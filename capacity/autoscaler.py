@@ -25,9 +25,17 @@ class Autoscaler:
         self._state: dict[str, Any] = {}
         self._series: dict[int, dict[str, deque[TimeStampedValue]]] = {}
 
-    def observe(self, replica: int, now: float, *, slots: int, active: int, waiting: int) -> None:
+    def observe(
+        self, replica: int, now: float, *, slots: int, active: int, waiting: int, tokens_per_second: float
+    ) -> None:
         """What `GodelModel.record_autoscaling_stats` and Serve's own count of ongoing requests say."""
-        values = {"slots": slots, "active": active, "waiting": waiting, "ongoing": active + waiting}
+        values = {
+            "slots": slots,
+            "active": active,
+            "waiting": waiting,
+            "tokens_per_second": tokens_per_second,
+            "ongoing": active + waiting,
+        }
         kept = self._series.setdefault(replica, {})
         for name, value in values.items():
             series = kept.setdefault(name, deque())

@@ -12,8 +12,8 @@ from capacity.simulation import Run, Simulation
 from capacity.traces import Trace, burst, diurnal, flash_crowd, slow_leak
 from serve_app.settings import AppArgs
 
-SERVE = "Serve's own"
-OURS = "free slots and queue"
+SERVE = "Serve's own, target 8"
+OURS = "slots and tokens/s"
 SECONDS = 900.0
 TRACES = (
     burst(5, 45, SECONDS),
@@ -31,7 +31,10 @@ _SHARED: dict[str, Any] = {
 }
 POLICIES = {
     SERVE: AutoscalingConfig.model_validate(_SHARED | {"target_ongoing_requests": 8}),
-    OURS: AutoscalingConfig.model_validate(_SHARED | {"policy": {"policy_function": "serve_app.autoscaling:by_slots"}}),
+    "Serve's own, target 3": AutoscalingConfig.model_validate(_SHARED | {"target_ongoing_requests": 3}),
+    OURS: AutoscalingConfig.model_validate(
+        _SHARED | {"policy": {"policy_function": "serve_app.autoscaling:by_capacity"}}
+    ),
 }
 
 

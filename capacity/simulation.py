@@ -8,6 +8,7 @@ replicas and takes the less loaded one.
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from serve_app.messages import Sampling
 from serve_app.settings import AppArgs
 
 _NO_TOKEN = -1  # no reply ends by itself: each is as long as its arrival says
+_THROUGHPUT_S = 5.0  # over which an engine counts its tokens/s
 _METRICS_S = 1.0  # between two reports of a replica, and two decisions
 
 
@@ -80,6 +82,14 @@ class _Replica:
         )
         self._callbacks: dict[Request, tuple[Callable[[], None], Callable[[bool], None]]] = {}
         self._stepping = False
+        self._steps: deque[tuple[float, int]] = deque()  # (time, tokens) of the last few seconds
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over the last seconds, as the engine counts them."""
+        while self._steps and self._steps[0][0] < self._simulation.now - _THROUGHPUT_S:
+            self._steps.popleft()
+        return sum(tokens for _, tokens in self._steps) / _THROUGHPUT_S
 
     @property
     def load(self) -> int:
@@ -120,6 +130,7 @@ class _Replica:
         self._simulation.after(duration_s, lambda: self._finish(running))
 
     def _finish(self, running: list[Request]) -> None:
+        self._steps.append((self._simulation.now, len(running)))
         for request in running:
             request.advance(0)
             if len(request.tokens) == 2:
@@ -239,8 +250,14 @@ class Simulation:
         ready = [replica for replica in self._replicas if not replica.draining]
         for replica in ready:
             scheduler = replica.scheduler
-            active, waiting = len(scheduler.running), len(scheduler.waiting)
-            self._autoscaler.observe(replica.name, self.now, slots=self.args.slots, active=active, waiting=waiting)
+            self._autoscaler.observe(
+                replica.name,
+                self.now,
+                slots=self.args.slots,
+                active=len(scheduler.running),
+                waiting=len(scheduler.waiting),
+                tokens_per_second=replica.tokens_per_second,
+            )
         running = [replica.name for replica in ready]
         self._target = self._autoscaler.decide(self.now, target=self._target, running=running)
         self._result.replicas.append((self.now, len(ready), self._target))

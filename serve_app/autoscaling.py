@@ -1,7 +1,10 @@
-"""How many model replicas: by their free slots and by who waits for one. A policy of Ray Serve's autoscaler.
+"""How many model replicas: up by their free slots and by who waits, down by what they can write. A policy of Serve's.
 
-Serve's own policy sees requests, averaged over `look_back_period_s`, and knows no slots: a burst has to last before it
-shows, and a replica's capacity is a guess, `target_ongoing_requests`. This one asks the engines what they hold now.
+Serve's own policy counts requests, averaged over `look_back_period_s`, against a target for each replica. For an engine
+that batches this has two faults. A burst has to last before it shows. And once replicas have come, each holds few
+requests, since a small batch is quick: the count falls by more than the load did, replicas go, and the next burst
+of refusals brings them back. (docs/scaling.md shows both.) So this policy asks the engines what they hold now; and
+lets replicas go only if the rest can write as many tokens a second as are written now, by what a full one has shown.
 
 `autoscaling_config.policy` in serve_config.yaml names it. Serve sends the function to its controller by value, so it
 needs nothing of this project; and applies `min_replicas`, `max_replicas` and the delays to what it returns.
@@ -11,24 +14,32 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-BUSY = 0.75  # share of the slots that may be taken before there are more replicas
-IDLE = 0.5  # share that must be taken, over the look-back period, for there to be no fewer
+BUSY = 0.75  # share of the slots, and of the tokens/s, that may be used before there are more replicas
+IDLE = 0.5  # of the slots: if more are taken over the look-back period, no replica goes
 
 
-def by_slots(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """The replicas that the work at hand needs, waiting requests included; the policy's state is empty.
+def by_capacity(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+    """How many replicas the work at hand needs, waiting requests included.
 
-    Between IDLE and BUSY nothing changes, so that a load that stays does not make replicas come and go.
+    The state holds `capacity`: the most tokens/s that a replica with a queue has written. Until one had a queue,
+    replicas go one at a time.
     """
-    target = context.target_num_replicas
     raw, means = context.raw_metrics or {}, context.aggregated_metrics or {}
-    slots = [series[-1].value for series in raw.get("slots", {}).values() if series]
-    if not slots:
-        return target, {}  # those that start have not reported yet
-    of_one = sum(slots) / len(slots)
-    now = sum(series[-1].value for name in ("active", "waiting") for series in raw.get(name, {}).values() if series)
-    lately = sum(mean for name in ("active", "waiting") for mean in means.get(name, {}).values())
-    needed = (now + context.total_queued_requests) / (BUSY * of_one)
-    if needed > target:
-        return needed, {}
-    return max(needed, min(target, lately / (IDLE * of_one))), {}
+    newest = {
+        name: {replica: series[-1].value for replica, series in of_replicas.items() if series}
+        for name, of_replicas in raw.items()
+    }
+    lately = {name: sum(of_replicas.values()) for name, of_replicas in means.items()}
+    target, state = context.target_num_replicas, {"capacity": context.policy_state.get("capacity", 0.0)}
+    if not newest.get("slots"):
+        return target, state  # those that start have not reported yet
+    for replica, waiting in newest["waiting"].items():
+        if waiting:
+            state["capacity"] = max(state["capacity"], newest["tokens_per_second"].get(replica, 0.0))
+    slots = sum(newest["slots"].values()) / len(newest["slots"])
+    held = sum(newest["active"].values()) + sum(newest["waiting"].values()) + context.total_queued_requests
+    needed = held / (BUSY * slots)
+    if needed > target or lately["active"] + lately["waiting"] > IDLE * slots * target:
+        return max(needed, target), state
+    writing = lately["tokens_per_second"] / (BUSY * state["capacity"]) if state["capacity"] else target - 1
+    return min(target, max(needed, writing)), state

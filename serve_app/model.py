@@ -75,8 +75,14 @@ class GodelModel:
         return status
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `autoscaling.by_slots` decides by. Called by Serve every metrics_interval_s."""
-        return {"slots": self._engine.slots, "active": self._engine.active, "waiting": self._engine.waiting}
+        """What `autoscaling.by_capacity` decides by. Called by Serve every metrics_interval_s."""
+        engine = self._engine
+        return {
+            "slots": engine.slots,
+            "active": engine.active,
+            "waiting": engine.waiting,
+            "tokens_per_second": engine.tokens_per_second,
+        }
 
     def check_health(self) -> None:
         """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.
