@@ -12,11 +12,11 @@ from manifest_checks.__main__ import main, problems, stale
 from manifest_checks.objects import at, environment, pods, ray_service
 from manifest_checks.references import required_secrets, secret_references, selects
 from manifest_checks.render import Rendering, kubectl, render
-from manifest_checks.schemas import crd_file
 from manifest_checks.serve_schema import application, deployment, serve_config
 from tests.support.backend import ROOT
 
 Overlay = Callable[[str], Rendering]
+pytestmark = pytest.mark.usefixtures("crd")
 NAMES = ("base", "local", "production", "gpu", "monitoring", "upgrade")
 
 
@@ -27,11 +27,6 @@ def test_every_overlay_is_tested() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_overlay_has_no_problem(overlay: Overlay, name: str) -> None:
     assert problems(overlay(name)) == []
-
-
-def test_the_crds_are_at_hand() -> None:
-    if crd_file(ROOT) is None:
-        pytest.skip("KubeRay's CRDs are not here: the RayServices were not checked against them; run `make crds`")
 
 
 def test_the_pinned_kubectl_renders() -> None:
