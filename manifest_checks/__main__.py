@@ -82,7 +82,7 @@ def check_all(root: Path) -> list[str]:
         except (RenderError, subprocess.TimeoutExpired) as error:
             sentences.append(str(error))
             failed.add(folder.resolve())
-    # A mistake in the base is in every overlay; it is told once, of the first.
+    # A mistake in the base is in every overlay; it is reported once, of the first.
     return list({sentence.rpartition(" [")[0] or sentence: sentence for sentence in reversed(sentences)}.values())[::-1]
 
 

@@ -1,4 +1,4 @@
-"""Whatever a single field is replaced by, or when it is gone: no check fails on it, and what is told has its place.
+"""Any single field replaced or removed: no check raises, and each problem names a file and a field.
 
 The fields are those of the rendered objects, of the Serve config within the RayService and of Grafana's dashboard.
 """
@@ -45,7 +45,7 @@ def test_no_field_makes_a_check_fail(overlay: Callable[[str], Rendering], name: 
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(path=st.sampled_from([path for path in paths(original) if len(path) > 1]), value=st.sampled_from(VALUES))
-    def told(path: Path, value: object) -> None:
+    def try_one(path: Path, value: object) -> None:
         objects = copy.deepcopy(original)
         replace(objects, path, value)
         for sentence in problems(Rendering(rendering.root, rendering.folder, closed(objects))):
@@ -53,4 +53,4 @@ def test_no_field_makes_a_check_fail(overlay: Callable[[str], Rendering], name: 
             assert (rendering.root / file).is_file(), sentence
             assert field and "?" not in field and message, sentence
 
-    told()
+    try_one()

@@ -1,4 +1,4 @@
-"""A mistake in a file is told with that file and the field, by the command that people run."""
+"""A mistake in a file is reported with that file and the field, by the command that people run."""
 
 import re
 from pathlib import Path
@@ -112,28 +112,28 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-@pytest.mark.parametrize(("file", "old", "new", "told"), MISTAKES)
-def test_a_mistake_is_told_with_file_and_field(tree: Path, file: str, old: str, new: str, told: str) -> None:
+@pytest.mark.parametrize(("file", "old", "new", "reported"), MISTAKES)
+def test_a_mistake_is_reported_with_file_and_field(tree: Path, file: str, old: str, new: str, reported: str) -> None:
     edit(tree / file, old, new)
     write_generated(tree)
     name = next((part for part in ("local", "upgrade", "monitoring") if part in file), "production")
     sentences = problems(render(tree, tree / "kuberay/overlays" / name))
-    assert any(sentence.startswith(told) for sentence in sentences), sentences
+    assert any(sentence.startswith(reported) for sentence in sentences), sentences
 
 
 def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
     edit(patch, "name: GodelModel", "name: GodelModell")
-    told = f"{PRODUCTION}/serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
-    with pytest.raises(PatchError, match=re.escape(told)):
+    words = f"{PRODUCTION}/serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
+    with pytest.raises(PatchError, match=re.escape(reported)):
         write_generated(tree)
 
 
 @pytest.mark.parametrize("item", ["GodelModel", "", "[GodelModel]", "{name: [GodelModel]}"])
 def test_a_patch_of_a_list_by_what_has_no_name(tree: Path, item: str) -> None:
     (tree / PRODUCTION / "serve-config.patch.yaml").write_text(f"applications:\n  - {item}\n")
-    told = f"{PRODUCTION}/serve-config.patch.yaml: applications: there is no "
-    with pytest.raises(PatchError, match=re.escape(told)):
+    reported = f"{PRODUCTION}/serve-config.patch.yaml: applications: there is no "
+    with pytest.raises(PatchError, match=re.escape(reported)):
         write_generated(tree)
 
 
@@ -156,7 +156,7 @@ def test_an_edit_of_the_one_serve_config_reaches_every_overlay(tree: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "reported"),
     [
         (
             f"{PRODUCTION}/rayservice.patch.yaml",
@@ -179,24 +179,26 @@ def test_an_edit_of_the_one_serve_config_reaches_every_overlay(tree: Path) -> No
         ),
     ],
 )
-def test_what_several_overlays_are_made_of_is_told_once(tree: Path, file: str, old: str, new: str, told: str) -> None:
+def test_what_several_overlays_are_made_of_is_reported_once(
+    tree: Path, file: str, old: str, new: str, reported: str
+) -> None:
     edit(tree / file, old, new)
     (sentence,) = check_all(tree)
-    assert re.match(told, sentence), sentence
+    assert re.match(reported, sentence), sentence
 
 
-def test_a_folder_that_kustomize_cannot_read_is_told(tree: Path) -> None:
+def test_a_folder_that_kustomize_cannot_read_is_reported(tree: Path) -> None:
     """And a file among the overlays is none of them."""
     (tree / "kuberay/overlays/gpu/rayservice.patch.yaml").unlink()
     (tree / "kuberay/overlays/mine").mkdir()
     (tree / "kuberay/overlays/README.md").write_text("What is here.\n")
-    told = dict(sentence.split(": ", 1) for sentence in check_all(tree))
-    assert told.keys() == {"kuberay/overlays/gpu", "kuberay/overlays/mine"}
-    assert "rayservice.patch.yaml" in told["kuberay/overlays/gpu"]
-    assert "kustomization.yaml" in told["kuberay/overlays/mine"]
+    reported = dict(sentence.split(": ", 1) for sentence in check_all(tree))
+    assert reported.keys() == {"kuberay/overlays/gpu", "kuberay/overlays/mine"}
+    assert "rayservice.patch.yaml" in reported["kuberay/overlays/gpu"]
+    assert "kustomization.yaml" in reported["kuberay/overlays/mine"]
 
 
-def test_what_is_not_yaml_is_told_with_the_line(tree: Path) -> None:
+def test_what_is_not_yaml_is_reported_with_the_line(tree: Path) -> None:
     assert list(unreadable(tree)) == []
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
     edit(patch, "num_replicas: 2", "num_replicas: [2")
@@ -205,7 +207,7 @@ def test_what_is_not_yaml_is_told_with_the_line(tree: Path) -> None:
     ]
 
 
-def test_what_is_not_text_is_told(tree: Path) -> None:
+def test_what_is_not_text_is_reported(tree: Path) -> None:
     (tree / PRODUCTION / "serve-config.patch.yaml").write_bytes(b"# caf\xe9\n")
     (tree / "configs/kustomization.yaml").write_text("resources: [\x00]\n")
     one, other = sorted(unreadable(tree))
