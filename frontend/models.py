@@ -48,7 +48,7 @@ class Base(DeclarativeBase):
 
 
 class Conversation(Base):
-    """One of a session's chats, and the claim of whoever writes its next reply."""
+    """One of a session's chats, and the claim of what writes its next reply."""
 
     __tablename__ = "conversations"
     __table_args__ = (

@@ -163,17 +163,17 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """This process can serve pages: its database answers.
 
-    The backend's state is told but decides nothing. Without the backend the page still shows the conversation, keeps
+    The backend's state is shown but decides nothing. Without the backend the page still shows the conversation, keeps
     messages and explains; taken out of the Service by a failing probe, all replicas would show a connection error.
     """
     parts = services(request)
     health = await parts.health.current(0)
-    told = {"backend": backend_view(health).state}
+    shown = {"backend": backend_view(health).state}
     try:
         await run_in_threadpool(parts.store.ping)
     except StoreUnavailable:
-        return JSONResponse({"status": "unavailable", "database": "unavailable"} | told, 503)
-    return JSONResponse({"status": "ok", "database": "ok"} | told)
+        return JSONResponse({"status": "unavailable", "database": "unavailable"} | shown, 503)
+    return JSONResponse({"status": "ok", "database": "ok"} | shown)
 
 
 async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:

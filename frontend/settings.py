@@ -230,7 +230,7 @@ def check_secret(secret: str) -> None:
 def unknown_names(environment: Iterable[str]) -> list[str]:
     """Names that look like settings and are none: probably misspelt.
 
-    They are told, not refused: Kubernetes adds names of its own for a Service that is called `frontend`.
+    They are warned of, not refused: Kubernetes adds names of its own for a Service that is called `frontend`.
     """
     prefix = "FRONTEND_"
     known = {prefix + name.upper() for name in Settings.model_fields}

@@ -2,7 +2,7 @@
 
 Before a reply is written its conversation is claimed, in the same transaction that stores the message. One claim at a
 time, whatever the number of tabs, threads and frontend processes: the claim is taken by one conditional UPDATE. It
-expires, so a crash locks nothing forever; whoever holds it renews it, and a reply is stored only by the claim's holder.
+expires, so a crash locks nothing forever; its holder renews it, and a reply is stored only by the claim's holder.
 Times are this process's clock, so replicas' clocks must agree to within a few seconds of `claim_seconds`.
 """
 
@@ -276,7 +276,7 @@ class ChatStore:
         return conversation.claim_token is not None and expires is not None and expires > self._clock()
 
 
-# The same words whether it never was, was deleted, or is another session's: none of them is told.
+# The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.
 GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."

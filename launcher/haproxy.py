@@ -60,7 +60,7 @@ def prepared(room: int = 96) -> Iterator[dict[str, str]]:
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port("127.0.0.1")),  # 8500 for everybody by default
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),  # 8500 for everybody by default
             # An ingress that is to end first waits this long for balancers to turn away: by default 30 s, and so would
             # Ctrl-C. The only balancer is this one, and it is told within a second.
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",

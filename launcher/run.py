@@ -217,7 +217,7 @@ def child_environment(
 
     A Ray cluster runs any code it is sent. Its ports are therefore bound to this machine alone, and it asks for a
     token: Serve's replicas listen on all interfaces whatever one sets, and without a token they would obey anybody. Ray
-    would make one under HOME; this one is the project's own, and stays, so that a browser needs to be told it once.
+    would make one under HOME; this one is the project's own, and stays, so that a browser is given it once.
     """
     defaults = {
         "FRONTEND_BACKEND_URL": plan.backend_url,

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
-from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
 from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
 from serve_app.metrics import FileMetrics
@@ -34,7 +34,7 @@ def build(args: AppArgs) -> Application:
     from serve_app.model import GodelModel  # here, since it brings torch along, which the ingress replicas do without
 
     _config_file(args), _key_ring(args)  # a mistake there is reported now, once, and not by every replica
-    checkpoint = choose(args)
+    checkpoint = resolve(args)
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
     model = _deployment(
         GodelModel,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from serve_app.chat_config import ConfigFile, VersionedConfig
+from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
 from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
@@ -54,7 +54,7 @@ _PLANNERS = 2
 
 
 class Replicas(Protocol):
-    """Whoever writes replies; in production `model_pool.ModelPool`."""
+    """What writes replies; in production `model_pool.ModelPool`."""
 
     @property
     def ready(self) -> list[ReplicaStatus]: ...
@@ -115,7 +115,7 @@ class Chat:
         return given if given is not None else int.from_bytes(sha256(request_id.encode()).digest()) % (LARGEST_SEED + 1)
 
     def reply(self, request: ChatRequest, request_id: str, *, streamed: bool) -> SharedReply[Piece]:
-        """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
+        """The reply, shared by all callers that ask for the same by the same id. Reading it raises RequestError."""
         name = (request_id, self.seed(request, request_id), _digest(request))
         return self._replies.join(name, lambda: self._write(request, request_id, streamed))
 
@@ -134,7 +134,7 @@ class Chat:
             raise DeadlineExceeded("there was no time to begin the reply; try again") from None
 
     async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
-        """The reply, piece by piece; by few pieces where nobody reads along."""
+        """The reply, piece by piece; in few pieces where it is not streamed."""
         plan = await self.plan(asked, request_id)
         request = GenerateRequest(
             plan.request_id,
@@ -274,9 +274,8 @@ class Chat:
             request_id=plan.request_id,
         )
 
-    async def health(self) -> dict[str, Any]:
-        """What /health says. Reading it also notices an edit of the configuration."""
-        current: VersionedConfig = await asyncio.to_thread(self.config_file.refresh)
+    def health(self) -> dict[str, Any]:
+        """What /health says, of the configuration as it was last read."""
         ready = len(self.replicas.ready)
         return {
             "status": "ok" if ready else "unavailable",
@@ -286,7 +285,7 @@ class Chat:
                 "fallback": self.checkpoint.is_fallback,
                 "reason": self.checkpoint.fallback_reason,
             },
-            "config_version": current.version,
+            "config_version": self.config_file.current.version,
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }

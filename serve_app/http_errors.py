@@ -71,7 +71,7 @@ def error_body(type_: str, message: str, request_id: str) -> ErrorBody:
 class BodyLimits:
     """ASGI middleware: a request's body has at most `max_bytes`, and is here within `seconds`.
 
-    Whoever reads more of it, or waits longer for it, gets a 413 or 408 to raise instead.
+    Reading more of it, or waiting longer for it, raises a 413 or 408 instead.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:

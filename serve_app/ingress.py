@@ -115,7 +115,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
-        health = await chat.health()
+        health = chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
     @api.get("/replicas", responses=openapi.errors(401, 500))

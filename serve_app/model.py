@@ -24,7 +24,7 @@ from serve_app.settings import AppArgs
 logger = logging.getLogger("ray.serve.godel")
 
 # Tokens that arrive within this time travel together: a message between processes costs about as much as a step of a
-# small model. In a stream a person does not see the difference. Of a whole reply nobody sees the parts: they are sent
+# small model. In a stream a person does not see the difference. The parts of a whole reply are not seen: they are sent
 # only so that another replica can go on where this one was lost.
 _JOIN_STREAM_S = 0.05
 _JOIN_WHOLE_S = 1.0
@@ -46,7 +46,7 @@ class GodelModel:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Write a reply; tokens that come quickly are joined. The first token travels alone, at once.
 
-        Raises ValueError, QueueFull, ReplyFailed, EngineFailed; whoever asks across Ray can catch them by these names.
+        Raises ValueError, QueueFull, ReplyFailed, EngineFailed; a caller across Ray can catch them by these names.
         """
         reply = self._engine.submit(
             request.prompt_ids,

@@ -109,7 +109,7 @@ class ModelPool:
         except TimeoutError:
             _cancel(stream)
             raise DeadlineExceeded("the reply was not complete in time; try again, or ask for a shorter one") from None
-        except (asyncio.CancelledError, GeneratorExit, ReplicaStalled):  # whoever asked has left, or goes elsewhere
+        except (asyncio.CancelledError, GeneratorExit, ReplicaStalled):  # the caller has left, or goes elsewhere
             _cancel(stream)
             raise
 
@@ -132,7 +132,7 @@ class ModelPool:
     def _is_stalled(self, writer: str | None) -> bool:
         """Whether a reply that has waited too long for its next tokens waits for a replica that does not get on.
 
-        Before its first token nobody can tell which replica has it, and it may rightly wait in a queue.
+        Before its first token it is not known which replica has it, and it may rightly wait in a queue.
         """
         if writer is None:
             return time.monotonic() - self._hung_at < self._stall_limit_s or bool(self.liveness.stalled)

@@ -14,7 +14,8 @@ import requests
 import yaml
 
 from tests.chaos.pinger import Pinger, Record
-from tests.support.backend import ROOT, Backend, eventually, run_backend
+from tests.support.backend import ROOT, Backend, run_backend
+from tests.support.waiting import eventually
 
 REPLICAS = 2
 STALL_LIMIT_S = 4.0

@@ -19,7 +19,8 @@ import requests
 
 from launcher import haproxy
 from launcher.preflight import free_port
-from tests.support.backend import ROOT, eventually
+from tests.support.backend import ROOT
+from tests.support.waiting import eventually
 
 linux_only = pytest.mark.skipif(haproxy.bundled_binary() is None, reason="ray[serve] brings HAProxy on Linux only")
 
@@ -66,7 +67,7 @@ def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path
 
 @linux_only
 def test_while_haproxy_knows_no_backend_it_says_so_and_not_404(tmp_path: Path) -> None:
-    config, port = tmp_path / "haproxy.cfg", free_port("127.0.0.1")
+    config, port = tmp_path / "haproxy.cfg", free_port()
     config.write_text(CONFIG.format(metrics=9101, stats=8404).replace(":8000", f":{port}"))
     with haproxy.prepared() as settings:
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config)], env=settings)
@@ -105,7 +106,7 @@ def through_haproxy(tmp_path: Path) -> Iterator[str]:
     """The address of an HAProxy that passes everything on to an `_Echo`."""
     echo = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
     threading.Thread(target=echo.serve_forever, daemon=True).start()
-    port = free_port("127.0.0.1")
+    port = free_port()
     passing_on = f"server echo 127.0.0.1:{echo.server_port}"
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     path = tmp_path / "haproxy.cfg"
@@ -207,7 +208,7 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_
 
     backend = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
-    port = free_port("127.0.0.1")
+    port = free_port()
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     config = config.replace("timeout server 1s", "timeout server 60s")
     config = config.replace("    default_backend", "    use_backend godel if TRUE\n    default_backend")

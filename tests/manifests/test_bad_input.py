@@ -124,8 +124,8 @@ def test_a_mistake_is_reported_with_file_and_field(tree: Path, file: str, old: s
 def test_a_patch_of_a_deployment_that_is_not_there(tree: Path) -> None:
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
     edit(patch, "name: GodelModel", "name: GodelModell")
-    words = f"{PRODUCTION}/serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
-    with pytest.raises(PatchError, match=re.escape(reported)):
+    words = "serve-config.patch.yaml: applications.godel.deployments: there is no 'GodelModell' to patch"
+    with pytest.raises(PatchError, match=re.escape(f"{PRODUCTION}/{words}")):
         write_generated(tree)
 
 

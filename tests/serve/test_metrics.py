@@ -8,7 +8,8 @@ import yaml
 from promql_parser import MatchOp
 
 from manifest_checks.monitoring import selectors
-from tests.support.backend import ROOT, Backend, eventually
+from tests.support.backend import ROOT, Backend
+from tests.support.waiting import eventually
 
 MONITORING = ROOT / "kuberay/overlays/monitoring"
 

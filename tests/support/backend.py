@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,9 @@ import requests
 import yaml
 
 from launcher import haproxy
+from launcher.preflight import free_port
 from launcher.serve_environment import QUICK_REPLACEMENT
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 Proxy = Literal["haproxy", "serves-own"]
@@ -114,22 +114,6 @@ def is_healthy(url: str) -> bool:
         return requests.get(f"{url}/health", timeout=5).status_code == 200
     except (requests.ConnectionError, requests.Timeout):  # not there yet, or Serve holds the request until it is
         return False
-
-
-def eventually(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Wait until `condition` holds; fail saying what did not come about."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s} s: {what}")
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _exited(process: subprocess.Popen[bytes], log: Path) -> bool:
