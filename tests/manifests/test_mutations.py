@@ -65,8 +65,8 @@ SCHEMAS: Mistakes = {
         (MONITOR, "podMetricsEndpoints.0.intervall", "15s", "'intervall' was unexpected"),
         (MONITOR, "podMetricsEndpoints.0.port", REMOVED, "'port' is a required property"),
         (MONITOR, "spec.selector", REMOVED, "'selector' is a required property"),
-        (RULE, "rules.0.labels.severity", 1, "1 is not of type 'string'"),
-        (RULE, "rules.0.for", "2 minutes", "'2 minutes' is no duration"),
+        (RULE, "godel.rules.0.labels.severity", 1, "1 is not of type 'string'"),
+        (RULE, "godel.rules.0.for", "2 minutes", "'2 minutes' is no duration"),
     ],
 }
 
@@ -217,9 +217,14 @@ SECURITY: Mistakes = {
 
 MONITORING: Mistakes = {
     "monitoring": [
-        (RULE, "rules.2.expr", "max(ray_godel_config_error > 0", "is not PromQL"),
-        (RULE, "rules.3.expr", "sum(ray_godel_wait) > 8", "has a metric 'ray_godel_wait'"),
-        (RULE, "rules.0.expr", 'ray_serve_deployment_replica_healthy{deployment="Godel"}', "no deployment 'Godel'"),
+        (RULE, "godel.rules.0.expr", "max(ray_godel_config_error > 0", "is not PromQL"),
+        (RULE, "godel.rules.0.expr", "sum(ray_godel_wait) > 8", "has a metric 'ray_godel_wait'"),
+        (
+            RULE,
+            "godel.rules.0.expr",
+            'ray_serve_deployment_replica_healthy{deployment="Godel"}',
+            "no deployment 'Godel'",
+        ),
         (DASHBOARD, "data/godel.json/panels/0/targets/0/expr", "sum(ray_serve_requests)", "'ray_serve_requests'"),
         (DASHBOARD, "data/godel.json/panels/0/targets", [{}], "without a question"),
         (DASHBOARD, "data/godel.json", "{", "is not JSON"),
