@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
 # Each of these has the machine to itself; all others run side by side.
-SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py test_ray_start.py)
+SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
