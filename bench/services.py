@@ -185,7 +185,7 @@ def running(name: str, model: Path) -> Iterator[str]:
 
     Raises RuntimeError where the system does not start.
     """
-    with tempfile.TemporaryDirectory() as folder, haproxy.settings() as proxy:
+    with tempfile.TemporaryDirectory() as folder, haproxy.prepared() as proxy:
         place = Place(model, Path(folder), free_port())
         processes = Processes()
         # By SIGTERM: a process in the background may ignore SIGINT.

@@ -57,7 +57,7 @@ listen stats
 def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     config.write_text(CONFIG.format(metrics=9101, stats=8404))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         script = settings["RAY_SERVE_HAPROXY_BINARY_PATH"]
         subprocess.run([script, "-db", "-f", str(config), "-c"], env=settings, check=True, timeout=30)
     lines = config.read_text().splitlines()
@@ -69,7 +69,7 @@ def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path
 def test_while_haproxy_knows_no_backend_it_says_so_and_not_404(tmp_path: Path) -> None:
     config, port = tmp_path / "haproxy.cfg", free_port()
     config.write_text(CONFIG.format(metrics=9101, stats=8404).replace(":8000", f":{port}"))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
@@ -111,7 +111,7 @@ def through_haproxy(tmp_path: Path) -> Iterator[str]:
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     path = tmp_path / "haproxy.cfg"
     path.write_text(re.sub(r"http-request return status 404.*", passing_on, config))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         process = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
@@ -216,7 +216,7 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_
     config = config.replace("listen stats", f"{godel}listen stats")
     path = tmp_path / "haproxy.cfg"
     path.write_text(config)
-    with haproxy.settings() as settings, ThreadPoolExecutor(3) as clients:
+    with haproxy.prepared() as settings, ThreadPoolExecutor(3) as clients:
         settings |= {"MOST_IN_FLIGHT": "3"}
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
@@ -244,7 +244,7 @@ def test_the_room_is_that_of_the_serve_config() -> None:
 
 @linux_only
 def test_the_folder_is_private_and_goes_with_the_run() -> None:
-    with haproxy.settings() as settings, haproxy.settings() as others:
+    with haproxy.prepared() as settings, haproxy.prepared() as others:
         folder = Path(settings["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert folder.stat().st_uid == os.getuid()
@@ -255,7 +255,7 @@ def test_the_folder_is_private_and_goes_with_the_run() -> None:
 @linux_only
 def test_sockets_have_paths_short_enough_to_exist() -> None:
     """Ray puts a node's id between folder and name; HAProxy binds a temporary name with its process id behind it."""
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         folder, name = os.path.split(settings["RAY_SERVE_HAPROXY_SOCKET_PATH"])
     assert len(f"{folder}/{'0' * 56}/{name}.4194304.tmp") <= 107
 
@@ -263,5 +263,5 @@ def test_sockets_have_paths_short_enough_to_exist() -> None:
 def test_without_haproxy_both_modes_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS; throughput mode alone would leave the ingress without its proxy."""
     monkeypatch.setattr(haproxy, "bundled_binary", lambda: None)
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         assert settings == haproxy.OFF

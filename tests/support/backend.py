@@ -89,7 +89,7 @@ def run_backend(
     config_file = folder / "serve_config.yaml"
     config_file.write_text(yaml.safe_dump(config))
     log = folder / "serve.log"
-    with haproxy.settings() as proxy, log.open("wb") as output:
+    with haproxy.prepared() as proxy, log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
             cwd=ROOT,
