@@ -19,7 +19,8 @@ from serve_app.settings import AppArgs
 OFF = {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"}
 
 
-# More than the ingress has room for by itself, so that it refuses whom it sees fit; HAProxy refuses those beyond.
+# More than the ingress has room for by itself, so that it refuses whom it sees fit; HAProxy refuses those beyond. Clients
+# with more than their share do not come into it.
 _MARGIN = 32
 
 
@@ -54,6 +55,7 @@ def settings(room: int = 96) -> Iterator[dict[str, str]]:
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_suffix(".sh")),
             "BUNDLED_HAPROXY": str(binary),
+            "ROOM": str(room),
             "MOST_IN_FLIGHT": str(room + _MARGIN),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
             "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
