@@ -32,11 +32,10 @@ sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
     option http-buffer-request\\
     errorfile 408 $folder/408.http
 }" "$3"
-# A refusal by the ingress costs a millisecond, by HAProxy a twentieth of that. So HAProxy lets no more through than
-# MOST_IN_FLIGHT, and refuses as serve_app/admission.py does: what is beyond ROOM is kept for clients who hold less than
-# their share, so that one client's thousand requests leave it for another client's one. A client is known by its API
-# key and session, else by its address, and is present for 5 s after its last request, refused or not. Who is alone shares
-# with whoever may come.
+# A refusal by the ingress costs a millisecond, by HAProxy a twentieth of that. So HAProxy refuses first, by the rule of
+# serve_app/admission.py: beyond MOST_IN_FLIGHT whoever comes, beyond SLOTS who holds more than a share of it. A client is
+# known by its API key and session, else by its address, and is present for 5 s after its last request, refused or not.
+# One that is alone gets ROOM, so that there is a place for whoever comes next.
 backend=$(sed -n 's/^ *use_backend \([^ ]*\) if .*/\1/p' "$3" | head -n 1)
 if [ -n "$backend" ] && [ -n "$MOST_IN_FLIGHT" ]; then
 	refuse() { # message
@@ -49,10 +48,10 @@ if [ -n "$backend" ] && [ -n "$MOST_IN_FLIGHT" ]; then
     http-request set-var(txn.client) src unless { req.fhdr(authorization) -m found } || { req.fhdr(x-session-id) -m found }\\
     http-request track-sc0 var(txn.client),sha1 if METH_POST\\
     http-request set-var(txn.clients) table_cnt(http_frontend)\\
-    http-request set-var(txn.clients) int(2) if { var(txn.clients) -m int lt 2 }\\
     http-request set-var(txn.share) int($MOST_IN_FLIGHT),div(txn.clients)\\
+    http-request set-var(txn.share) int($ROOM) if { var(txn.share) -m int gt $ROOM }\\
     $(refuse 'all replicas are busy and the queue is full') if METH_POST { be_conn($backend) ge $MOST_IN_FLIGHT }\\
-    $(refuse 'this client has its share of a busy service') if METH_POST { be_conn($backend) ge $ROOM } { sc0_conn_cur,sub(txn.share) gt 0 }
+    $(refuse 'this client has its share of a busy service') if METH_POST { be_conn($backend) ge $SLOTS } { sc0_conn_cur,sub(txn.share) gt 0 }
 }" "$3"
 fi
 exec "$BUNDLED_HAPROXY" "$@"
