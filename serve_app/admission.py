@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from serve_app.errors import Overloaded
 
-_SEEN_S = 5.0  # a client counts as present for so long after its last request, refused or not
+_SEEN_S = 5.0  # a client is present while it holds room, and for so long after its last request, refused or not
 _MOST_SEEN = 10_000
 _RATE_WINDOW_S = 10.0
 _RATE_SAMPLES = 256
@@ -78,4 +78,6 @@ class Admission:
         self._seen[client] = now
         self._seen.move_to_end(client)
         while len(self._seen) > _MOST_SEEN or next(iter(self._seen.values())) < now - _SEEN_S:
-            self._seen.popitem(last=False)
+            oldest, _ = self._seen.popitem(last=False)
+            if self._held[oldest] and len(self._seen) < _MOST_SEEN:
+                self._seen[oldest] = now

@@ -81,6 +81,16 @@ def test_a_client_who_was_refused_counts_as_waiting() -> None:
     house.come("greedy")
 
 
+def test_a_client_is_present_for_as_long_as_its_request_takes() -> None:
+    house = House()
+    house.come("modest")
+    house.now = 20
+    for _ in range(4):
+        house.come("greedy")
+    with pytest.raises(Overloaded, match="share"):
+        house.come("greedy")
+
+
 def test_retry_after_follows_the_queue_and_the_rate() -> None:
     house = House()
     for second in range(8):  # one a second leaves
