@@ -1,11 +1,13 @@
 """What can break, and what becomes of a steady load meanwhile."""
 
 import os
+import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def roll_out(backend: Backend) -> None:
     args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
     backend.config.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(backend.config), "--address", backend.dashboard]
-    environment = os.environ | {"RAY_AUTH_MODE": "token"}  # the one that the local cluster has made
+    environment = {"RAY_AUTH_MODE": "token"} | os.environ  # the one that the local cluster has made
     subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=ROOT, env=environment)
     eventually(lambda: _all_are_new(backend, before), 180, "the new replicas alone")
 
@@ -65,6 +67,26 @@ def roll_out(backend: Backend) -> None:
 def _all_are_new(backend: Backend, before: set[str]) -> bool:
     now = {replica["replica_id"] for replica in _replicas(backend)}
     return len(now) == REPLICAS and not now & before
+
+
+def storm(backend: Backend) -> None:
+    """One `serve deploy` after the other, while something is killed every few seconds."""
+    calm = threading.Event()
+    rng = random.Random(1)
+
+    def reap() -> None:
+        while not calm.wait(rng.uniform(4, 8)):
+            with suppress(psutil.NoSuchProcess, StopIteration):  # it has just gone, or is not there yet
+                process_of(backend, rng.choice(("GodelModel", "Ingress", "ServeController", "Proxy"))).kill()
+
+    reaper = threading.Thread(target=reap)
+    reaper.start()
+    try:
+        for _ in range(2):
+            roll_out(backend)
+    finally:
+        calm.set()
+        reaper.join()
 
 
 FAULTS: dict[str, Fault] = {
@@ -77,6 +99,7 @@ FAULTS: dict[str, Fault] = {
     "kill -9 of the proxy's manager": kill("HAProxyManager"),
     "serve deploy of a changed deployment": roll_out,
     "the configuration spoilt, lost, and edited fifty times": spoil_configuration,
+    "two deployments one after the other, and a kill -9 every few seconds": storm,
 }
 
 # Of these `make test` takes what fails in the most different ways; `make chaos` takes all.
@@ -100,12 +123,14 @@ def pinger_of(backend: Backend) -> Pinger:
     return Pinger(backend.url, _CLIENTS)
 
 
-def break_under_load(backend: Backend, pinger: Pinger, name: str) -> tuple[Record, float]:
+def break_under_load(
+    backend: Backend, pinger: Pinger, name: str, break_something: Callable[[], None]
+) -> tuple[Record, float]:
     """-> what became of the requests, and the seconds until the last trouble; all is as before then."""
     with pinger.load() as record:
         eventually(lambda: record.identical >= _BEFORE, 60, "a load that runs")
         broken_at = time.monotonic()
-        FAULTS[name](backend)
+        break_something()
         seen = record.identical
 
         def is_over() -> bool:
