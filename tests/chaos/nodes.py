@@ -135,7 +135,7 @@ def nodes_to_break(folder: Path) -> Iterator[Nodes]:
                 yield nodes
                 nodes.stop()
         finally:
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]  # Ray's
 
 
 @contextmanager

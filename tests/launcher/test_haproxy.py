@@ -296,8 +296,20 @@ def test_who_holds_a_share_does_not_wait_where_others_do(full_ingress: _Ingress)
     assert "share" in refused.json()["error"]["message"]
 
 
-def test_the_room_is_that_of_the_serve_config() -> None:
-    assert haproxy.room(ROOT / "serve_config.yaml") == (16 * 2, 64) == haproxy._SHIPPED
+def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
+    assert haproxy.limits(ROOT / "serve_config.yaml") == haproxy.Limits() == (16 * 2, 64, 60, 75)
+    config = tmp_path / "serve_config.yaml"
+    config.write_text(
+        "{applications: [{args: {slots: 2, request_timeout_s: 300}}], http_options: {keep_alive_timeout_s: 9}}"
+    )
+    assert haproxy.limits(config) == (2, 64, 300, 9)
+
+
+@linux_only
+def test_a_reload_of_haproxy_ends_no_reply() -> None:
+    """A process that is replaced takes a last request from a connection that was open, as late as it may come."""
+    with haproxy.settings(haproxy.Limits(request_s=300, idle_s=75)) as settings:
+        assert int(settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) > 300 + 75
 
 
 @linux_only
