@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.chaos.soak import is_idle
 from tests.support.backend import Backend, eventually
 from tests.support.disconnects import leave_at_random
 
@@ -17,10 +18,6 @@ def test_hundreds_of_clients_that_leave_leave_nothing_behind(backend: Backend) -
     eventually(lambda: is_idle(backend), 30, "all slots and the queue empty")
     assert backend.memory() < before + _GROWTH
     _there_is_room_for_as_many_as_ever(backend)
-
-
-def is_idle(backend: Backend) -> bool:
-    return all(replica["active"] == replica["waiting"] == 0 for replica in backend.replicas())
 
 
 def _there_is_room_for_as_many_as_ever(backend: Backend) -> None:
