@@ -36,14 +36,10 @@ def soak(backend: Backend) -> Left:
     return Left(more_tasks - tasks, more_memory - memory)
 
 
-def is_idle(backend: Backend) -> bool:
-    return all(replica["active"] == replica["waiting"] == 0 for replica in backend.replicas())
-
-
 def _let_leave(backend: Backend, count: int) -> tuple[int, int]:
     """-> tasks, and bytes in memory, once all have left."""
     leave_at_random(backend.url, count, seed=count)
-    eventually(lambda: is_idle(backend), 60, "all slots and the queue empty")
+    eventually(backend.is_idle, 60, "all slots and the queue empty")
     time.sleep(_METRICS_S)
     tasks = [line.split()[-1] for line in backend.metrics() if line.startswith("ray_serve_event_loop_tasks")]
     assert tasks, "Ray has no metric of tasks"

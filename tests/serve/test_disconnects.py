@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.chaos.soak import is_idle
 from tests.support.backend import Backend, eventually
 from tests.support.disconnects import leave_at_random
 
@@ -12,10 +11,10 @@ _GROWTH = 16 * 2**20  # of the ingress and the replica, from then on
 
 def test_hundreds_of_clients_that_leave_leave_nothing_behind(backend: Backend) -> None:
     leave_at_random(backend.url, _COUNT, seed=1)
-    eventually(lambda: is_idle(backend), 30, "all slots and the queue empty")
+    eventually(backend.is_idle, 30, "all slots and the queue empty")
     before = backend.memory()
     leave_at_random(backend.url, _COUNT, seed=2)
-    eventually(lambda: is_idle(backend), 30, "all slots and the queue empty")
+    eventually(backend.is_idle, 30, "all slots and the queue empty")
     assert backend.memory() < before + _GROWTH
     _there_is_room_for_as_many_as_ever(backend)
 

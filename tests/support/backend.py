@@ -66,6 +66,10 @@ class Backend:
         """The cluster's processes: all that `serve run` started."""
         return psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
 
+    def is_idle(self) -> bool:
+        """Whether no slot is taken, and nobody waits."""
+        return all(replica["active"] == replica["waiting"] == 0 for replica in self.replicas())
+
     def memory(self) -> int:
         """Bytes that the application's replicas, and Serve's proxy before them, have in memory."""
         parts = [each for each in self.processes() if re.search("ServeReplica|ProxyActor", " ".join(each.cmdline()))]
