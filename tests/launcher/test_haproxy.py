@@ -296,6 +296,22 @@ def test_who_holds_a_share_does_not_wait_where_others_do(full_ingress: _Ingress)
     assert "share" in refused.json()["error"]["message"]
 
 
+@linux_only
+def test_who_does_not_keep_to_retry_after_is_made_to(full_ingress: _Ingress) -> None:
+    """A thousand clients that ask again at once take the processors from those that are answered."""
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        refusals = [full_ingress.ask("impatient") for _ in range(3)]
+        another = full_ingress.ask("another")
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
+    assert [refusal.status_code for refusal in (*refusals, another)] == [429] * 4
+    assert len({refusal.text for refusal in (*refusals, another)}) == 1
+    *_, second, third = (refusal.elapsed.total_seconds() for refusal in refusals)
+    assert max(second, another.elapsed.total_seconds()) < 1.5 < third < 4
+
+
 def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
     assert haproxy.limits(ROOT / "serve_config.yaml") == haproxy.Limits() == (16 * 2, 64, 60, 75)
     config = tmp_path / "serve_config.yaml"
