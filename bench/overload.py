@@ -32,7 +32,8 @@ LENGTHS = (20, 60, 100)  # tokens of replies
 GREEDY = (150, 500)  # requests at once of the client that the others are beside
 OTHERS = 5
 
-_RECOVERY_S = 15.0  # is looked for so long
+_PROBE_S = 4.0  # recovery is looked for so long, and then again,
+_RECOVERY_S = 15.0  # until so much has passed
 _RECOVERED = 0.9  # of the first line's rate
 # How the service's processes are called: `ray::ServeReplica:godel:Ingress`.
 _PARTS = {"ingress": ":Ingress", "replicas": ":GodelModel", "haproxy": "haproxy", "proxy": "ProxyActor"}
@@ -158,9 +159,9 @@ async def measure(url: str, all_clients: Sequence[int]) -> None:
 
 async def _recovery_s(load: Load, usual: float, clients: int) -> str:
     """How long it takes, after a load, until `clients` get `usual` good replies a second, or nearly so, again."""
-    window_s = max(1.0, 20 / usual)  # of a few replies no rate can be told
+    window_s = max(_PROBE_S / 4, 20 / usual)  # of a few replies no rate can be told
     point, began = Point(), time.monotonic()
-    await load.ask_until(began + window_s + 3, clients, point)
+    await load.ask_until(began + max(window_s, _PROBE_S), clients, point)
     while True:
         for start in [began, *point.good_at]:
             if sum(start <= at < start + window_s for at in point.good_at) >= _RECOVERED * usual * window_s:
