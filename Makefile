@@ -64,4 +64,91 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.frontend_streams
 	@$(BIN)/python -m bench.pages
 
+capacity: $(VENV)/.dev ## how many replicas a load needs, by simulation; writes docs/scaling.md's tables and plots
+	@$(BIN)/python -m capacity
+
 manifests: crds ## render the Kubernetes manifests and check them
+	@$(BIN)/python -m manifest_checks
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images: ## build the container images with Docker or Podman; MODEL=hub-id puts the weights in
+	@builder=$$(command -v docker || command -v podman) || { echo 'Docker or Podman is needed to build images.'; exit 1; }; \
+	$$builder build -f docker/backend.Dockerfile --build-arg MODEL="$(MODEL)" --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
+	-t godel-backend:$(VERSION) . && $$builder build -f docker/frontend.Dockerfile -t godel-frontend:$(VERSION) .
+
+crds: $(VENV)/.dev ## bring KubeRay's CRD, which the RayServices are checked against, into .crds/
+	@$(BIN)/python -m manifest_checks.crd
+
+test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memory they held; PODS_MODEL=base for a model of GODEL's size
+	@$(BIN)/python -m pytest -rs --log-cli-level=INFO tests/manifests/test_*as_pods.py
+
+chaos: $(VENV)/.dev ## break a backend under load, again and again: MINUTES=30; writes docs/reliability.md's table
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30)
+
+mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hours on two cores
+	@$(BIN)/python -m training.sources && $(BIN)/torchrun --nproc-per-node 2 -m training.train
+
+vectors: $(VENV)/.run ## distil models/vectors again
+	@$(BIN)/python -m training.vectors
+
+eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
+	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)
+
+finetune: $(VENV)/.training ## train MODEL further on the dialogues in DATA, into the folder OUT: docs/fine-tuning.md
+	@$(BIN)/python -m training.finetune --data "$(DATA)" --model "$(MODEL)" $(if $(OUT),--out "$(OUT)") $(FLAGS)
+
+lock: ## write constraints.txt anew, from a fresh environment
+	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$$found -m venv "$$fresh/venv"; pip="$$fresh/venv/bin/python -m pip"; \
+	$$pip install --quiet pip==$(PIP_VERSION) && $$pip install --group dev --group bench --group training || $(INSTALL_FAILED); \
+	{ echo '# Made by `make lock`: the versions of all that the dependency groups of pyproject.toml bring along.'; \
+	  $$pip freeze --all | sed 's/^\(torch==[^+]*\)+.*/\1/' | grep -v -e ' @ ' -e '^pip==' -e '^nvidia-' -e '^cuda-' -e '^triton=='; \
+	} > constraints.txt
+
+clean: ## remove .venv, logs and caches; conversations in data/ stay
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is older than pyproject.toml or constraints.txt when one of them has changed: then pip looks again. Only the
+# first, long installation tells how far it is.
+$(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training: $(VENV)/.%: $(VENV)/.pip pyproject.toml constraints.txt
+	@echo 'Installing packages (the first time this takes minutes, and up to 6 GB of disk).'
+	@$(PIP) install $(if $(wildcard $(VENV)/.run $(VENV)/.dev $(VENV)/.bench $(VENV)/.training),--quiet) --group $* -c constraints.txt || $(INSTALL_FAILED)
+	@touch $@
+
+$(VENV)/.pip: $(BIN)/python
+	@$(PIP) --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip  # an interrupted `python -m venv` leaves none
+	@$(PIP) install --quiet pip==$(PIP_VERSION) || $(INSTALL_FAILED)
+	@touch $@
+
+# Also made again where its Python is gone, after an upgrade of the system.
+$(BIN)/python:
+	@$(FIND_PYTHON); $$found -m venv --clear $(VENV)
+
+# The browser tests drive the system's Chromium.
+chromium:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; then exit 0; fi; \
+	echo 'The browser tests need Chromium, as `chromium` on the PATH. Debian: sudo apt-get install chromium.'; exit 1
+
+# Prometheus' own tool, for the tests of the alert rules, which are skipped without it. Out of Debian's package, which is
+# not installed, as it would start a server.
+promtool: $(VENV)/.dev
+	@if command -v promtool >/dev/null || [ -x $(BIN)/promtool ]; then exit 0; fi; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	fetch='apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb .'; \
+	if command -v apt-get >/dev/null && (cd "$$folder" && { eval "$$fetch" || { apt-get update -qq && eval "$$fetch"; }; }) >/dev/null 2>&1 && \
+	cp "$$folder/usr/bin/promtool" $(BIN)/; then exit 0; fi; \
+	echo 'Without promtool (of Prometheus; macOS: brew install prometheus) the tests of the alert rules are skipped.'
+
+# The pods of the overlay `production`, and half of the frontend's tests of its store, run these two. apt starts what it
+# installs; nothing here uses that.
+stores:
+	@missing=; command -v redis-server >/dev/null || missing=redis-server; \
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; then \
+	for service in $$missing; do service $$service stop >/dev/null 2>&1 || true; done; \
+	else echo "Not installed: $$missing. The tests that run it are skipped."; fi

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from frontend.database import transaction
 from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
-from frontend.models import Conversation, Exchange, unclaimed
+from frontend.models import Conversation, Exchange, latest_end, unclaimed
 from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
@@ -211,7 +211,7 @@ class ChatStore:
         now = self._clock()
         taken = db.execute(
             update(Conversation)
-            .where(owned(session_id, conversation_id), unclaimed(now))
+            .where(owned(session_id, conversation_id), unclaimed(now, self._settings.claim_seconds))
             .values(claim_token=uuid4().hex, claim_expires_at=self._claim_end(), last_used_at=now)
         )
         conversation = db.scalar(_of(session_id, conversation_id))
@@ -273,7 +273,10 @@ class ChatStore:
 
     def _is_claimed(self, conversation: Conversation) -> bool:
         expires = conversation.claim_expires_at
-        return conversation.claim_token is not None and expires is not None and expires > self._clock()
+        if conversation.claim_token is None or expires is None:
+            return False
+        now = self._clock()
+        return now < expires <= latest_end(now, self._settings.claim_seconds)
 
 
 # The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.

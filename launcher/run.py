@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = StopSignals()
     run_dir: Path = options.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
-    with haproxy.prepared(haproxy.room(plan.config)) as proxy:
+    with haproxy.prepared(haproxy.limits(plan.config)) as proxy:
         service = Service(plan, run_dir, child_environment(os.environ, plan, run_dir, proxy))
         succeeded = True
         try:

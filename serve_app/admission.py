@@ -2,8 +2,8 @@
 
     room = slots of the ready model replicas + places to wait
 
-Of an ingress's room the last quarter is kept for clients who hold less than their share of it, so that one client's
-thousand requests leave room for another client's one.
+Where a request would have to wait, its client must hold less than its share of the room: so one client's thousand
+requests neither keep another client's one out, nor are a queue before it.
 """
 
 import math
@@ -13,8 +13,7 @@ from contextlib import contextmanager
 
 from serve_app.errors import Overloaded
 
-_KEPT = 0.25  # of the room, for those below their share
-_SEEN_S = 5.0  # a client counts as present for so long after its last request, refused or not
+_SEEN_S = 5.0  # a client is present while it holds room, and for so long after its last request, refused or not
 _MOST_SEEN = 10_000
 _RATE_WINDOW_S = 10.0
 _RATE_SAMPLES = 256
@@ -38,10 +37,11 @@ class Admission:
     def enter(self, client: str, budget_s: float) -> Iterator[None]:
         """Be in flight. Raises Overloaded where there is no room, or no hope to be done within `budget_s`."""
         self._see(client)
-        room = self._slots() + self._max_waiting
+        slots = self._slots()
+        room = slots + self._max_waiting
         if self.in_flight >= room:
             raise self._overloaded("all replicas are busy and the queue is full")
-        if self.in_flight >= room * (1 - _KEPT) and self._held[client] >= room / len(self._seen):
+        if self.in_flight >= slots and self._held[client] >= room / len(self._seen):
             raise self._overloaded("this client has its share of a busy service")
         if self.wait_s > budget_s:
             raise self._overloaded(f"the queue is too long for a reply within {budget_s:g} s")
@@ -78,4 +78,6 @@ class Admission:
         self._seen[client] = now
         self._seen.move_to_end(client)
         while len(self._seen) > _MOST_SEEN or next(iter(self._seen.values())) < now - _SEEN_S:
-            self._seen.popitem(last=False)
+            oldest, _ = self._seen.popitem(last=False)
+            if self._held[oldest] and len(self._seen) < _MOST_SEEN:
+                self._seen[oldest] = now

@@ -28,6 +28,7 @@ linux_only = pytest.mark.skipif(haproxy.bundled_binary() is None, reason="ray[se
 CONFIG = """\
 global
     log 127.0.0.1:514 local0 info
+    nbthread 1
 defaults
     mode http
     timeout connect 1s
@@ -195,15 +196,37 @@ def _address(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-@linux_only
-def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_path: Path) -> None:
-    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
-    waiting, all_in = threading.Event(), threading.Barrier(4)
+class _Ingress:
+    """Behind HAProxy, which lets four requests through, three of a client that is alone: each waits until `let_go`."""
+
+    def __init__(self, url: str, waiting: set[object], go: threading.Event) -> None:
+        self._url = url
+        self._waiting = waiting
+        self._go = go
+
+    def ask(self, session: str = "") -> requests.Response:
+        return requests.post(f"{self._url}/chat", headers={"x-session-id": session} if session else {}, timeout=60)
+
+    def holds(self, requests: int) -> None:
+        eventually(lambda: len(self._waiting) == requests, 30, f"{requests} requests wait")
+
+    def let_go(self) -> None:
+        self._go.set()
+
+    def is_well(self) -> bool:
+        return requests.get(f"{self._url}/health", timeout=30).status_code == 200
+
+
+@pytest.fixture
+def full_ingress(tmp_path: Path) -> Iterator[_Ingress]:
+    waiting: set[object] = set()
+    go = threading.Event()
 
     class Slow(_Echo):
         def do_POST(self) -> None:
-            all_in.wait(30)
-            waiting.wait(30)
+            waiting.add(self)
+            go.wait(30)
+            waiting.discard(self)
             self.do_GET()
 
     backend = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
@@ -216,30 +239,94 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_
     config = config.replace("listen stats", f"{godel}listen stats")
     path = tmp_path / "haproxy.cfg"
     path.write_text(config)
-    with haproxy.prepared() as settings, ThreadPoolExecutor(3) as clients:
-        settings |= {"MOST_IN_FLIGHT": "3"}
+    with haproxy.prepared() as settings:
+        settings |= {"SLOTS": "2", "ROOM": "3", "MOST_IN_FLIGHT": "4"}
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
-            asking = [clients.submit(requests.post, f"http://127.0.0.1:{port}/chat", timeout=60) for _ in range(3)]
-            all_in.wait(30)
-            refused = requests.post(f"http://127.0.0.1:{port}/chat", timeout=30)
-            assert requests.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code == 200
-            waiting.set()
-            assert [asked.result().status_code for asked in asking] == [200] * 3
+            yield _Ingress(f"http://127.0.0.1:{port}", waiting, go)
         finally:
-            waiting.set()
+            go.set()
             proxy.kill()
             proxy.wait()
             backend.shutdown()
             backend.server_close()
+
+
+@linux_only
+def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(full_ingress: _Ingress) -> None:
+    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        refused = full_ingress.ask("one-more")
+        assert full_ingress.is_well()
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "overloaded"
+    assert "full" in refused.json()["error"]["message"]
     assert refused.headers["Retry-After"] == "2"
 
 
-def test_the_room_is_that_of_the_serve_config() -> None:
-    assert haproxy.room(ROOT / "serve_config.yaml") == 16 * 2 + 64
+@linux_only
+@pytest.mark.parametrize("greedy", ["greedy", ""], ids=["session", "address"])
+def test_a_client_with_many_requests_leaves_room_for_one_with_few(full_ingress: _Ingress, greedy: str) -> None:
+    """It took all that HAProxy lets through, and whoever else came was refused, for as long as it went on."""
+    with ThreadPoolExecutor(11) as clients:
+        many = [clients.submit(full_ingress.ask, greedy) for _ in range(10)]
+        full_ingress.holds(3)
+        eventually(lambda: sum(asked.done() for asked in many) == 7, 30, "the others are refused")
+        few = clients.submit(full_ingress.ask, "modest")
+        full_ingress.holds(4)
+        full_ingress.let_go()
+        assert few.result().status_code == 200
+    assert sorted(asked.result().status_code for asked in many) == [200] * 3 + [429] * 7
+
+
+@linux_only
+def test_who_holds_a_share_does_not_wait_where_others_do(full_ingress: _Ingress) -> None:
+    with ThreadPoolExecutor(3) as clients:
+        few = clients.submit(full_ingress.ask, "modest")
+        many = [clients.submit(full_ingress.ask, "greedy") for _ in range(2)]
+        full_ingress.holds(3)
+        refused = full_ingress.ask("greedy")
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in (*many, few)] == [200] * 3
+    assert refused.status_code == 429
+    assert "share" in refused.json()["error"]["message"]
+
+
+@linux_only
+def test_who_does_not_keep_to_retry_after_is_made_to(full_ingress: _Ingress) -> None:
+    """A thousand clients that ask again at once take the processors from those that are answered."""
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        refusals = [full_ingress.ask("impatient") for _ in range(3)]
+        another = full_ingress.ask("another")
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
+    assert [refusal.status_code for refusal in (*refusals, another)] == [429] * 4
+    assert len({refusal.text for refusal in (*refusals, another)}) == 1
+    *_, second, third = (refusal.elapsed.total_seconds() for refusal in refusals)
+    assert max(second, another.elapsed.total_seconds()) < 1.5 < third < 4
+
+
+def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
+    assert haproxy.limits(ROOT / "serve_config.yaml") == haproxy.Limits() == (16 * 2, 64, 60, 75)
+    config = tmp_path / "serve_config.yaml"
+    config.write_text(
+        "{applications: [{args: {slots: 2, request_timeout_s: 300}}], http_options: {keep_alive_timeout_s: 9}}"
+    )
+    assert haproxy.limits(config) == (2, 64, 300, 9)
+
+
+@linux_only
+def test_a_reload_of_haproxy_ends_no_reply() -> None:
+    """A process that is replaced takes a last request from a connection that was open, as late as it may come."""
+    with haproxy.settings(haproxy.Limits(request_s=300, idle_s=75)) as settings:
+        assert int(settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) > 300 + 75
 
 
 @linux_only

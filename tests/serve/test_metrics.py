@@ -1,9 +1,7 @@
 """What the alert rules and Grafana's panels ask for is what a running application gives to Prometheus."""
 
 import json
-import re
 
-import requests
 import yaml
 from promql_parser import MatchOp
 
@@ -22,7 +20,7 @@ def test_every_metric_that_is_asked_for_is_there(backend: Backend) -> None:
     assert ("ray_serve_num_http_requests_total{", 'method="POST"') in missing
 
     def all_there() -> bool:
-        samples = _samples(backend)
+        samples = backend.metrics()
         missing.difference_update(
             {each for each in missing if any(all(part in sample for part in each) for sample in samples)}
         )
@@ -45,16 +43,3 @@ def wanted() -> set[tuple[str, ...]]:
         for question in questions
         for selector in selectors(question)
     }
-
-
-def _samples(backend: Backend) -> list[str]:
-    """From the node's agent, which is whom Prometheus asks."""
-    agent = next(process for process in backend.processes() if process.name() == "ray::DashboardAgent")
-    for port in {each.laddr.port for each in agent.net_connections("tcp") if each.status == "LISTEN"}:
-        try:
-            text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
-        except requests.RequestException:  # another of its ports
-            continue
-        if samples := re.findall(r"^ray_.*", text, re.MULTILINE):
-            return samples
-    return []

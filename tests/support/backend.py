@@ -66,6 +66,27 @@ class Backend:
         """The cluster's processes: all that `serve run` started."""
         return psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
 
+    def is_idle(self) -> bool:
+        """Whether no slot is taken, and nobody waits."""
+        return all(replica["active"] == replica["waiting"] == 0 for replica in self.replicas())
+
+    def memory(self) -> int:
+        """Bytes that the application's replicas, and Serve's proxy before them, have in memory."""
+        parts = [each for each in self.processes() if re.search("ServeReplica|ProxyActor", " ".join(each.cmdline()))]
+        return sum(part.memory_info().rss for part in parts)
+
+    def metrics(self) -> list[str]:
+        """The lines that Prometheus gets from the node's agent, which are some seconds old."""
+        agent = next(process for process in self.processes() if process.name() == "ray::DashboardAgent")
+        for port in {each.laddr.port for each in agent.net_connections("tcp") if each.status == "LISTEN"}:
+            try:
+                text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+            except requests.RequestException:  # another of its ports
+                continue
+            if samples := re.findall(r"^ray_.*", text, re.MULTILINE):
+                return samples
+        return []
+
 
 @contextmanager
 def run_backend(
@@ -74,24 +95,31 @@ def run_backend(
     model_deployment: dict[str, Any] | None = None,
     port: int | None = None,
     behind: Proxy = "haproxy",
+    ingress_deployment: dict[str, Any] | None = None,
+    proxy_location: str = "EveryNode",
+    address: str = "local",
 ) -> Iterator[Backend]:
-    """The shipped configuration on a port of its own, with `args` and the model deployment's options replaced."""
+    """The shipped configuration on a port of its own, with `args` and the deployments' options replaced.
+
+    address: of a cluster that runs; by default one is started.
+    """
     chat_config = folder / "chatbot.yaml"
     chat_config.write_bytes((ROOT / "configs/chatbot.yaml").read_bytes())
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     port = port or free_port()
     config["http_options"]["port"] = port
+    config["proxy_location"] = proxy_location
     application = config["applications"][0]
     application["args"] |= {"model": "models/mini", "chat_config": str(chat_config)} | (args or {})
+    changed = {"GodelModel": model_deployment or {}, "Ingress": ingress_deployment or {}}
     for deployment in application["deployments"]:
-        if deployment["name"] == "GodelModel":
-            deployment |= model_deployment or {}
+        deployment |= changed[deployment["name"]]
     config_file = folder / "serve_config.yaml"
     config_file.write_text(yaml.safe_dump(config))
     log = folder / "serve.log"
     with haproxy.prepared() as proxy, log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
+            [sys.executable, "-m", "ray.serve.scripts", "run", "--address", address, str(config_file)],
             cwd=ROOT,
             env=os.environ
             | {"RAY_USAGE_STATS_ENABLED": "0"}
