@@ -46,9 +46,7 @@ def _dashboard(obj: Object, key: str, text: str, deployments: set[str], recorded
     yield from _questions(obj, ("data", key), content, deployments, recorded)
 
 
-def _questions(
-    obj: Object, start: Field, content: Any, deployments: set[str], recorded: set[str]
-) -> Iterator[Problem]:
+def _questions(obj: Object, start: Field, content: Any, deployments: set[str], recorded: set[str]) -> Iterator[Problem]:
     for field, value in nodes(content):
         if field[-1:] == ("expr",):
             for message in mistakes(str(value), deployments, recorded):
