@@ -81,16 +81,16 @@ MISTAKES = [
     ),
     (
         f"{MONITORING}/godel-prometheusrule.yaml",
-        "ray_godel_waiting",
+        "ray_godel_waiting_requests",
         "ray_godel_wating",
-        f"{MONITORING}/godel-prometheusrule.yaml: spec.groups.godel.rules.3.expr: "
-        "neither Ray nor serve_app/metrics.py has a metric 'ray_godel_wating'",
+        f"{MONITORING}/godel-prometheusrule.yaml: spec.groups.godel.rules.6.expr: "
+        "neither Ray nor serve_app/metrics.py nor frontend/metrics.py has a metric 'ray_godel_wating'",
     ),
     (
         f"{MONITORING}/dashboard.json",
-        "ray_godel_active)",
+        "ray_godel_active_requests)",
         "ray_godel_active",
-        f"{MONITORING}/dashboard.json: data.godel.json.panels.4.targets.0.expr: is not PromQL: ",
+        f"{MONITORING}/dashboard.json: data.godel.json.panels.10.targets.0.expr: is not PromQL: ",
     ),
     (
         f"{MONITORING}/ray-head-podmonitor.yaml",
