@@ -132,15 +132,15 @@ chromium:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; then exit 0; fi; \
 	echo 'The browser tests need Chromium, as `chromium` on the PATH. Debian: sudo apt-get install chromium.'; exit 1
 
-# Prometheus' own tool, for the tests of the alert rules, which are skipped without it. Out of Debian's package, which is
-# not installed, as it would start a server.
+# Prometheus and its own tool, for the tests of metrics and alert rules, which are skipped without them. Out of Debian's
+# package, which is not installed, as it would start a server.
 promtool: $(VENV)/.dev
-	@if command -v promtool >/dev/null || [ -x $(BIN)/promtool ]; then exit 0; fi; \
+	@has() { command -v $$1 >/dev/null || [ -x $(BIN)/$$1 ]; }; if has promtool && has prometheus; then exit 0; fi; \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	fetch='apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb .'; \
 	if command -v apt-get >/dev/null && (cd "$$folder" && { eval "$$fetch" || { apt-get update -qq && eval "$$fetch"; }; }) >/dev/null 2>&1 && \
-	cp "$$folder/usr/bin/promtool" $(BIN)/; then exit 0; fi; \
-	echo 'Without promtool (of Prometheus; macOS: brew install prometheus) the tests of the alert rules are skipped.'
+	cp "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" $(BIN)/; then exit 0; fi; \
+	echo 'Without Prometheus (macOS: brew install prometheus) the tests of metrics and alert rules are skipped.'
 
 # The pods of the overlay `production`, and half of the frontend's tests of its store, run these two. apt starts what it
 # installs; nothing here uses that.

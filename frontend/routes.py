@@ -31,6 +31,7 @@ from frontend.errors import (
     TooMany,
 )
 from frontend.forms import checked_message
+from frontend.metrics import STREAMS
 from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
 from frontend.posts import Post, read_post
 from frontend.replies import RunningReply
@@ -241,9 +242,10 @@ def _stream(reply: RunningReply, place: Place | None) -> Response:
 
 
 async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
-    yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
-    async for reached, event in reply.log.follow(place):
-        yield _encode(event, reached)
+    with STREAMS.track_inprogress():
+        yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
+        async for reached, event in reply.log.follow(place):
+            yield _encode(event, reached)
 
 
 def _encode(event: ReplyEvent, reached: Place) -> bytes:

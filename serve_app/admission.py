@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from serve_app.errors import Overloaded
+from serve_app.errors import Overloaded, OverloadReason
 
 _SEEN_S = 5.0  # a client is present while it holds room, and for so long after its last request, refused or not
 _MOST_SEEN = 10_000
@@ -40,11 +40,11 @@ class Admission:
         slots = self._slots()
         room = slots + self._max_waiting
         if self.in_flight >= room:
-            raise self._overloaded("all replicas are busy and the queue is full")
+            raise self._overloaded("all replicas are busy and the queue is full", "queue_full")
         if self.in_flight >= slots and self._held[client] >= room / len(self._seen):
-            raise self._overloaded("this client has its share of a busy service")
+            raise self._overloaded("this client has its share of a busy service", "share")
         if self.wait_s > budget_s:
-            raise self._overloaded(f"the queue is too long for a reply within {budget_s:g} s")
+            raise self._overloaded(f"the queue is too long for a reply within {budget_s:g} s", "hopeless")
         self.in_flight += 1
         self._held[client] += 1
         try:
@@ -62,9 +62,9 @@ class Admission:
         waiting = self.in_flight - self._slots() + 1
         return waiting / rate if waiting > 0 and (rate := self._rate()) else 0.0
 
-    def _overloaded(self, why: str) -> Overloaded:
+    def _overloaded(self, told: str, why: OverloadReason) -> Overloaded:
         retry_after_s = min(max(math.ceil(self.wait_s), _RETRY_AFTER_S[0]), _RETRY_AFTER_S[-1])
-        return Overloaded(f"{why}; try again in {retry_after_s} s", retry_after_s)
+        return Overloaded(f"{told}; try again in {retry_after_s} s", retry_after_s, why)
 
     def _rate(self) -> float:
         """Requests a second that ended, lately; 0: none did."""

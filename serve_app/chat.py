@@ -41,6 +41,7 @@ from serve_app.messages import (
     Writer,
     says_something,
 )
+from serve_app.outcomes import Outcome, Recorder, recording
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
@@ -94,11 +95,14 @@ class Chat:
         tokenizer: PreTrainedTokenizerBase,
         config_file: ConfigFile,
         replicas: Replicas,
+        record: Recorder = lambda outcome: None,
     ) -> None:
+        """record: is given each reply's outcome at its end."""
         self.args = args
         self.checkpoint = checkpoint
         self.config_file = config_file
         self.replicas = replicas
+        self._record = record
         self._tokenizer = tokenizer
         self._quoter = Quoter(tokenizer)
         self._replies: SharedReplies[Piece] = SharedReplies()
@@ -135,8 +139,25 @@ class Chat:
 
     async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
         """The reply, piece by piece; in few pieces where it is not streamed."""
-        plan = await self.plan(asked, request_id)
-        request = GenerateRequest(
+        with recording(self._record) as outcome:
+            plan = await self.plan(asked, request_id)
+            outcome.prompt_tokens = len(plan.prompt.token_ids)
+            outcome.is_quoted = plan.quotes is not None
+            text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
+            writers: dict[Origin, None] = {}  # in their order
+            async for chunk in self.replicas.write(self._question(plan, asked, streamed)):
+                outcome.note_tokens(len(chunk.token_ids))
+                writers[chunk.origin] = None
+                piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
+                if chunk.finish_reason in ("stop", "length"):
+                    outcome.ending = "done"
+                    reply = self._finish(plan, text, list(writers), chunk.finish_reason, outcome)
+                    yield Piece(piece, chunk, reply)
+                else:
+                    yield Piece(piece, chunk)
+
+    def _question(self, plan: Plan, asked: ChatRequest, streamed: bool) -> GenerateRequest:
+        return GenerateRequest(
             plan.request_id,
             plan.prompt.token_ids,
             plan.sampling,
@@ -144,18 +165,6 @@ class Chat:
             candidates=plan.quotes.candidates if plan.quotes else (),
             streamed=streamed,
         )
-        text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
-        first_token_s: float | None = None
-        writers: dict[Origin, None] = {}  # in their order
-        async for chunk in self.replicas.write(request):
-            first_token_s = first_token_s or time.monotonic() - plan.started_at
-            writers[chunk.origin] = None
-            piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
-            if chunk.finish_reason in ("stop", "length"):
-                reply = self._finish(plan, text, list(writers), chunk.finish_reason, first_token_s)
-                yield Piece(piece, chunk, reply)
-            else:
-                yield Piece(piece, chunk)
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
@@ -240,9 +249,10 @@ class Chat:
         text: "_GrowingText | _QuotedText",
         writers: Sequence[Origin],
         finish_reason: FinishReason,
-        first_token_s: float,
+        outcome: Outcome,
     ) -> ChatReply:
         total_s = time.monotonic() - plan.started_at
+        first_token_s = outcome.first_token_s or total_s
         logger.info(
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
             plan.request_id,

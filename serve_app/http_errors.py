@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -111,7 +111,10 @@ class BodyLimits:
         return HTTPException(408, f"the body was not complete within {self._seconds:g} s", {"Connection": "close"})
 
 
-def add_errors(api: FastAPI) -> None:
+def add_errors(api: FastAPI, refused: Callable[[str], None] = lambda reason: None) -> None:
+    """refused: is told the reason of every answer that refuses a request, before any work on a reply."""
+    api.state.refused = refused
+
     @api.exception_handler(RequestError)
     async def on_request_error(request: Request, error: RequestError) -> Response:
         return error_response(request, error)
@@ -138,7 +141,7 @@ def error_response(request: Request, error: RequestError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _error(request, _STATUS[type(error)], error.type, str(error), headers)
+    return _error(request, _STATUS[type(error)], error.type, str(error), headers, counted_as=error.counted_as)
 
 
 def _explain(mistake: dict[str, Any]) -> str:
@@ -151,8 +154,15 @@ def _explain(mistake: dict[str, Any]) -> str:
 
 
 def _error(
-    request: Request, status: int, type_: str, message: str, headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    type_: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    counted_as: str = "",
 ) -> JSONResponse:
+    if status < 500 or type_ == NoReplica.type:  # any other is how a reply has ended, or a bug
+        request.app.state.refused(counted_as or type_)
     body = error_body(type_, message, request_id_of(request))
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 

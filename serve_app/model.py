@@ -61,6 +61,7 @@ class GodelModel:
                 yield TokenChunk(tokens, self._origin, reply.ending)
         finally:
             reply.cancel()
+            self._metrics.replied(reply.times)
 
     async def status(self) -> ReplicaStatus:
         status = ReplicaStatus(
@@ -71,7 +72,7 @@ class GodelModel:
             tokens_per_second=round(self._engine.tokens_per_second, 1),
             stalled_s=round(self._engine.stalled_s, 1),
         )
-        self._metrics.report(status)
+        self._metrics.report(status, self._engine.totals)
         return status
 
     def record_autoscaling_stats(self) -> dict[str, float]:

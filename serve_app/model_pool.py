@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
@@ -35,10 +35,14 @@ _Stream: TypeAlias = "DeploymentResponseGenerator[TokenChunk]"
 
 
 class ModelPool:
-    def __init__(self, handle: DeploymentHandle[Any], stall_limit_s: float) -> None:
+    def __init__(
+        self, handle: DeploymentHandle[Any], stall_limit_s: float, took_over: Callable[[], None] = lambda: None
+    ) -> None:
+        """took_over: called each time that a reply has lost its replica, and another is asked."""
         self._generate = handle.options(stream=True, method_name="generate")
         self._handle = handle
         self._stall_limit_s = stall_limit_s
+        self._took_over = took_over
         self.liveness = Liveness(stall_limit_s, time.monotonic)
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
@@ -73,7 +77,9 @@ class ModelPool:
             raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
         deadline = time.monotonic() + request.budget_s
         failures = 0
-        for _ in range(_MAX_TAKEOVERS + 1):
+        for attempt in range(_MAX_TAKEOVERS + 1):
+            if attempt:
+                self._took_over()
             try:
                 async for chunk in self._write_once(request, deadline):
                     request = replace(request, prefix=[*request.prefix, *chunk.token_ids])

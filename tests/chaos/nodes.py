@@ -14,9 +14,11 @@ from typing import Any
 import psutil
 
 from launcher import haproxy
+from launcher.preflight import free_port
 from launcher.serve_environment import QUICK_REPLACEMENT
 from tests.chaos.faults import REPLICAS, STALL_LIMIT_S, kill, roll_out, running, stop
-from tests.support.backend import Backend, eventually, free_port, run_backend
+from tests.support.backend import Backend, run_backend
+from tests.support.waiting import eventually
 
 _WORKERS = REPLICAS  # a model replica and an ingress on each
 _GCS_AWAY_S = 3.0

@@ -3,8 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
 from tests.support.disconnects import leave_at_random
+from tests.support.waiting import eventually
 
 FIRST, ALL = 500, 2000
 _METRICS_S = 20.0  # Ray's metrics are so old, at most

@@ -325,7 +325,7 @@ def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
 @linux_only
 def test_a_reload_of_haproxy_ends_no_reply() -> None:
     """A process that is replaced takes a last request from a connection that was open, as late as it may come."""
-    with haproxy.settings(haproxy.Limits(request_s=300, idle_s=75)) as settings:
+    with haproxy.prepared(haproxy.Limits(request_s=300, idle_s=75)) as settings:
         assert int(settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) > 300 + 75
 
 

@@ -55,9 +55,9 @@ MISTAKES = [
     ),
     (  # Grafana's dashboard
         f"{MONITORING}/dashboard.json",
-        "ray_godel_active)",
+        "ray_godel_active_requests)",
         "ray_godel_active",
-        f"{MONITORING}/dashboard.json: data.godel.json.panels.4.targets.0.expr: is not PromQL: ",
+        f"{MONITORING}/dashboard.json: data.godel.json.panels.10.targets.0.expr: is not PromQL: ",
     ),
     (  # the list of Secrets
         f"{PRODUCTION}/required-secrets.yaml",

@@ -2,7 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
+from tests.support.waiting import eventually
 from tests.support.disconnects import leave_at_random
 
 _COUNT = 300

@@ -122,7 +122,7 @@ def run_backend(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", address, str(config_file)],
             cwd=ROOT,
             env=os.environ
-            | {"RAY_USAGE_STATS_ENABLED": "0"}
+            | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_metrics_report_interval_ms": "1000"}
             | QUICK_REPLACEMENT
             | (proxy if behind == "haproxy" else haproxy.OFF),
             stdout=output,
