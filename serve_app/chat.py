@@ -7,8 +7,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -45,6 +46,7 @@ from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
+from serve_app.stop_sequences import StopSequences
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -62,7 +64,7 @@ class Replicas(Protocol):
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]: ...
 
-    def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
+    def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]: ...
 
 
 @dataclass(frozen=True)
@@ -142,20 +144,27 @@ class Chat:
             plan.sampling,
             budget_s=plan.started_at + self._timeout_s(asked) - time.monotonic(),
             candidates=plan.quotes.candidates if plan.quotes else (),
-            streamed=streamed,
+            streamed=streamed or bool(asked.stop),  # so that it ends where it is told to
         )
         text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
+        until = StopSequences(asked.stop)
         first_token_s: float | None = None
         writers: dict[Origin, None] = {}  # in their order
-        async for chunk in self.replicas.write(request):
-            first_token_s = first_token_s or time.monotonic() - plan.started_at
-            writers[chunk.origin] = None
-            piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
-            if chunk.finish_reason in ("stop", "length"):
-                reply = self._finish(plan, text, list(writers), chunk.finish_reason, first_token_s)
-                yield Piece(piece, chunk, reply)
-            else:
-                yield Piece(piece, chunk)
+        async with aclosing(self.replicas.write(request)) as chunks:
+            async for chunk in chunks:
+                first_token_s = first_token_s or time.monotonic() - plan.started_at
+                writers[chunk.origin] = None
+                is_last = chunk.finish_reason is not None
+                piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
+                finish_reason = "stop" if until.found else chunk.finish_reason
+                if finish_reason in ("stop", "length"):
+                    whole = until.text if until.found else text.whole
+                    reply = self._finish(plan, whole, len(text.token_ids), list(writers), finish_reason, first_token_s)
+                    yield Piece(piece, chunk, reply)
+                else:
+                    yield Piece(piece, chunk)
+                if until.found:  # the replica would write on
+                    return
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
@@ -237,7 +246,8 @@ class Chat:
     def _finish(
         self,
         plan: Plan,
-        text: "_GrowingText | _QuotedText",
+        text: str,
+        completion_tokens: int,
         writers: Sequence[Origin],
         finish_reason: FinishReason,
         first_token_s: float,
@@ -247,12 +257,12 @@ class Chat:
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
             plan.request_id,
             len(plan.prompt.token_ids),
-            len(text.token_ids),
+            completion_tokens,
             first_token_s * 1000,
             total_s * 1000,
             " -> ".join(writer.replica_id for writer in writers),
         )
-        response = text.whole.strip()
+        response = text.strip()
         cited = cite(response, plan.prompt.passages)
         return ChatReply(
             response=response,
@@ -261,7 +271,7 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=len(text.token_ids)),
+            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=completion_tokens),
             grounding=Grounding(
                 passages=plan.prompt.passages,
                 dropped_turns=plan.prompt.dropped_turns,

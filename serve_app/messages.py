@@ -29,6 +29,8 @@ MAX_TURNS = 10_000
 LARGEST_SEED = 2**53 - 1
 # In tokens, whatever `max_reply_tokens` allows.
 LONGEST_REPLY = 4096
+# Stop sequences of a request: each piece of its reply is looked through for each.
+MOST_STOPS = 4
 # A character that is neither white space nor a control character.
 _SAYS_SOMETHING = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
 _says_something = re.compile(_SAYS_SOMETHING).search
@@ -63,6 +65,7 @@ Phrase = Annotated[
     AfterValidator(_not_blank),
     Field(json_schema_extra={"pattern": _SAYS_SOMETHING}),
 ]
+StopSequence = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
 
 class KnownNames(BaseModel):
@@ -202,6 +205,11 @@ class ChatRequest(KnownNames):
     instruction: Text | None = None
     knowledge: Text | None = None
     generation: GenerationOverrides | None = None
+    stop: Annotated[
+        list[StopSequence],
+        FailFast(),
+        Field(max_length=MOST_STOPS, description="the reply ends before the first of these texts"),
+    ] = []
     timeout_s: Annotated[
         float | None, Field(ge=1, description="give up after so many seconds; never more than the server allows")
     ] = None

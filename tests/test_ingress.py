@@ -271,6 +271,23 @@ def test_the_replicas_stream_is_closed_after_every_reply(application: Applicatio
     assert application.replicas.closed == 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_ends_before_a_stop_sequence_and_its_replica_is_told(application: Application, stream: bool) -> None:
+    body = application.post(dialog=["What is a pod?"], stop=["is sm", "never"], stream=stream).text
+    *events, reply = (json.loads(line.split("data: ")[-1]) for line in body.splitlines() if line.endswith("}"))
+    assert (reply["response"], reply["finish_reason"]) == ("the pod", "stop")
+    assert reply["citations"] == [] and reply["usage"]["completion_tokens"] > 0
+    assert application.replicas.requests[-1].streamed, "or the replica would write on until it has some tokens"
+    assert application.replicas.left_early == 1
+    assert "".join(event.get("text", "") for event in events).strip() == ("the pod" if stream else "")
+
+
+@pytest.mark.parametrize("stop", [["a"] * 5, [""], ["x" * 201], [3]])
+def test_stop_sequences_are_few_and_none_is_empty(application: Application, stop: list[Any]) -> None:
+    response = application.post(dialog=["What is a pod?"], stop=stop)
+    assert response.status_code == 422 and "stop" in response.json()["error"]["message"]
+
+
 def test_a_stream_splits_no_character(chat_config: Path) -> None:
     """Byte-fallback pieces arrive one by one; half an emoji is not text."""
     tokenizer = small_tokenizer()
