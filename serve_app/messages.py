@@ -52,6 +52,11 @@ def says_something(text: str) -> bool:
     return _says_something(text) is not None
 
 
+def whole_number(value: Any) -> Any:
+    """68.0 is a whole number: JSON makes no difference."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _not_blank(text: str) -> str:
     if not says_something(text):
         raise ValueError("is blank; it must hold some text")
@@ -163,13 +168,9 @@ class GenerationOverrides(GenerationValues):
     @model_validator(mode="before")
     @classmethod
     def _whole_numbers(cls, values: Any) -> Any:
-        """68.0 is a whole number: JSON makes no difference."""
         if not isinstance(values, dict):
             return values
-        return {
-            name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in values.items()
-        }
+        return {name: whole_number(value) for name, value in values.items()}
 
 
 class Generation(GenerationValues, Sampling):

@@ -22,10 +22,7 @@ class StopSequences:
         text = self._held + piece
         begin = self._begin_of_first(text)
         self.found = begin is not None
-        if self.found or is_last:
-            shown = text[:begin]
-        else:
-            shown = text[: len(text) - self._may_become_one(text)]
+        shown = text[: begin if self.found or is_last else len(text) - self._may_become_one(text)]
         self._held = text[len(shown) :]
         self.text += shown
         return shown
