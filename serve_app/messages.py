@@ -70,7 +70,9 @@ Phrase = Annotated[
     AfterValidator(_not_blank),
     Field(json_schema_extra={"pattern": _SAYS_SOMETHING}),
 ]
-StopSequence = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+StopSequence = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)
+]
 
 
 class KnownNames(BaseModel):
