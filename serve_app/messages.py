@@ -70,9 +70,7 @@ Phrase = Annotated[
     AfterValidator(_not_blank),
     Field(json_schema_extra={"pattern": _SAYS_SOMETHING}),
 ]
-StopSequence = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)
-]
+StopSequence = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)]
 
 
 class KnownNames(BaseModel):

@@ -49,8 +49,8 @@ def application(replicas: FakeReplicas) -> FastAPI:
 
 CONFIG = SchemathesisConfig.from_dict(
     {
-        # 413 is a refusal as good as the others: a body may be too large because a list in it is too long. 404: it names
-        # a model that is not served.
+        # 413 is a refusal as good as the others: a body may be too large because a list in it is too long; and 404 of a
+        # model that is not served.
         "checks": {"negative_data_rejection": {"expected-statuses": [400, 404, 405, 413, 422]}},
         "generation": {"deterministic": True},
     }
