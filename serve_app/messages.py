@@ -52,11 +52,6 @@ def says_something(text: str) -> bool:
     return _says_something(text) is not None
 
 
-def whole_number(value: Any) -> Any:
-    """68.0 is a whole number: JSON makes no difference."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _not_blank(text: str) -> str:
     if not says_something(text):
         raise ValueError("is blank; it must hold some text")
@@ -85,6 +80,20 @@ class KnownNames(BaseModel):
             return values
         left_out = set([name for name in values if name not in cls.model_fields][_UNKNOWN_NAMES:])
         return {name: value for name, value in values.items() if name not in left_out} if left_out else values
+
+
+class WholeNumbers(KnownNames):
+    """Takes 68.0 for a whole number: JSON makes no difference."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in values.items()
+        }
 
 
 class SamplingValues(KnownNames):
@@ -152,7 +161,7 @@ class GenerationValues(SamplingValues):
     ] = ()
 
 
-class GenerationOverrides(GenerationValues):
+class GenerationOverrides(GenerationValues, WholeNumbers):
     """What a request sets of its Generation; the configuration says the rest.
 
     Strict, as the OpenAPI document says: a number is no text. A configuration's may be, as from the environment.
@@ -164,13 +173,6 @@ class GenerationOverrides(GenerationValues):
         int | None,
         Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable; null: made of the request id"),
     ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_numbers(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: whole_number(value) for name, value in values.items()}
 
 
 class Generation(GenerationValues, Sampling):

@@ -21,7 +21,7 @@ from serve_app.messages import (
     KnownNames,
     StopSequence,
     Text,
-    whole_number,
+    WholeNumbers,
 )
 
 # Each takes a slot, and a place in the queue before that.
@@ -74,7 +74,6 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else [] if value is None else value
 
 
-Whole = Annotated[int, BeforeValidator(whole_number)]
 Content = Annotated[Text | None, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart] | None)]
 _Stops = Annotated[list[StopSequence], Field(max_length=MOST_STOPS)]
 _Prompts = Annotated[list[Text], Field(min_length=1, max_length=MOST_CHOICES)]
@@ -111,21 +110,21 @@ class StreamOptions(KnownNames):
     include_obfuscation: Annotated[Any, Unsupported(False)] = None
 
 
-class AnyRequest(KnownNames):
+class AnyRequest(WholeNumbers):
     """What both kinds of completions take. What is left out or null is as the configuration says."""
 
     model_config = ConfigDict(strict=True)
 
     model: Annotated[Text, Field(description="as /v1/models lists it")]
     max_tokens: Annotated[
-        Whole | None, Field(ge=1, description="most tokens of a reply; never more than the service allows")
+        int | None, Field(ge=1, description="most tokens of a reply; never more than the service allows")
     ] = None
     temperature: Annotated[float | None, Field(ge=0, le=2, description="0: always the likeliest token")] = None
     top_p: Annotated[float | None, Field(gt=0, le=1, description="sample among the likeliest tokens that reach p")] = (
         None
     )
-    seed: Annotated[Whole | None, Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable")] = None
-    n: Annotated[Whole | None, Field(ge=1, le=MOST_CHOICES, description="replies, each drawn by itself")] = None
+    seed: Annotated[int | None, Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable")] = None
+    n: Annotated[int | None, Field(ge=1, le=MOST_CHOICES, description="replies, each drawn by itself")] = None
     stop: Annotated[
         _Stops,
         FailFast(),
@@ -168,7 +167,7 @@ class ChatCompletionRequest(AnyRequest):
         ),
     ]
     max_completion_tokens: Annotated[
-        Whole | None, Field(ge=1, description="OpenAI's newer name of max_tokens; the smaller one counts")
+        int | None, Field(ge=1, description="OpenAI's newer name of max_tokens; the smaller one counts")
     ] = None
 
     safety_identifier: Annotated[Text | None, Field(description="OpenAI's newer name of user")] = None
