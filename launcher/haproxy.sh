@@ -10,12 +10,13 @@ sed -i -e '/^frontend http_frontend$/,/^ *bind /{/^ *bind /a\
     http-request del-header x-request-id if { req.fhdr(x-request-id) -m reg [^A-Za-z0-9._-] }\
     http-request del-header x-request-id if { req.fhdr(x-request-id),length gt 64 }
 }' "$3"
-# What HAProxy says for itself has the status that it has and the shape of all errors: Serve's template says 500 for all
-# of them, and 404 as long as it knows no backend, which is so after HAProxy was killed and for a moment at the start.
+# What HAProxy says for itself has the status that it has, and the fields of all errors and of OpenAI's: Serve's template
+# says 500 for all of them, and 404 as long as it knows no backend, which is so after HAProxy was killed and for a moment
+# at the start.
 folder=$(dirname "$3")
 say() { # status, reason, type, message, further headers
 	printf 'HTTP/1.1 %s %s\r\nContent-Type: application/json\r\n%bConnection: close\r\n\r\n' "$1" "$2" "$5" >"$folder/$1.http"
-	printf '{"error":{"type":"%s","message":"%s","request_id":"none"}}' "$3" "$4" >>"$folder/$1.http"
+	printf '{"error":{"type":"%s","message":"%s","request_id":"none","param":null,"code":"%s"}}' "$3" "$4" "$3" >>"$folder/$1.http"
 }
 for status in '502 Bad Gateway' '503 Service Unavailable' '504 Gateway Timeout'; do
 	say "${status%% *}" "${status#* }" backend_unreachable \
@@ -40,7 +41,7 @@ sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
 backend=$(sed -n 's/^ *use_backend \([^ ]*\) if .*/\1/p' "$3" | head -n 1)
 if [ -n "$backend" ] && [ -n "$MOST_IN_FLIGHT" ]; then
 	answer='content-type application/json hdr Retry-After 2 lf-string'
-	answer="$answer '{\"error\":{\"type\":\"overloaded\",\"message\":\"%[var(txn.refused)]; try again in 2 s\",\"request_id\":\"none\"}}'"
+	answer="$answer '{\"error\":{\"type\":\"overloaded\",\"message\":\"%[var(txn.refused)]; try again in 2 s\",\"request_id\":\"none\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}'"
 	sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
     timeout tarpit 2s\\
     stick-table type binary len 20 size 10k expire 5s store conn_cur,gpc0_rate(2s)\\

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -46,6 +47,7 @@ from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
+from serve_app.stop_sequences import StopSequences
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -63,7 +65,7 @@ class Replicas(Protocol):
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]: ...
 
-    def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
+    def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]: ...
 
 
 @dataclass(frozen=True)
@@ -144,17 +146,24 @@ class Chat:
             outcome.prompt_tokens = len(plan.prompt.token_ids)
             outcome.is_quoted = plan.quotes is not None
             text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
+            until = StopSequences(asked.stop)
             writers: dict[Origin, None] = {}  # in their order
-            async for chunk in self.replicas.write(self._question(plan, asked, streamed)):
-                outcome.note_tokens(len(chunk.token_ids))
-                writers[chunk.origin] = None
-                piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
-                if chunk.finish_reason in ("stop", "length"):
-                    outcome.ending = "done"
-                    reply = self._finish(plan, text, list(writers), chunk.finish_reason, outcome)
-                    yield Piece(piece, chunk, reply)
-                else:
-                    yield Piece(piece, chunk)
+            async with aclosing(self.replicas.write(self._question(plan, asked, streamed))) as chunks:
+                async for chunk in chunks:
+                    outcome.note_tokens(len(chunk.token_ids))
+                    writers[chunk.origin] = None
+                    is_last = chunk.finish_reason is not None
+                    piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
+                    finish_reason = "stop" if until.found else chunk.finish_reason
+                    if finish_reason in ("stop", "length"):
+                        outcome.ending = "done"
+                        whole = until.text if until.found else text.whole
+                        reply = self._finish(plan, whole, len(text.token_ids), list(writers), finish_reason, outcome)
+                        yield Piece(piece, chunk, reply)
+                    else:
+                        yield Piece(piece, chunk)
+                    if until.found:  # the replica would write on
+                        return
 
     def _question(self, plan: Plan, asked: ChatRequest, streamed: bool) -> GenerateRequest:
         return GenerateRequest(
@@ -163,7 +172,7 @@ class Chat:
             plan.sampling,
             budget_s=plan.started_at + self._timeout_s(asked) - time.monotonic(),
             candidates=plan.quotes.candidates if plan.quotes else (),
-            streamed=streamed,
+            streamed=streamed or bool(asked.stop),  # so that it ends where it is told to
         )
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
@@ -246,7 +255,8 @@ class Chat:
     def _finish(
         self,
         plan: Plan,
-        text: "_GrowingText | _QuotedText",
+        text: str,
+        completion_tokens: int,
         writers: Sequence[Origin],
         finish_reason: FinishReason,
         outcome: Outcome,
@@ -257,12 +267,12 @@ class Chat:
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
             plan.request_id,
             len(plan.prompt.token_ids),
-            len(text.token_ids),
+            completion_tokens,
             first_token_s * 1000,
             total_s * 1000,
             " -> ".join(writer.replica_id for writer in writers),
         )
-        response = text.whole.strip()
+        response = text.strip()
         cited = cite(response, plan.prompt.passages)
         return ChatReply(
             response=response,
@@ -271,7 +281,7 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=len(text.token_ids)),
+            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=completion_tokens),
             grounding=Grounding(
                 passages=plan.prompt.passages,
                 dropped_turns=plan.prompt.dropped_turns,

@@ -6,6 +6,7 @@ ServeAppError
 └── RequestError              this one request cannot be answered
     ├── Unauthorized          its API key is missing, wrong or expired
     ├── InvalidRequest        its shape or a value is wrong; says which
+    ├── UnknownModel          it names a model that is not served
     ├── Overloaded            the queues are full; says when to come back
     ├── NoReplica             no model replica is ready
     ├── DeadlineExceeded      its time ran out
@@ -49,6 +50,10 @@ class Unauthorized(RequestError):
 
 class InvalidRequest(RequestError):
     type = "invalid_request"
+
+
+class UnknownModel(RequestError):
+    type = "model_not_found"
 
 
 class Overloaded(RequestError):

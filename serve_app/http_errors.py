@@ -1,4 +1,4 @@
-"""Errors over HTTP: their status codes, and the one shape of their bodies; limits of bodies."""
+"""Errors over HTTP: their status codes, and the shape of their bodies (under /v1 OpenAI's); limits of bodies."""
 
 import asyncio
 import logging
@@ -24,14 +24,17 @@ from serve_app.errors import (
     ReplyInterrupted,
     RequestError,
     Unauthorized,
+    UnknownModel,
     reason,
 )
+from serve_app.openai_errors import PREFIX, openai_error, openai_status
 
 logger = logging.getLogger("ray.serve.godel")
 
 _STATUS: dict[type[RequestError], int] = {
     Unauthorized: 401,
     InvalidRequest: 422,
+    UnknownModel: 404,
     Overloaded: 429,
     NoReplica: 503,
     ReplyInterrupted: 503,
@@ -59,7 +62,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The one shape of every error."""
+    """The one shape of every error, but for those under /v1."""
 
     error: ErrorDetail
 
@@ -124,7 +127,8 @@ def add_errors(api: FastAPI, refused: Callable[[str], None] = lambda reason: Non
         mistakes = error.errors()
         if mistakes[0]["type"] == "json_invalid":
             return _error(request, 400, "malformed_json", f"the body is not JSON: {mistakes[0]['ctx']['error']}")
-        return _error(request, 422, InvalidRequest.type, "; ".join(map(_explain, mistakes[:5])))
+        explained = "; ".join(map(_explain, mistakes[:5]))
+        return _error(request, 422, InvalidRequest.type, explained, mistake=mistakes[0]["type"])
 
     @api.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
@@ -160,10 +164,16 @@ def _error(
     message: str,
     headers: Mapping[str, str] | None = None,
     counted_as: str = "",
+    mistake: str | None = None,
 ) -> JSONResponse:
+    """mistake: pydantic's name of what is wrong with the first wrong field."""
     if status < 500 or type_ == NoReplica.type:  # any other is how a reply has ended, or a bug
         request.app.state.refused(counted_as or type_)
-    body = error_body(type_, message, request_id_of(request))
+    body: BaseModel
+    if request.url.path.startswith(PREFIX):
+        body, status = openai_error(type_, message, mistake), openai_status(status)
+    else:
+        body = error_body(type_, message, request_id_of(request))
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 
 

@@ -1,24 +1,25 @@
-"""HTTP: /chat, /health, /replicas."""
+"""HTTP: /chat, /health, /replicas; /v1 is openai_api's."""
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, aclosing
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app import openapi
+from serve_app import openai_api, openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
-from serve_app.errors import Overloaded, RequestError, Unauthorized
+from serve_app.errors import Overloaded, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
-from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList
+from serve_app.messages import ChatReply, ChatRequest, Health, Replica, ReplicaList
+from serve_app.reply_stream import event_stream, opened, origin_headers
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -42,7 +43,8 @@ def create_api(
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
     add_errors(api, refused)
     _add_routes(api, chat)
-    openapi.add_limits(api, chat.args)
+    openai_api.add_routes(api, chat)
+    openapi.add_limits(api, chat.args, chat.checkpoint.name)
     return api
 
 
@@ -72,7 +74,14 @@ class Gate:
                 return await self._app(scope, receive, send)
             if key:
                 logger.info("request %s: asked with the key %s", request_id_of(request), key.name)
-            with self._admission.enter(_client(request, key), self._budget_s):
+            client = _client(request, key)
+            with ExitStack() as places:
+
+                def enter() -> None:
+                    places.enter_context(self._admission.enter(client, self._budget_s))
+
+                enter()
+                scope["enter"] = enter  # for who asks for several replies at once
                 await self._app(scope, receive, send)
         except (Unauthorized, Overloaded) as error:
             await error_response(request, error)(scope, receive, send)
@@ -104,18 +113,17 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         """Answer the dialogue's last turn: as JSON, or as server-sent events with `stream` or that Accept header."""
         request_id = request_id_of(request)
         streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
-        pieces = chat.reply(body, request_id, streamed=streamed).read()
-        # The first piece is awaited before the answer begins, so that a refusal still has its status code.
-        first = await anext(pieces)
+        first, pieces = await opened(chat.reply(body, request_id, streamed=streamed).read())
         if streamed:
             start = _Start(request_id=request_id, seed=chat.seed(body, request_id))
-            return StreamingResponse(
-                _events(start, first, pieces),
-                media_type="text/event-stream",
-                headers=_origin_headers(first.chunk.origin) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            return event_stream(
+                _events(start, pieces),
+                lambda type_, message: _event("error", error_body(type_, message, request_id)),
+                request_id,
+                origin_headers(first.chunk.origin),
             )
-        reply, origin = await _last(first, pieces)
-        return JSONResponse(reply.model_dump(), headers=_origin_headers(origin))
+        reply = await _whole(pieces)
+        return JSONResponse(reply.model_dump(), headers=origin_headers(reply))
 
     @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
@@ -135,34 +143,21 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         )
 
 
-async def _last(first: Piece, pieces: AsyncGenerator[Piece]) -> tuple[ChatReply, Origin]:
-    piece = first
+async def _whole(pieces: AsyncGenerator[Piece]) -> ChatReply:
     async with aclosing(pieces):
-        while piece.reply is None:
-            piece = await anext(pieces)
-    return piece.reply, piece.chunk.origin
+        (reply,) = [piece.reply async for piece in pieces if piece.reply]
+    return reply
 
 
-async def _events(start: "_Start", first: Piece, pieces: AsyncGenerator[Piece]) -> AsyncIterator[str]:
-    """One `start`, `token` events, then one `done` with the whole reply, or one `error`."""
-    request_id = start.request_id
-    try:
-        async with aclosing(pieces):
-            yield _event("start", start)
-            piece = first
-            while True:
-                if piece.text:
-                    yield _event("token", _Token(text=piece.text))
-                if piece.reply:
-                    yield _event("done", piece.reply)
-                    return
-                piece = await anext(pieces)
-    except RequestError as error:
-        yield _event("error", error_body(error.type, str(error), request_id))
-    except Exception:
-        # The status line is out: the only way left to say that the reply is not complete (law 4).
-        logger.exception("request %s failed", request_id)
-        yield _event("error", error_body("internal_error", "the reply could not be completed", request_id))
+async def _events(start: "_Start", pieces: AsyncGenerator[Piece]) -> AsyncGenerator[str]:
+    """One `start`, `token` events, then one `done` with the whole reply."""
+    async with aclosing(pieces):
+        yield _event("start", start)
+        async for piece in pieces:
+            if piece.text:
+                yield _event("token", _Token(text=piece.text))
+            if piece.reply:
+                yield _event("done", piece.reply)
 
 
 def _event(name: str, data: BaseModel) -> str:
@@ -178,7 +173,3 @@ class _Start(BaseModel):
 
 class _Token(BaseModel):
     text: str
-
-
-def _origin_headers(origin: Origin) -> dict[str, str]:
-    return {"x-replica-id": origin.replica_id, "x-node-id": origin.node_id}

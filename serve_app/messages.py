@@ -29,6 +29,8 @@ MAX_TURNS = 10_000
 LARGEST_SEED = 2**53 - 1
 # In tokens, whatever `max_reply_tokens` allows.
 LONGEST_REPLY = 4096
+# Stop sequences of a request: each piece of its reply is looked through for each.
+MOST_STOPS = 4
 # A character that is neither white space nor a control character.
 _SAYS_SOMETHING = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
 _says_something = re.compile(_SAYS_SOMETHING).search
@@ -63,6 +65,7 @@ Phrase = Annotated[
     AfterValidator(_not_blank),
     Field(json_schema_extra={"pattern": _SAYS_SOMETHING}),
 ]
+StopSequence = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)]
 
 
 class KnownNames(BaseModel):
@@ -77,6 +80,20 @@ class KnownNames(BaseModel):
             return values
         left_out = set([name for name in values if name not in cls.model_fields][_UNKNOWN_NAMES:])
         return {name: value for name, value in values.items() if name not in left_out} if left_out else values
+
+
+class WholeNumbers(KnownNames):
+    """Takes 68.0 for a whole number: JSON makes no difference."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in values.items()
+        }
 
 
 class SamplingValues(KnownNames):
@@ -144,7 +161,7 @@ class GenerationValues(SamplingValues):
     ] = ()
 
 
-class GenerationOverrides(GenerationValues):
+class GenerationOverrides(GenerationValues, WholeNumbers):
     """What a request sets of its Generation; the configuration says the rest.
 
     Strict, as the OpenAPI document says: a number is no text. A configuration's may be, as from the environment.
@@ -156,17 +173,6 @@ class GenerationOverrides(GenerationValues):
         int | None,
         Field(ge=0, le=LARGEST_SEED, description="makes a sampled reply repeatable; null: made of the request id"),
     ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_numbers(cls, values: Any) -> Any:
-        """68.0 is a whole number: JSON makes no difference."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in values.items()
-        }
 
 
 class Generation(GenerationValues, Sampling):
@@ -202,6 +208,11 @@ class ChatRequest(KnownNames):
     instruction: Text | None = None
     knowledge: Text | None = None
     generation: GenerationOverrides | None = None
+    stop: Annotated[
+        list[StopSequence],
+        FailFast(),
+        Field(max_length=MOST_STOPS, description="the reply ends before the first of these texts"),
+    ] = []
     timeout_s: Annotated[
         float | None, Field(ge=1, description="give up after so many seconds; never more than the server allows")
     ] = None

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
@@ -67,7 +68,7 @@ class ModelPool:
                 await asyncio.sleep(_POLL_S)
                 self._avoid_stalled()
 
-    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         """Stream a reply. If its replica dies or stalls, another goes on after the tokens that have arrived.
 
         Raises NoReplica, Overloaded, DeadlineExceeded, ReplyInterrupted, ReplyImpossible.
@@ -81,11 +82,11 @@ class ModelPool:
             if attempt:
                 self._took_over()
             try:
-                async for chunk in self._write_once(request, deadline):
-                    request = replace(request, prefix=[*request.prefix, *chunk.token_ids])
-                    yield chunk
-                    if chunk.finish_reason:
-                        return
+                async with aclosing(self._write_once(request, deadline)) as chunks:
+                    async for chunk in chunks:
+                        request = replace(request, prefix=[*request.prefix, *chunk.token_ids])
+                        yield chunk
+                return
             except ReplyFailed as error:
                 failures += 1
                 if failures > 1:  # memory may suffice elsewhere; scores that are no numbers come again
@@ -94,7 +95,7 @@ class ModelPool:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
 
-    async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncIterator[TokenChunk]:
+    async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncGenerator[TokenChunk]:
         response = self._generate.remote(replace(request, budget_s=deadline - time.monotonic()))
         stream = cast(_Stream, response)  # what stream=True makes of it
         writer: str | None = None  # unknown until it is heard

@@ -1,10 +1,12 @@
 """The OpenAPI document: what FastAPI cannot read off the types: the limits of this deployment, and all the errors."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
 from serve_app.http_errors import ErrorBody
+from serve_app.openai_errors import OpenAIError
 from serve_app.settings import AppArgs
 
 _TEXT = {"schema": {"type": "string"}}
@@ -19,6 +21,16 @@ _MEANINGS = {
     500: "an error of this server",
     503: "no model replica is ready, or those that wrote the reply died",
     504: "the reply was not complete by its deadline",
+}
+_OPENAI_MEANINGS = {
+    400: "the body is not JSON, or a field is wrong or not supported; `param` says which",
+    404: "it names a model that is not served",
+}
+_REPLY_HEADERS = {
+    "x-model": "what wrote it",
+    "x-config-version": "a hash of the configuration that it was written with",
+    "x-grounded": "the share of its words that stand in passages that the model was given, 0 to 1",
+    "x-cited-passages": "the ids of those passages",
 }
 
 
@@ -62,15 +74,38 @@ REPLY: dict[int | str, dict[str, Any]] = {
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`."""
+    return _errors(ErrorBody, _MEANINGS, statuses)
+
+
+def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same under /v1."""
+    return _errors(OpenAIError, _MEANINGS | _OPENAI_MEANINGS, statuses)
+
+
+def _errors(shape: type, meanings: Mapping[int, str], statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
     return {
-        status: {"model": ErrorBody, "description": _MEANINGS[status]}
+        status: {"model": shape, "description": meanings[status]}
         | ({"headers": _RETRY_AFTER} if status in (429, 503) else {})
         for status in statuses
     }
 
 
-def add_limits(api: FastAPI, args: AppArgs) -> None:
-    """Has the document say what `args` allow."""
+def openai_reply(chunk: str) -> dict[int | str, dict[str, Any]]:
+    """chunk: the component that each event of a stream holds, but for the last one, `[DONE]`."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _component(chunk)}
+    event = {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [data, {"const": "[DONE]"}]}}}
+    origin: dict[str, Any] = REPLY[200]["headers"]
+    return {
+        200: {
+            "description": "the reply; if a stream was asked for, as events, the last of them `[DONE]`",
+            "content": {"text/event-stream": {"schema": event}},
+            "headers": origin | {name: {"description": text, **_TEXT} for name, text in _REPLY_HEADERS.items()},
+        }
+    }
+
+
+def add_limits(api: FastAPI, args: AppArgs, model: str) -> None:
+    """Has the document say what `args` allow, and which model is served."""
     made = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -82,6 +117,8 @@ def add_limits(api: FastAPI, args: AppArgs) -> None:
         _text(request["knowledge"])["maxLength"] = args.max_knowledge_chars
         for length in ("max_length", "min_length"):
             generation[length]["maximum"] = args.max_reply_tokens
+        for name in ("ChatCompletionRequest", "CompletionRequest"):
+            schemas[name]["properties"]["model"]["enum"] = [model]
         for setting in generation.values():
             setting.pop("default", None)  # it is what the configuration says at the time
         return document

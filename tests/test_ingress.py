@@ -3,72 +3,24 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
-from serve_app.chat import Chat
-from serve_app.chat_config import ConfigFile, VersionedConfig
-from serve_app.checkpoint import ROOT, Checkpoint
+from serve_app.chat_config import VersionedConfig
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
-from serve_app.ingress import _event, _Token, create_api
+from serve_app.ingress import _event, _Token
 from serve_app.keys import KeyRing
 from serve_app.messages import GenerateRequest, TokenChunk
-from serve_app.settings import AppArgs
+from tests.support.application import Application, words
 from tests.support.checkpoints import small_tokenizer
-from tests.support.fakes import ORIGIN, FakeReplicas
-
-Script = Callable[[GenerateRequest], list[TokenChunk | Exception]]
-
-
-class Application:
-    """A chat over fake replicas, and a client of it."""
-
-    def __init__(
-        self,
-        script: Script,
-        chat_config: Path,
-        fallback_reason: str | None = None,
-        quote: bool = False,
-        max_waiting: int = 8,
-        timeout_s: float = 60,
-        keys: KeyRing | None = None,
-    ) -> None:
-        self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
-        self.replicas = FakeReplicas(script)
-        checkpoint = Checkpoint(
-            name="mini", requested="godel", folder=ROOT, quote=quote, fallback_reason=fallback_reason
-        )
-        args = AppArgs(
-            max_body_bytes=100_000,
-            max_turn_chars=2_000,
-            max_dialog_chars=11_000,
-            max_knowledge_chars=5_000,
-            request_timeout_s=timeout_s,
-            max_waiting=max_waiting,
-        )
-        self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
-        chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)
-        self.client = TestClient(create_api(chat, keys=keys), raise_server_exceptions=False)
-
-    def post(self, **body: Any) -> Any:
-        return self.client.post("/chat", json=body)
-
-    def prompt(self) -> str:
-        return str(self.tokenizer.decode(self.replicas.requests[-1].prompt_ids))
-
-    def candidates(self) -> dict[str, float]:
-        """The bonus of each."""
-        asked = self.replicas.requests[-1].candidates
-        return {str(self.tokenizer.decode(list(each.token_ids[:-1]))): each.bonus for each in asked}
+from tests.support.fakes import ORIGIN
 
 
 @pytest.fixture
@@ -81,15 +33,6 @@ def chat_config(tmp_path: Path) -> Path:
 @pytest.fixture
 def application(chat_config: Path) -> Iterator[Application]:
     yield Application(words("the pod is small."), chat_config)
-
-
-def words(text: str) -> Script:
-    """A reply of one chunk a word."""
-    tokenizer = small_tokenizer()
-    chunks = [tokenizer.encode(word, add_special_tokens=False) for word in text.split()]
-    return lambda request: [
-        TokenChunk(ids, ORIGIN, "stop" if index == len(chunks) - 1 else None) for index, ids in enumerate(chunks)
-    ]
 
 
 def test_the_reply_has_the_contracts_fields(application: Application) -> None:
@@ -269,6 +212,23 @@ def test_the_replicas_stream_is_closed_after_every_reply(application: Applicatio
     for stream in (False, True):
         application.post(dialog=["Hello"], stream=stream)
     assert application.replicas.closed == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_ends_before_a_stop_sequence_and_its_replica_is_told(application: Application, stream: bool) -> None:
+    body = application.post(dialog=["What is a pod?"], stop=["is sm", "never"], stream=stream).text
+    *events, reply = (json.loads(line.split("data: ")[-1]) for line in body.splitlines() if line.endswith("}"))
+    assert (reply["response"], reply["finish_reason"]) == ("the pod", "stop")
+    assert reply["citations"] == [] and reply["usage"]["completion_tokens"] > 0
+    assert application.replicas.requests[-1].streamed, "or the replica would write on until it has some tokens"
+    assert application.replicas.left_early == 1
+    assert "".join(event.get("text", "") for event in events).strip() == ("the pod" if stream else "")
+
+
+@pytest.mark.parametrize("stop", [["a"] * 5, [""], ["x" * 201], [3]])
+def test_stop_sequences_are_few_and_none_is_empty(application: Application, stop: list[Any]) -> None:
+    response = application.post(dialog=["What is a pod?"], stop=stop)
+    assert response.status_code == 422 and "stop" in response.json()["error"]["message"]
 
 
 def test_a_stream_splits_no_character(chat_config: Path) -> None:

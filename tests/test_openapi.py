@@ -28,7 +28,9 @@ ARGS = AppArgs(max_turn_chars=200, max_knowledge_chars=300, max_dialog_chars=1_0
 # What a schema cannot say: how two values relate, and what the last of a list is.
 BEYOND_SCHEMAS = re.compile(
     r"dialog: the last turn is blank|dialog: \d+ characters in all|generation: min_length \(\d+\) must not exceed"
-    r"|generation.quote: there is nothing to quote|generation.max_length: \d+ has no room for"
+    r"|generation.quote: there is nothing to quote|(generation.max_length|max_tokens): \d+ has no room for"
+    r"|messages: the last one must be the user's|prompt: is blank|n: \d+ for each of \d+ prompts"
+    r"|(messages|prompt|documents): \d+ characters"
 )
 
 
@@ -47,8 +49,9 @@ def application(replicas: FakeReplicas) -> FastAPI:
 
 CONFIG = SchemathesisConfig.from_dict(
     {
-        # 413 is a refusal as good as the others: a body may be too large because a list in it is too long.
-        "checks": {"negative_data_rejection": {"expected-statuses": [400, 405, 413, 422]}},
+        # 413 is a refusal as good as the others: a body may be too large because a list in it is too long; and 404 of a
+        # model that is not served.
+        "checks": {"negative_data_rejection": {"expected-statuses": [400, 404, 405, 413, 422]}},
         "generation": {"deterministic": True},
     }
 )
@@ -61,7 +64,7 @@ DOCUMENT = API.openapi()
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_the_service_does_what_its_document_says(case: Case[Any]) -> None:
     response = case.call()
-    refused = response.status_code == 422 and BEYOND_SCHEMAS.match(response.json()["error"]["message"])
+    refused = response.status_code in (400, 422) and BEYOND_SCHEMAS.match(response.json()["error"]["message"])
     case.validate_response(response, excluded_checks=[positive_data_acceptance] if refused else [])
 
 

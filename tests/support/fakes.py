@@ -1,6 +1,6 @@
 """Model replicas that need no Ray: a script of chunks stands in for the engine."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 
@@ -14,18 +14,22 @@ class FakeReplicas:
         self._script = script
         self.requests: list[GenerateRequest] = []
         self.closed = 0
+        self.left_early = 0  # with chunks that nobody read
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         return [(status, "RUNNING") for status in self.ready]
 
-    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         self.requests.append(request)
         try:
             for chunk in self._script(request):
                 if isinstance(chunk, Exception):
                     raise chunk
                 yield chunk
+        except GeneratorExit:
+            self.left_early += 1
+            raise
         finally:
             self.closed += 1
