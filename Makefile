@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
-KUBERAY_CRDS := https://raw.githubusercontent.com/ray-project/kuberay/v1.7.0/ray-operator/config/crd/bases
 # Each of these has the machine to itself; all others run side by side.
-SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py test_ray_start.py)
+SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -28,7 +27,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -38,6 +37,7 @@ run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl
 	@$(BIN)/python -m launcher.run
 
 test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
+	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(SLOW_TESTS)
 
@@ -50,7 +50,7 @@ lint: $(VENV)/.dev ## ruff: rules and format; import-linter: who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev ## mypy, strict
-	@$(BIN)/python -m mypy serve_app frontend launcher manifest_checks docs bench training tests
+	@$(BIN)/python -m mypy serve_app frontend launcher manifest_checks docs bench capacity training tests
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	@$(BIN)/python -m ruff check --fix .
@@ -64,7 +64,10 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.frontend_streams
 	@$(BIN)/python -m bench.pages
 
-manifests: $(VENV)/.dev ## render the Kubernetes manifests and check them
+capacity: $(VENV)/.dev ## how many replicas a load needs, by simulation; writes docs/scaling.md's tables and plots
+	@$(BIN)/python -m capacity
+
+manifests: crds ## render the Kubernetes manifests and check them
 	@$(BIN)/python -m manifest_checks
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -73,10 +76,8 @@ images: ## build the container images with Docker or Podman; MODEL=hub-id puts t
 	$$builder build -f docker/backend.Dockerfile --build-arg MODEL="$(MODEL)" --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
 	-t godel-backend:$(VERSION) . && $$builder build -f docker/frontend.Dockerfile -t godel-frontend:$(VERSION) .
 
-crds: ## fetch KubeRay's CRD, which the RayServices are checked against
-	@curl -fsSL --create-dirs -o .crds/ray.io_rayservices.yaml $(KUBERAY_CRDS)/ray.io_rayservices.yaml \
-	|| { echo "KubeRay's CRD could not be fetched: is this machine online?"; exit 1; }
-	@echo '0a8fc325e6e22b9231c1f282b309555e2ecf94227ca20a03df3d1d9a403907ab  .crds/ray.io_rayservices.yaml' | sha256sum -c -
+crds: $(VENV)/.dev ## bring KubeRay's CRD, which the RayServices are checked against, into .crds/
+	@$(BIN)/python -m manifest_checks.crd
 
 test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memory they held; PODS_MODEL=base for a model of GODEL's size
 	@$(BIN)/python -m pytest -rs --log-cli-level=INFO tests/manifests/test_*as_pods.py
@@ -131,15 +132,15 @@ chromium:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium </dev/null; then exit 0; fi; \
 	echo 'The browser tests need Chromium, as `chromium` on the PATH. Debian: sudo apt-get install chromium.'; exit 1
 
-# Prometheus' own tool, for the tests of the alert rules, which are skipped without it. Out of Debian's package, which is
-# not installed, as it would start a server.
+# Prometheus and its own tool, for the tests of metrics and alert rules, which are skipped without them. Out of Debian's
+# package, which is not installed, as it would start a server.
 promtool: $(VENV)/.dev
-	@if command -v promtool >/dev/null || [ -x $(BIN)/promtool ]; then exit 0; fi; \
+	@has() { command -v $$1 >/dev/null || [ -x $(BIN)/$$1 ]; }; if has promtool && has prometheus; then exit 0; fi; \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	fetch='apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb .'; \
 	if command -v apt-get >/dev/null && (cd "$$folder" && { eval "$$fetch" || { apt-get update -qq && eval "$$fetch"; }; }) >/dev/null 2>&1 && \
-	cp "$$folder/usr/bin/promtool" $(BIN)/; then exit 0; fi; \
-	echo 'Without promtool (of Prometheus; macOS: brew install prometheus) the tests of the alert rules are skipped.'
+	cp "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" $(BIN)/; then exit 0; fi; \
+	echo 'Without Prometheus (macOS: brew install prometheus) the tests of metrics and alert rules are skipped.'
 
 # The pods of the overlay `production`, and half of the frontend's tests of its store, run these two. apt starts what it
 # installs; nothing here uses that.

@@ -57,7 +57,7 @@ def main() -> int:
             log_level="warning",
             database_url=f"sqlite:///{folder}/chats.sqlite3",
             max_import_bytes=100_000_000,
-            backend_url="http://127.0.0.1:9",  # nobody is there
+            backend_url="http://127.0.0.1:9",  # nothing listens there
             health_cache_seconds=86_400,
         )
         app = create_app(settings)

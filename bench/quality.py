@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from serve_app.checkpoint import choose, load_model, load_tokenizer
+from serve_app.checkpoint import load_model, load_tokenizer, resolve
 from serve_app.engine.backends.protocols import Backend
 from serve_app.engine.backends.select import Dtype, select_backend
 from serve_app.engine.engine import Engine
@@ -45,7 +45,7 @@ class Quality:
 
 def measure(backend: Backend) -> Quality:
     """On all dialogues."""
-    checkpoint = choose(AppArgs(model="models/mini"))
+    checkpoint = resolve(AppArgs(model="models/mini"))
     model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
     dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
     prompts = [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from bench.systems import make_checkpoint
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
-from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
 from serve_app.engine.engine import Engine
 from serve_app.messages import ChatReply, ChatRequest, GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 from serve_app.model import make_engine
@@ -150,7 +150,7 @@ def main() -> None:
     log.setLevel(logging.INFO)
     for others in ("bm25s", "ray.serve"):  # which say a line for each knowledge and for each reply
         logging.getLogger(others).setLevel(logging.WARNING)
-    mini = choose(ARGS.model_copy(update={"model": "models/mini"}))
+    mini = resolve(ARGS.model_copy(update={"model": "models/mini"}))
     tokenizer = load_tokenizer(mini)
     report("models/mini", mini, tokenizer, forced_lengths=False)
     with tempfile.TemporaryDirectory() as folder:

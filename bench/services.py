@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import yaml
 
 from bench.load import INSTRUCTION, WARM_UP, Answer, Ask, Request, RequestFailed, answered, closed_loop
 from launcher import haproxy
-from launcher.preflight import Plan
+from launcher.preflight import Plan, free_port
 from launcher.processes import Processes, Program
 from launcher.run import ROOT, STOP_S, child_environment, tail
 
@@ -186,8 +185,8 @@ def running(name: str, model: Path) -> Iterator[str]:
 
     Raises RuntimeError where the system does not start.
     """
-    with tempfile.TemporaryDirectory() as folder, haproxy.settings() as proxy:
-        place = Place(model, Path(folder), _free_port())
+    with tempfile.TemporaryDirectory() as folder, haproxy.prepared() as proxy:
+        place = Place(model, Path(folder), free_port())
         processes = Processes()
         # By SIGTERM: a process in the background may ignore SIGINT.
         command = [sys.executable, *SYSTEMS[name].command(place)]
@@ -210,12 +209,6 @@ def _environment(place: Place, proxy: Mapping[str, str]) -> dict[str, str]:
     plan = Plan(place.folder, HOST, place.port, "", HOST, frontend_port=0)  # there is no frontend
     ours = {"RAY_TMPDIR": str(place.folder), "RAY_worker_niceness": "0"}
     return child_environment(os.environ, plan, place.folder, proxy) | ours
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _warm_up(name: str, url: str, program: Program) -> None:

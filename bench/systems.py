@@ -1,7 +1,7 @@
 """The systems that are measured, each on the same random T5 of GODEL-base's shape, the peers as they document it.
 
 Every system runs in a process of its own (`serve`), so that its peak memory is its own and its libraries' threads
-disturb nobody while another one is measured.
+disturb none while another one is measured.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from frontend import metrics
 from frontend.access_log import log_no_queries
 from frontend.app import create_app
 from frontend.connections import MAX_CONNECTIONS, PromptProtocol
@@ -56,9 +57,14 @@ def main() -> int:
         "frontend on http://%s:%d, backend at %s", f"[{host}]" if ":" in host else host, port, settings.backend_url
     )
     server = Server(server_config(app, settings), app)
-    # uvicorn shuts down in order, and raises the signal again when it is done.
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+    with contextlib.ExitStack() as until_then:
+        try:
+            until_then.enter_context(metrics.served(settings.host, settings.metrics_port))
+        except OSError as error:
+            return _refuse([_cannot_listen(settings.host, settings.metrics_port, error, "FRONTEND_METRICS_PORT")])
+        # uvicorn shuts down in order, and raises the signal again when it is done.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     return 0
 
 
@@ -83,10 +89,12 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(
-            f"cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}. "
-            "Stop what uses it, or choose another with FRONTEND_PORT."
-        ) from None
+        raise OSError(_cannot_listen(settings.host, settings.port, error, "FRONTEND_PORT")) from None
+
+
+def _cannot_listen(host: str, port: int | None, error: OSError, setting: str) -> str:
+    reason = os.strerror(error.errno or 0)
+    return f"cannot listen on {host} port {port}: {reason}. Stop what uses it, or choose another with {setting}."
 
 
 def _sentences(error: ValidationError) -> list[str]:

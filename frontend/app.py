@@ -27,6 +27,7 @@ from frontend.database import migrate, open_engine
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
 from frontend.health import HealthWatch, ask_health
 from frontend.library import Library
+from frontend.metrics import RequestTimes
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestTimes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)

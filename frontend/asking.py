@@ -58,7 +58,7 @@ async def whole_reply(backend: Backend, question: Question, seconds: float) -> A
 
 def _pause(error: BackendError, asked_again: int) -> float | None:
     """How long to wait before asking once more; None: the error is the answer."""
-    # A full queue is told to the person, who sees when to come back; but a reply that had begun is waited for.
+    # A full queue is shown to the person, with when to come back; but a reply that had begun is waited for.
     waits = asked_again and error.retry_after is not None and isinstance(error, Busy | Unavailable)
     if asked_again == len(PAUSES_SECONDS) or not (error.broken or waits):
         return None
@@ -78,7 +78,7 @@ class _Shown:
         self._repeated = 0
 
     def told(self, error: BackendError) -> BackendError:
-        """What to say of the last attempt's error: who has read the beginning of a reply is told that it broke off."""
+        """What to say of the last attempt's error: a reply whose beginning was shown is said to have broken off."""
         if self._text and isinstance(error, Busy | Unavailable):
             return Interrupted(f"{BROKE_OFF} {error.message}", error.retry_after)
         return error

@@ -1,4 +1,4 @@
-"""How the page's server treats connections: whoever begins a request must finish it soon, and there are only so many.
+"""How the page's server treats connections: a request that has begun must be finished soon, and there are only so many.
 
 uvicorn itself waits for ever for the rest of a request, so that a few clients that send a byte now and then would hold
 all the connections there are.

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from frontend.errors import StoreUnavailable
+from frontend.metrics import STORE_ERRORS
 from frontend.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -56,6 +57,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
         with Session(engine, expire_on_commit=False) as db, db.begin():
             yield db
     except SQLAlchemyError as error:
+        STORE_ERRORS.inc()
         raise StoreUnavailable("The conversations cannot be reached at the moment.") from error
 
 

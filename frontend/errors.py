@@ -40,7 +40,7 @@ class FrontendError(Exception):
 class BackendError(FrontendError):
     """The backend gave no reply.
 
-    `retry_after` is in seconds, where the backend said it. `broken`: the connection ended, or whoever was writing did,
+    `retry_after` is in seconds, where the backend said it. `broken`: the connection ended, or its writer did,
     before the backend itself said how it ends; asked again, it may give the rest.
     """
 

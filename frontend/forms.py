@@ -33,7 +33,7 @@ async def read_body(request: Request, content_type: str, max_bytes: int) -> byte
         raise HTTPException(415, f"Send the form as {content_type}.")
     try:
         return await _received(request, max_bytes)
-    except ClientDisconnect:  # it has left, or its time is over: nobody will read this
+    except ClientDisconnect:  # it has left, or its time is over: this is not read
         raise HTTPException(400, "The form did not arrive whole.") from None
 
 

@@ -60,7 +60,7 @@ class HealthWatch:
         return self._known
 
     def forget(self) -> None:
-        """A reply has failed: the last answer is out of date, and whoever asks next is to have a new one."""
+        """A reply has failed: the last answer is out of date, and the next caller is to have a new one."""
         self._asked_at = float("-inf")
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ construction: there is no way to store two replies in a row, or a reply to nothi
 been written when it was stopped.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -48,7 +48,7 @@ class Base(DeclarativeBase):
 
 
 class Conversation(Base):
-    """One of a session's chats, and the claim of whoever writes its next reply."""
+    """One of a session's chats, and the claim of what writes its next reply."""
 
     __tablename__ = "conversations"
     __table_args__ = (
@@ -69,9 +69,15 @@ class Conversation(Base):
     claim_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-def unclaimed(now: datetime) -> ColumnElement[bool]:
+def latest_end(now: datetime, claim_seconds: float) -> datetime:
+    """A claim that ends later is of a time before the clock was set back; who holds one still has renewed it soon."""
+    return now + 2 * timedelta(seconds=claim_seconds)
+
+
+def unclaimed(now: datetime, claim_seconds: float) -> ColumnElement[bool]:
     """The condition on conversations that no reply of theirs is being written: there is no claim, or it has expired."""
-    return or_(Conversation.claim_token.is_(None), Conversation.claim_expires_at <= now)
+    expires = Conversation.claim_expires_at
+    return or_(Conversation.claim_token.is_(None), expires <= now, expires > latest_end(now, claim_seconds))
 
 
 class Exchange(Base):

@@ -28,7 +28,7 @@ class Citation(BaseModel):
 
 
 class _Lenient(BaseModel):
-    """Base of what is told: a field that does not validate has its default."""
+    """Base of what the backend reports: a field that does not validate has its default."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -42,7 +42,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErro
     """What an answer with a status other than 200 means."""
     problem, wait = Problem.of(body), _retry_after(headers)
     if problem is None and status in PROXY_FAILURES:
-        return Unavailable(f"Nobody stands behind its address: status {status}.", wait, broken=True)
+        return Unavailable(f"Nothing answers behind its address: status {status}.", wait, broken=True)
     message, is_death = (problem.message, problem.is_death) if problem else ("", False)
     if status == 429:
         return Busy("Its queues are full. Your message is kept.", wait)

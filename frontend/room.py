@@ -36,7 +36,7 @@ def make_room(db: Session, settings: Settings, session_id: str, now: datetime) -
     unused = (Conversation.last_used_at <= unused_since) & (Conversation.created_at <= unused_since)
     idle = (
         select(Conversation.id)
-        .where(unclaimed(now), or_(Conversation.deleted_at.is_not(None), unused))
+        .where(unclaimed(now, settings.claim_seconds), or_(Conversation.deleted_at.is_not(None), unused))
         .order_by(Conversation.deleted_at.is_(None), Conversation.last_used_at)
         .limit(excess)
     )

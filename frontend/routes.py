@@ -31,6 +31,7 @@ from frontend.errors import (
     TooMany,
 )
 from frontend.forms import checked_message
+from frontend.metrics import STREAMS
 from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
 from frontend.posts import Post, read_post
 from frontend.replies import RunningReply
@@ -163,17 +164,17 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """This process can serve pages: its database answers.
 
-    The backend's state is told but decides nothing. Without the backend the page still shows the conversation, keeps
+    The backend's state is shown but decides nothing. Without the backend the page still shows the conversation, keeps
     messages and explains; taken out of the Service by a failing probe, all replicas would show a connection error.
     """
     parts = services(request)
     health = await parts.health.current(0)
-    told = {"backend": backend_view(health).state}
+    shown = {"backend": backend_view(health).state}
     try:
         await run_in_threadpool(parts.store.ping)
     except StoreUnavailable:
-        return JSONResponse({"status": "unavailable", "database": "unavailable"} | told, 503)
-    return JSONResponse({"status": "ok", "database": "ok"} | told)
+        return JSONResponse({"status": "unavailable", "database": "unavailable"} | shown, 503)
+    return JSONResponse({"status": "ok", "database": "ok"} | shown)
 
 
 async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:
@@ -241,9 +242,10 @@ def _stream(reply: RunningReply, place: Place | None) -> Response:
 
 
 async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
-    yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
-    async for reached, event in reply.log.follow(place):
-        yield _encode(event, reached)
+    with STREAMS.track_inprogress():
+        yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
+        async for reached, event in reply.log.follow(place):
+            yield _encode(event, reached)
 
 
 def _encode(event: ReplyEvent, reached: Place) -> bytes:

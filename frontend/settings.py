@@ -41,6 +41,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network interface.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; `0` takes any free one.")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port at which `/metrics` is answered to Prometheus, on the same address; none: nowhere.",
+    )
     title: str = Field(default="Grounded chat", min_length=1, max_length=80, description="Name shown on the page.")
     suggestions: tuple[Suggestion, ...] = Field(
         default=DEFAULT_SUGGESTIONS,
@@ -230,7 +236,7 @@ def check_secret(secret: str) -> None:
 def unknown_names(environment: Iterable[str]) -> list[str]:
     """Names that look like settings and are none: probably misspelt.
 
-    They are told, not refused: Kubernetes adds names of its own for a Service that is called `frontend`.
+    They are warned of, not refused: Kubernetes adds names of its own for a Service that is called `frontend`.
     """
     prefix = "FRONTEND_"
     known = {prefix + name.upper() for name in Settings.model_fields}

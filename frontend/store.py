@@ -2,7 +2,7 @@
 
 Before a reply is written its conversation is claimed, in the same transaction that stores the message. One claim at a
 time, whatever the number of tabs, threads and frontend processes: the claim is taken by one conditional UPDATE. It
-expires, so a crash locks nothing forever; whoever holds it renews it, and a reply is stored only by the claim's holder.
+expires, so a crash locks nothing forever; its holder renews it, and a reply is stored only by the claim's holder.
 Times are this process's clock, so replicas' clocks must agree to within a few seconds of `claim_seconds`.
 """
 
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from frontend.database import transaction
 from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
-from frontend.models import Conversation, Exchange, unclaimed
+from frontend.models import Conversation, Exchange, latest_end, unclaimed
 from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
@@ -211,7 +211,7 @@ class ChatStore:
         now = self._clock()
         taken = db.execute(
             update(Conversation)
-            .where(owned(session_id, conversation_id), unclaimed(now))
+            .where(owned(session_id, conversation_id), unclaimed(now, self._settings.claim_seconds))
             .values(claim_token=uuid4().hex, claim_expires_at=self._claim_end(), last_used_at=now)
         )
         conversation = db.scalar(_of(session_id, conversation_id))
@@ -273,10 +273,13 @@ class ChatStore:
 
     def _is_claimed(self, conversation: Conversation) -> bool:
         expires = conversation.claim_expires_at
-        return conversation.claim_token is not None and expires is not None and expires > self._clock()
+        if conversation.claim_token is None or expires is None:
+            return False
+        now = self._clock()
+        return now < expires <= latest_end(now, self._settings.claim_seconds)
 
 
-# The same words whether it never was, was deleted, or is another session's: none of them is told.
+# The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.
 GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
 _IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."

@@ -29,7 +29,7 @@ Kind = Literal["json", "md"]
 
 FORMAT = "grounded-chat"
 VERSION = 1
-MAX_PROBLEMS = 3  # of a refused file that are told
+MAX_PROBLEMS = 3  # of a refused file that are shown
 MAX_POSITION = 2**31 - 2
 FIRST_YEAR, LAST_YEAR = 1970, 2200  # every time zone's and database's arithmetic holds there
 

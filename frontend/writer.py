@@ -16,6 +16,7 @@ from frontend.asking import whole_reply
 from frontend.backend import Backend, Done, Question
 from frontend.errors import BackendError, FrontendError, Interrupted, StoppedByReader, StoreError, StoreUnavailable
 from frontend.health import HealthWatch
+from frontend.metrics import REPLIES, WRITING
 from frontend.models import Exchange
 from frontend.origin import Origin
 from frontend.problems import BROKE_OFF
@@ -56,9 +57,11 @@ class ReplyWriter:
         meanwhile = [asyncio.create_task(work) for work in (self._keep_claim(), self._beat())]
         outcome: End = Failed(Interrupted.type, BROKE_OFF)  # whatever happens here, readers are not left waiting
         try:
-            outcome = await self._outcome()
+            with WRITING.track_inprogress():
+                outcome = await self._outcome()
         finally:
             self.log.end(outcome)
+            REPLIES.labels(_ending(outcome)).inc()
             for task in meanwhile:
                 task.cancel()
             await asyncio.wait(meanwhile)
@@ -150,3 +153,14 @@ class ReplyWriter:
         except StoreError as unrecorded:
             log.warning("failure not recorded: %s", unrecorded.type)
         return Failed(error.type, error.advice)
+
+
+def _ending(outcome: End) -> str:
+    """What the metrics call it."""
+    match outcome:
+        case Finished():
+            return "done"
+        case Stopped():
+            return "stopped"
+        case Failed():
+            return outcome.type

@@ -105,7 +105,7 @@ def read_plan(config: Path) -> Plan:
 
 
 def find_problems(plan: Plan) -> list[Problem]:
-    """Everything that is wrong, at once: nobody likes to be told one thing after the other."""
+    """All problems at once, rather than one after the other."""
     return [
         *platform_problems(sys.platform),
         *port_problems(plan),
@@ -139,7 +139,7 @@ def port_problems(plan: Plan) -> Iterator[Problem]:
 
 
 def port_in_use(host: str, port: int) -> str | None:
-    """Why nobody can listen on `host` and `port` now, or None. A refused bind tells, and so does an answer."""
+    """Why `host` and `port` cannot be listened on now, or None: a bind is refused, or something answers there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a run that has ended do not count
@@ -238,7 +238,8 @@ def _wrong_fields(error: ValidationError) -> str:
     return "; ".join(wrong)
 
 
-def free_port(host: str) -> int:
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of `host` that was free a moment ago."""
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -217,7 +217,7 @@ def child_environment(
 
     A Ray cluster runs any code it is sent. Its ports are therefore bound to this machine alone, and it asks for a
     token: Serve's replicas listen on all interfaces whatever one sets, and without a token they would obey anybody. Ray
-    would make one under HOME; this one is the project's own, and stays, so that a browser needs to be told it once.
+    would make one under HOME; this one is the project's own, and stays, so that a browser is given it once.
     """
     defaults = {
         "FRONTEND_BACKEND_URL": plan.backend_url,
@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = StopSignals()
     run_dir: Path = options.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
-    with haproxy.settings(haproxy.room(plan.config)) as proxy:
+    with haproxy.prepared(haproxy.limits(plan.config)) as proxy:
         service = Service(plan, run_dir, child_environment(os.environ, plan, run_dir, proxy))
         succeeded = True
         try:

@@ -24,6 +24,7 @@ from manifest_checks import (
     serve_schema,
     timeouts,
 )
+from manifest_checks.crd import CRD
 from manifest_checks.kustomization import FILE, folders
 from manifest_checks.render import RenderError, Rendering, kubectl, overlays, render
 from manifest_checks.serve_config import PatchError, generate
@@ -81,12 +82,12 @@ def check_all(root: Path) -> list[str]:
         except (RenderError, subprocess.TimeoutExpired) as error:
             sentences.append(str(error))
             failed.add(folder.resolve())
-    # A mistake in the base is in every overlay; it is told once, of the first.
+    # A mistake in the base is in every overlay; it is reported once, of the first.
     return list({sentence.rpartition(" [")[0] or sentence: sentence for sentence in reversed(sentences)}.values())[::-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when all is well, 1 with problems, 2 without kubectl."""
+    """0 when all is well, 1 with problems, 2 without kubectl or KubeRay's CRD."""
     parser = argparse.ArgumentParser(prog="python -m manifest_checks", description="Render and check the manifests.")
     parser.add_argument("--check", action="store_true", help="do not write the generated files")
     printable = {folder.name: folder for folder in overlays(ROOT)}
@@ -98,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.print:
         return subprocess.run([found, "kustomize", printable[options.print]], check=False).returncode
+    if not CRD.exists():
+        _say("RayServices are checked against KubeRay's CRD, which is not in .crds/: `make crds` brings it.")
+        return 2
     return _check(write=not options.check)
 
 
@@ -112,8 +116,6 @@ def _check(write: bool) -> int:
     except PatchError as error:
         _say(str(error))
         return 1
-    if schemas.crd_file(ROOT) is None:
-        _say("KubeRay's CRDs are not here, so RayServices are not checked against them: `make crds` fetches them.")
     found += check_all(ROOT)
     for sentence in found:
         _say(sentence)

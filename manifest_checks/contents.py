@@ -35,7 +35,7 @@ def check(rendering: Rendering) -> Iterator[Problem]:
 
 
 def _as_stated(rendering: Rendering, service: Object, config: dict[str, Any]) -> Iterator[Problem]:
-    """Nobody has edited what is generated."""
+    """The generated serve config has not been edited by hand."""
     try:
         if config != compose(rendering.root, rendering.folder):
             message = "is not what serve_config.yaml and the patches say: run `make manifests`"

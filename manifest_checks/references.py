@@ -52,30 +52,20 @@ def _named(objects: list[Object], kind: str) -> dict[str, Object]:
 def _config_maps(objects: list[Object]) -> Iterator[Problem]:
     known = _named(objects, "ConfigMap")
     for pod in pods(objects):
-        for field, value in nodes(pod.spec):
-            name, keys = _config_map_reference(field, value)
-            if name is None:
+        for volume in pod.spec.get("volumes", []):
+            source = volume.get("configMap")
+            if source is None:
                 continue
-            place = (*pod.field, *field)
+            field = (*pod.field, "volumes", volume["name"], "configMap")
+            name = source.get("name")
             if name not in known:
-                yield Problem(pod.where, (*place, "name"), f"there is no ConfigMap {name!r}; there is {_list(known)}")
+                yield Problem(pod.where, (*field, "name"), f"there is no ConfigMap {name!r}; there is {_list(known)}")
                 continue
-            for key in keys:
-                if key not in known[name].get("data", {}):
-                    have = _list(known[name].get("data", {}))
-                    yield Problem(pod.where, place, f"ConfigMap {name} has no key {key!r}; it has {have}")
-
-
-def _config_map_reference(field: Field, value: Any) -> tuple[str | None, list[str]]:
-    if not field or not isinstance(value, dict) or value.get("optional"):
-        return None, []
-    if field[-1] == "configMap":
-        return str(value.get("name")), [item["key"] for item in value.get("items", [])]
-    if field[-1] == "configMapKeyRef":
-        return str(value.get("name")), [value["key"]]
-    if field[-1] == "configMapRef":
-        return str(value.get("name")), []
-    return None, []
+            data = known[name].get("data", {})
+            for item in source.get("items", []):
+                if item["key"] not in data:
+                    message = f"ConfigMap {name} has no key {item['key']!r}; it has {_list(data)}"
+                    yield Problem(pod.where, field, message)
 
 
 def required_secrets(folder: Path) -> dict[str, dict[str, str]]:
@@ -206,21 +196,11 @@ def _selectors(objects: list[Object]) -> Iterator[Problem]:
             if not selects(spread.get("labelSelector"), pod.labels):
                 field = (*pod.field, "topologySpreadConstraints", str(index), "labelSelector")
                 yield Problem(pod.where, field, "the pod itself is not among those it is spread with")
-        for place, term in _away_from(pod):
+        apart: Field = ("affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+        for index, term in enumerate(at(pod.spec, *apart, default=[])):
             if not any(selects(term.get("labelSelector"), other.labels) for other in everyone):
-                yield Problem(
-                    pod.where, (*pod.field, *place, "labelSelector"), "there is no such pod to keep away from"
-                )
-
-
-def _away_from(pod: Pod) -> Iterator[tuple[Field, Object]]:
-    """The terms by which it wants no node where pods like it are: each with its place."""
-    affinity: Field = ("affinity", "podAntiAffinity")
-    required, preferred = (f"{kind}DuringSchedulingIgnoredDuringExecution" for kind in ("required", "preferred"))
-    for index, term in enumerate(at(pod.spec, *affinity, required, default=[])):
-        yield (*affinity, required, str(index)), term
-    for index, weighted in enumerate(at(pod.spec, *affinity, preferred, default=[])):
-        yield (*affinity, preferred, str(index), "podAffinityTerm"), weighted["podAffinityTerm"]
+                field = (*pod.field, *apart, str(index), "labelSelector")
+                yield Problem(pod.where, field, "there is no such pod to keep away from")
 
 
 def _must_select(obj: Object) -> bool:
@@ -265,10 +245,7 @@ def _services(objects: list[Object]) -> Iterator[Problem]:
             targets = [pod for pod in pods(objects) if selects(_selector(obj), pod.labels)]
             for index, endpoint in enumerate(obj["spec"].get("podMetricsEndpoints", [])):
                 place = ("spec", "podMetricsEndpoints", str(index), "port")
-                if "port" in endpoint:
-                    yield from _service_port(obj, place, endpoint["port"], targets)
-                else:
-                    yield Problem(identity(obj), place, "is missing: the name of the port that has the metrics")
+                yield from _service_port(obj, place, endpoint["port"], targets)
 
 
 def _service_port(obj: Object, field: Field, target: int | str, targets: list[Pod]) -> Iterator[Problem]:

@@ -81,7 +81,7 @@ def _resources(pod: Pod, container: Object) -> Iterator[Problem]:
     memory = [at(container, "resources", kind, "memory") for kind in ("requests", "limits")]
     if pod.group is not None and memory[0] != memory[1]:
         field = pod.place(container, "resources", "limits", "memory")
-        yield Problem(pod.where, field, "must equal the request: Ray is told the limit and counts on it")
+        yield Problem(pod.where, field, "must equal the request: Ray is given the limit and counts on it")
 
 
 def _identity(pod: Pod) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Who waits longer than whom: a reply is never cut by something that waits less long than the reply may take."""
+"""The order of the timeouts: nothing on a reply's way gives up before the reply has had its time."""
 
 from collections.abc import Iterator
 

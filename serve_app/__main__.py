@@ -3,6 +3,7 @@
 Exit codes: 0 all well, 1 the service or a file says no, 2 wrong usage.
 """
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,21 @@ from typing import Any
 import click
 
 from serve_app import chat_config
-from serve_app.checkpoint import ROOT, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, load_tokenizer, resolve
 from serve_app.client import ChatClient, Finished
 from serve_app.errors import ServeAppError
 from serve_app.keys import digest, new_key
 from serve_app.knowledge import knowledge_base
+from serve_app.load import Load
+from serve_app.load_report import progress, report
 from serve_app.messages import Passage, Prompt
 from serve_app.prompt import build_prompt
 from serve_app.settings import AppArgs
 
 _METER = 40  # characters
+_PROGRESS_S = 0.5
+_QUESTIONS = ("What is a pod?", "What does KubeRay do?", "Who made GODEL?", "What is grounding?")
+_KEY = click.option("--key", envvar="GODEL_API_KEY", help="an API key, where the service asks for one [GODEL_API_KEY]")
 _KNOWLEDGE = click.option(
     "--knowledge", type=click.Path(path_type=Path), metavar="FILE", help="a text file to answer from instead"
 )
@@ -42,7 +48,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("url", default="http://127.0.0.1:8000")
-@click.option("--key", envvar="GODEL_API_KEY", help="an API key, where the service asks for one [GODEL_API_KEY]")
+@_KEY
 @click.option("--ask", metavar="QUESTION", help="ask this alone, and end")
 @_KNOWLEDGE
 @click.option("--instruction", help="tell the model what to do, instead of the configured instruction")
@@ -114,7 +120,7 @@ def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, mode
     settings = chat_config.load(config).config
     text = _text(knowledge) if knowledge else settings.knowledge
     args = AppArgs(model=model)
-    tokenizer = load_tokenizer(choose(args))
+    tokenizer = load_tokenizer(resolve(args))
     ranking = knowledge_base(text, settings.grounding.passage_words).rank(question, settings.grounding.max_passages)
     built = build_prompt(
         tokenizer,
@@ -125,6 +131,38 @@ def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, mode
         max_turns=settings.history.max_turns,
     )
     _show_prompt(built, str(tokenizer.decode(built.token_ids)), args.max_prompt_tokens)
+
+
+@main.command()
+@click.argument("url", default="http://127.0.0.1:8000")
+@_KEY
+@click.option("--clients", type=click.IntRange(1, 10_000), help="so many, each asks again once it has its answer [8]")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="instead: so many requests arrive in a second")
+@click.option("--seconds", type=click.FloatRange(1, 86_400), default=30.0, show_default=True)
+@click.option("--ask", "questions", multiple=True, metavar="QUESTION", help="what is asked, in turn; may be repeated")
+@click.option("--quote/--free", default=None, help="quote mode, or free decoding; else as configured")
+def load(
+    url: str,
+    key: str | None,
+    clients: int | None,
+    rate: float | None,
+    seconds: float,
+    questions: tuple[str, ...],
+    quote: bool | None,
+) -> None:
+    """Put the service at URL under load and show what becomes of it (exit code 1 if a request failed).
+
+    A refusal (429, 503) is no failure: that is how a full service answers.
+    """
+    if clients and rate:
+        raise click.UsageError("--clients and --rate are two kinds of load; give one of them.")
+    fields = {} if quote is None else {"generation": {"quote": quote}}
+    clients = clients or (None if rate else 8)
+    made = Load(url.rstrip("/"), questions or _QUESTIONS, seconds, clients=clients, rate=rate, key=key, fields=fields)
+    asyncio.run(_watched(made))
+    click.echo("\n".join(report(made)))
+    if not made.outcomes or any(outcome.ending == "failed" for outcome in made.outcomes):
+        sys.exit(1)
 
 
 @main.group()
@@ -139,6 +177,18 @@ def new(name: str) -> None:
     key = new_key()
     click.echo(f"key:   {key}")
     click.echo(f"line:  {name}: {{sha256: {digest(key)}}}")
+
+
+async def _watched(load: Load) -> None:
+    """Run it, with a line of progress that is written over, where there is a terminal."""
+    running = asyncio.create_task(load.run())
+    while not running.done():
+        if sys.stderr.isatty():
+            click.echo("\r" + progress(load), nl=False, err=True)
+        await asyncio.wait([running], timeout=_PROGRESS_S)
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    await running
 
 
 def _question() -> str:

@@ -2,8 +2,8 @@
 
     room = slots of the ready model replicas + places to wait
 
-Of an ingress's room the last quarter is kept for clients who hold less than their share of it, so that one client's
-thousand requests leave room for another client's one.
+Where a request would have to wait, its client must hold less than its share of the room: so one client's thousand
+requests neither keep another client's one out, nor are a queue before it.
 """
 
 import math
@@ -11,10 +11,9 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from serve_app.errors import Overloaded
+from serve_app.errors import Overloaded, OverloadReason
 
-_KEPT = 0.25  # of the room, for those below their share
-_SEEN_S = 5.0  # a client counts as present for so long after its last request, refused or not
+_SEEN_S = 5.0  # a client is present while it holds room, and for so long after its last request, refused or not
 _MOST_SEEN = 10_000
 _RATE_WINDOW_S = 10.0
 _RATE_SAMPLES = 256
@@ -38,13 +37,14 @@ class Admission:
     def enter(self, client: str, budget_s: float) -> Iterator[None]:
         """Be in flight. Raises Overloaded where there is no room, or no hope to be done within `budget_s`."""
         self._see(client)
-        room = self._slots() + self._max_waiting
+        slots = self._slots()
+        room = slots + self._max_waiting
         if self.in_flight >= room:
-            raise self._overloaded("all replicas are busy and the queue is full")
-        if self.in_flight >= room * (1 - _KEPT) and self._held[client] >= room / len(self._seen):
-            raise self._overloaded("this client has its share of a busy service")
+            raise self._overloaded("all replicas are busy and the queue is full", "queue_full")
+        if self.in_flight >= slots and self._held[client] >= room / len(self._seen):
+            raise self._overloaded("this client has its share of a busy service", "share")
         if self.wait_s > budget_s:
-            raise self._overloaded(f"the queue is too long for a reply within {budget_s:g} s")
+            raise self._overloaded(f"the queue is too long for a reply within {budget_s:g} s", "hopeless")
         self.in_flight += 1
         self._held[client] += 1
         try:
@@ -62,9 +62,9 @@ class Admission:
         waiting = self.in_flight - self._slots() + 1
         return waiting / rate if waiting > 0 and (rate := self._rate()) else 0.0
 
-    def _overloaded(self, why: str) -> Overloaded:
+    def _overloaded(self, told: str, why: OverloadReason) -> Overloaded:
         retry_after_s = min(max(math.ceil(self.wait_s), _RETRY_AFTER_S[0]), _RETRY_AFTER_S[-1])
-        return Overloaded(f"{why}; try again in {retry_after_s} s", retry_after_s)
+        return Overloaded(f"{told}; try again in {retry_after_s} s", retry_after_s, why)
 
     def _rate(self) -> float:
         """Requests a second that ended, lately; 0: none did."""
@@ -78,4 +78,6 @@ class Admission:
         self._seen[client] = now
         self._seen.move_to_end(client)
         while len(self._seen) > _MOST_SEEN or next(iter(self._seen.values())) < now - _SEEN_S:
-            self._seen.popitem(last=False)
+            oldest, _ = self._seen.popitem(last=False)
+            if self._held[oldest] and len(self._seen) < _MOST_SEEN:
+                self._seen[oldest] = now

@@ -14,10 +14,10 @@ from transformers import PreTrainedTokenizerBase
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
-from serve_app.checkpoint import ROOT, Checkpoint, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
 from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
-from serve_app.metrics import FileMetrics
+from serve_app.metrics import IngressMetrics, StateMetrics
 from serve_app.model_pool import ModelPool
 from serve_app.settings import AppArgs
 
@@ -34,7 +34,7 @@ def build(args: AppArgs) -> Application:
     from serve_app.model import GodelModel  # here, since it brings torch along, which the ingress replicas do without
 
     _config_file(args), _key_ring(args)  # a mistake there is reported now, once, and not by every replica
-    checkpoint = choose(args)
+    checkpoint = resolve(args)
     # A replica that is to go finishes its replies first; the ingress outlives the models that it streams from.
     model = _deployment(
         GodelModel,
@@ -73,13 +73,14 @@ class Ingress:
         args: AppArgs,
     ) -> None:
         """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
-        self._pool = ModelPool(model, args.stall_limit_s)
+        self._metrics = IngressMetrics()
+        self._pool = ModelPool(model, args.stall_limit_s, self._metrics.took_over)
         self._config_file = _config_file(args)
         self._keys = _key_ring(args)
-        self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool)
+        self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool, self._metrics.replied)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys)
+        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys, refused=self._metrics.refused)
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
@@ -93,11 +94,11 @@ class Ingress:
 
     async def _watch_files(self) -> None:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""
-        metrics = FileMetrics()
+        metrics = StateMetrics(is_fallback=self._chat.checkpoint.is_fallback)
         while True:
             current = await asyncio.to_thread(self._config_file.refresh)
             logger.setLevel(current.config.logging_level)
             if self._keys:
                 await asyncio.to_thread(self._keys.refresh)
-            metrics.report(self._config_file.error, self._keys.error if self._keys else None)
+            metrics.report(current.version, self._config_file.error, self._keys.error if self._keys else None)
             await asyncio.sleep(_FILES_POLL_S)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from serve_app.chat_config import ConfigFile, VersionedConfig
+from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
 from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
@@ -42,6 +42,7 @@ from serve_app.messages import (
     Writer,
     says_something,
 )
+from serve_app.outcomes import Outcome, Recorder, recording
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
@@ -56,7 +57,7 @@ _PLANNERS = 2
 
 
 class Replicas(Protocol):
-    """Whoever writes replies; in production `model_pool.ModelPool`."""
+    """What writes replies; in production `model_pool.ModelPool`."""
 
     @property
     def ready(self) -> list[ReplicaStatus]: ...
@@ -96,11 +97,14 @@ class Chat:
         tokenizer: PreTrainedTokenizerBase,
         config_file: ConfigFile,
         replicas: Replicas,
+        record: Recorder = lambda outcome: None,
     ) -> None:
+        """record: is given each reply's outcome at its end."""
         self.args = args
         self.checkpoint = checkpoint
         self.config_file = config_file
         self.replicas = replicas
+        self._record = record
         self._tokenizer = tokenizer
         self._quoter = Quoter(tokenizer)
         self._replies: SharedReplies[Piece] = SharedReplies()
@@ -117,7 +121,7 @@ class Chat:
         return given if given is not None else int.from_bytes(sha256(request_id.encode()).digest()) % (LARGEST_SEED + 1)
 
     def reply(self, request: ChatRequest, request_id: str, *, streamed: bool) -> SharedReply[Piece]:
-        """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
+        """The reply, shared by all callers that ask for the same by the same id. Reading it raises RequestError."""
         name = (request_id, self.seed(request, request_id), _digest(request))
         return self._replies.join(name, lambda: self._write(request, request_id, streamed))
 
@@ -136,9 +140,33 @@ class Chat:
             raise DeadlineExceeded("there was no time to begin the reply; try again") from None
 
     async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
-        """The reply, piece by piece; by few pieces where nobody reads along."""
-        plan = await self.plan(asked, request_id)
-        request = GenerateRequest(
+        """The reply, piece by piece; in few pieces where it is not streamed."""
+        with recording(self._record) as outcome:
+            plan = await self.plan(asked, request_id)
+            outcome.prompt_tokens = len(plan.prompt.token_ids)
+            outcome.is_quoted = plan.quotes is not None
+            text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
+            until = StopSequences(asked.stop)
+            writers: dict[Origin, None] = {}  # in their order
+            async with aclosing(self.replicas.write(self._question(plan, asked, streamed))) as chunks:
+                async for chunk in chunks:
+                    outcome.note_tokens(len(chunk.token_ids))
+                    writers[chunk.origin] = None
+                    is_last = chunk.finish_reason is not None
+                    piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
+                    finish_reason = "stop" if until.found else chunk.finish_reason
+                    if finish_reason in ("stop", "length"):
+                        outcome.ending = "done"
+                        whole = until.text if until.found else text.whole
+                        reply = self._finish(plan, whole, list(writers), finish_reason, outcome)
+                        yield Piece(piece, chunk, reply)
+                    else:
+                        yield Piece(piece, chunk)
+                    if until.found:  # the replica would write on
+                        return
+
+    def _question(self, plan: Plan, asked: ChatRequest, streamed: bool) -> GenerateRequest:
+        return GenerateRequest(
             plan.request_id,
             plan.prompt.token_ids,
             plan.sampling,
@@ -146,25 +174,6 @@ class Chat:
             candidates=plan.quotes.candidates if plan.quotes else (),
             streamed=streamed or bool(asked.stop),  # so that it ends where it is told to
         )
-        text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
-        until = StopSequences(asked.stop)
-        first_token_s: float | None = None
-        writers: dict[Origin, None] = {}  # in their order
-        async with aclosing(self.replicas.write(request)) as chunks:
-            async for chunk in chunks:
-                first_token_s = first_token_s or time.monotonic() - plan.started_at
-                writers[chunk.origin] = None
-                is_last = chunk.finish_reason is not None
-                piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
-                finish_reason = "stop" if until.found else chunk.finish_reason
-                if finish_reason in ("stop", "length"):
-                    whole = until.text if until.found else text.whole
-                    reply = self._finish(plan, whole, len(text.token_ids), list(writers), finish_reason, first_token_s)
-                    yield Piece(piece, chunk, reply)
-                else:
-                    yield Piece(piece, chunk)
-                if until.found:  # the replica would write on
-                    return
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
@@ -247,17 +256,17 @@ class Chat:
         self,
         plan: Plan,
         text: str,
-        completion_tokens: int,
         writers: Sequence[Origin],
         finish_reason: FinishReason,
-        first_token_s: float,
+        outcome: Outcome,
     ) -> ChatReply:
         total_s = time.monotonic() - plan.started_at
+        first_token_s = outcome.first_token_s or total_s
         logger.info(
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
             plan.request_id,
             len(plan.prompt.token_ids),
-            completion_tokens,
+            outcome.reply_tokens,
             first_token_s * 1000,
             total_s * 1000,
             " -> ".join(writer.replica_id for writer in writers),
@@ -271,7 +280,7 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=completion_tokens),
+            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=outcome.reply_tokens),
             grounding=Grounding(
                 passages=plan.prompt.passages,
                 dropped_turns=plan.prompt.dropped_turns,
@@ -284,9 +293,8 @@ class Chat:
             request_id=plan.request_id,
         )
 
-    async def health(self) -> dict[str, Any]:
-        """What /health says. Reading it also notices an edit of the configuration."""
-        current: VersionedConfig = await asyncio.to_thread(self.config_file.refresh)
+    def health(self) -> dict[str, Any]:
+        """What /health says, of the configuration as it was last read."""
         ready = len(self.replicas.ready)
         return {
             "status": "ok" if ready else "unavailable",
@@ -296,7 +304,7 @@ class Chat:
                 "fallback": self.checkpoint.is_fallback,
                 "reason": self.checkpoint.fallback_reason,
             },
-            "config_version": current.version,
+            "config_version": self.config_file.current.version,
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }

@@ -1,9 +1,9 @@
 """Where the model comes from: a folder, the hub, the hub's local cache, or the fallback; and how it is read.
 
-`choose` decides once, when the application is built, and pins what it found. So all replicas run the same weights,
+`resolve` decides once, when the application is built, and pins what it found. So all replicas run the same weights,
 even if the hub comes and goes between their starts.
 
-Whoever writes serve_config.yaml may name any folder that this process may read, outside of the project, too (a mounted
+serve_config.yaml may name any folder that this process may read, outside of the project, too (a mounted
 volume): no request names a file. What is in the folder is not trusted: weights are safetensors, or a pickle that is
 read without running its code, and Python that comes along is never run.
 """
@@ -57,7 +57,7 @@ class Checkpoint:
         return self.fallback_reason is not None
 
 
-def choose(args: AppArgs) -> Checkpoint:
+def resolve(args: AppArgs) -> Checkpoint:
     """Find `args.model`, or else `args.fallback_model`.
 
     Decides within `args.hub_timeout_s` where the hub does not answer.

@@ -15,7 +15,9 @@ ServeAppError
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+OverloadReason = Literal["queue_full", "share", "hopeless", "key_rate"]
 
 
 class ServeAppError(Exception):
@@ -36,6 +38,11 @@ class RequestError(ServeAppError):
     type = "request_error"
     retry_after_s: int | None = None
 
+    @property
+    def counted_as(self) -> str:
+        """The reason that the metrics count a refusal under."""
+        return self.type
+
 
 class Unauthorized(RequestError):
     type = "unauthorized"
@@ -52,9 +59,14 @@ class UnknownModel(RequestError):
 class Overloaded(RequestError):
     type = "overloaded"
 
-    def __init__(self, message: str, retry_after_s: int = 2) -> None:
+    def __init__(self, message: str, retry_after_s: int = 2, why: OverloadReason = "queue_full") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self._why = why
+
+    @property
+    def counted_as(self) -> str:
+        return self._why
 
 
 class NoReplica(RequestError):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -74,7 +74,7 @@ def error_body(type_: str, message: str, request_id: str) -> ErrorBody:
 class BodyLimits:
     """ASGI middleware: a request's body has at most `max_bytes`, and is here within `seconds`.
 
-    Whoever reads more of it, or waits longer for it, gets a 413 or 408 to raise instead.
+    Reading more of it, or waiting longer for it, raises a 413 or 408 instead.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
@@ -114,7 +114,10 @@ class BodyLimits:
         return HTTPException(408, f"the body was not complete within {self._seconds:g} s", {"Connection": "close"})
 
 
-def add_errors(api: FastAPI) -> None:
+def add_errors(api: FastAPI, refused: Callable[[str], None] = lambda reason: None) -> None:
+    """refused: is told the reason of every answer that refuses a request, before any work on a reply."""
+    api.state.refused = refused
+
     @api.exception_handler(RequestError)
     async def on_request_error(request: Request, error: RequestError) -> Response:
         return error_response(request, error)
@@ -142,7 +145,7 @@ def error_response(request: Request, error: RequestError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _error(request, _STATUS[type(error)], error.type, str(error), headers)
+    return _error(request, _STATUS[type(error)], error.type, str(error), headers, counted_as=error.counted_as)
 
 
 def _explain(mistake: dict[str, Any]) -> str:
@@ -160,9 +163,12 @@ def _error(
     type_: str,
     message: str,
     headers: Mapping[str, str] | None = None,
+    counted_as: str = "",
     mistake: str | None = None,
 ) -> JSONResponse:
     """mistake: pydantic's name of what is wrong with the first wrong field."""
+    if status < 500 or type_ == NoReplica.type:  # any other is how a reply has ended, or a bug
+        request.app.state.refused(counted_as or type_)
     body: BaseModel
     if request.url.path.startswith(PREFIX):
         body, status = openai_error(type_, message, mistake), openai_status(status)

@@ -27,8 +27,13 @@ logger = logging.getLogger("ray.serve.godel")
 BODY_S = 10.0
 
 
-def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None, keys: KeyRing | None = None) -> FastAPI:
-    """The HTTP application over a chat. keys: who may ask; None: everybody."""
+def create_api(
+    chat: Chat,
+    lifespan: Callable[[FastAPI], Any] | None = None,
+    keys: KeyRing | None = None,
+    refused: Callable[[str], None] = lambda reason: None,
+) -> FastAPI:
+    """The HTTP application over a chat. keys: who may ask; None: everybody. refused: is told the reason of refusals."""
     api = FastAPI(
         title="Grounded chat",
         description="GODEL on Ray Serve. Every reply says which replica on which node wrote it.",
@@ -36,7 +41,7 @@ def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None, key
     )
     api.add_middleware(BodyLimits, max_bytes=chat.args.max_body_bytes, seconds=BODY_S)
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
-    add_errors(api)
+    add_errors(api, refused)
     _add_routes(api, chat)
     openai_api.add_routes(api, chat)
     openapi.add_limits(api, chat.args, chat.checkpoint.name)
@@ -123,7 +128,7 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
     @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
         """200 when a model replica answers, else 503."""
-        health = await chat.health()
+        health = chat.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
     @api.get("/replicas", responses=openapi.errors(401, 500))

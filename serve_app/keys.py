@@ -26,6 +26,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from serve_app.errors import ConfigError, Overloaded, Unauthorized, reason
+from serve_app.outcomes import asking_key
 from serve_app.watched_file import WatchedFile, stamp
 
 logger = logging.getLogger("ray.serve.godel")
@@ -129,12 +130,13 @@ class KeyRing(WatchedFile[tuple[Key, ...]]):
         return keys
 
     def admit(self, presented: str | None) -> Key:
-        """Whose key it is. Raises Unauthorized, and Overloaded past the key's rate."""
+        """Whose key it is; `asking_key` then has its name. Raises Unauthorized, and Overloaded past the key's rate."""
         if not presented:
             raise Unauthorized("an API key is needed: send it as `Authorization: Bearer KEY`")
         key = self._find(presented)
         if key is None:
             raise Unauthorized("this API key is not known here; is it whole, and of this service?")
+        asking_key.set(key.name)
         if key.expires and self._today() > key.expires:
             raise Unauthorized(f"the API key {key.name!r} has expired on {key.expires}; ask for a new one")
         if key.requests_per_minute:
@@ -158,6 +160,7 @@ class KeyRing(WatchedFile[tuple[Key, ...]]):
         raise Overloaded(
             f"the API key {key.name!r} may ask {key.requests_per_minute} times a minute; try again in {wait_s} s",
             wait_s,
+            "key_rate",
         )
 
 

@@ -12,7 +12,7 @@ _LIMIT_BYTES = 64 * 1024**2
 
 
 class KnowledgeBases:
-    """Called by several threads. A text that two of them ask for at once may be read twice, and waits for nobody."""
+    """Called by several threads. Two that ask for a text at once may read it twice: neither waits for the other."""
 
     def __init__(self, *, limit_bytes: int) -> None:
         """limit_bytes: of `KnowledgeBase.nbytes` in all, without the configured one; the least recently used ones make

@@ -27,7 +27,7 @@ class Liveness:
         self._known: dict[str, _Known] = {}
 
     def heard(self, status: ReplicaStatus) -> None:
-        """A replica told its status."""
+        """A replica has reported its status."""
         self._known[status.origin.replica_id] = _Known(status, self._clock())
 
     def heard_token(self, replica_id: str) -> None:

@@ -24,7 +24,7 @@ from serve_app.settings import AppArgs
 logger = logging.getLogger("ray.serve.godel")
 
 # Tokens that arrive within this time travel together: a message between processes costs about as much as a step of a
-# small model. In a stream a person does not see the difference. Of a whole reply nobody sees the parts: they are sent
+# small model. In a stream a person does not see the difference. The parts of a whole reply are not seen: they are sent
 # only so that another replica can go on where this one was lost.
 _JOIN_STREAM_S = 0.05
 _JOIN_WHOLE_S = 1.0
@@ -46,7 +46,7 @@ class GodelModel:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Write a reply; tokens that come quickly are joined. The first token travels alone, at once.
 
-        Raises ValueError, QueueFull, ReplyFailed, EngineFailed; whoever asks across Ray can catch them by these names.
+        Raises ValueError, QueueFull, ReplyFailed, EngineFailed; a caller across Ray can catch them by these names.
         """
         reply = self._engine.submit(
             request.prompt_ids,
@@ -61,6 +61,7 @@ class GodelModel:
                 yield TokenChunk(tokens, self._origin, reply.ending)
         finally:
             reply.cancel()
+            self._metrics.replied(reply.times)
 
     async def status(self) -> ReplicaStatus:
         status = ReplicaStatus(
@@ -71,8 +72,18 @@ class GodelModel:
             tokens_per_second=round(self._engine.tokens_per_second, 1),
             stalled_s=round(self._engine.stalled_s, 1),
         )
-        self._metrics.report(status)
+        self._metrics.report(status, self._engine.totals)
         return status
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.by_capacity` decides by. Called by Serve every metrics_interval_s."""
+        engine = self._engine
+        return {
+            "slots": engine.slots,
+            "active": engine.active,
+            "waiting": engine.waiting,
+            "tokens_per_second": engine.tokens_per_second,
+        }
 
     def check_health(self) -> None:
         """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.

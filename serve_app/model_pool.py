@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
@@ -36,10 +36,14 @@ _Stream: TypeAlias = "DeploymentResponseGenerator[TokenChunk]"
 
 
 class ModelPool:
-    def __init__(self, handle: DeploymentHandle[Any], stall_limit_s: float) -> None:
+    def __init__(
+        self, handle: DeploymentHandle[Any], stall_limit_s: float, took_over: Callable[[], None] = lambda: None
+    ) -> None:
+        """took_over: called each time that a reply has lost its replica, and another is asked."""
         self._generate = handle.options(stream=True, method_name="generate")
         self._handle = handle
         self._stall_limit_s = stall_limit_s
+        self._took_over = took_over
         self.liveness = Liveness(stall_limit_s, time.monotonic)
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
@@ -74,7 +78,9 @@ class ModelPool:
             raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
         deadline = time.monotonic() + request.budget_s
         failures = 0
-        for _ in range(_MAX_TAKEOVERS + 1):
+        for attempt in range(_MAX_TAKEOVERS + 1):
+            if attempt:
+                self._took_over()
             try:
                 async with aclosing(self._write_once(request, deadline)) as chunks:
                     async for chunk in chunks:
@@ -110,7 +116,7 @@ class ModelPool:
         except TimeoutError:
             _cancel(stream)
             raise DeadlineExceeded("the reply was not complete in time; try again, or ask for a shorter one") from None
-        except (asyncio.CancelledError, GeneratorExit, ReplicaStalled):  # whoever asked has left, or goes elsewhere
+        except (asyncio.CancelledError, GeneratorExit, ReplicaStalled):  # the caller has left, or goes elsewhere
             _cancel(stream)
             raise
 
@@ -133,7 +139,7 @@ class ModelPool:
     def _is_stalled(self, writer: str | None) -> bool:
         """Whether a reply that has waited too long for its next tokens waits for a replica that does not get on.
 
-        Before its first token nobody can tell which replica has it, and it may rightly wait in a queue.
+        Before its first token it is not known which replica has it, and it may rightly wait in a queue.
         """
         if writer is None:
             return time.monotonic() - self._hung_at < self._stall_limit_s or bool(self.liveness.stalled)

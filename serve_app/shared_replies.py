@@ -30,7 +30,7 @@ class SharedReply(Generic[T]):
 
     @property
     def is_lost(self) -> bool:
-        """It failed or was cancelled: whoever asks again needs a new one."""
+        """It failed or was cancelled: the next caller needs a new one."""
         return self._writing.done() and self.completed_at is None or self._writing.cancelling() > 0
 
     async def read(self) -> AsyncGenerator[T]:
@@ -96,6 +96,6 @@ class SharedReplies(Generic[T]):
 
 
 def _look_at_error(task: asyncio.Task[None]) -> None:
-    """Readers raise it; where none is left, nobody needs it."""
+    """Readers raise it; where none is left, it is dropped."""
     if not task.cancelled():
         task.exception()

@@ -13,8 +13,8 @@ T = TypeVar("T")
 class WatchedFile(Generic[T]):
     """The newest good content, `current`; `error` says what is wrong with the file as it is now, if anything is.
 
-    Several threads may call `refresh`, but not an event loop: who comes while another one reads waits for it, so that
-    nobody puts an old version over a new one.
+    Several threads may call `refresh`, but not an event loop: a call waits for one that is reading, so that an old
+    version never replaces a newer one.
     """
 
     def __init__(self, read: Callable[[], T], fingerprint: Callable[[], object]) -> None:

@@ -42,15 +42,28 @@ def test_who_leaves_by_an_error_leaves_too() -> None:
     assert house.in_flight == 0
 
 
-def test_the_last_quarter_is_for_those_below_their_share() -> None:
+def test_who_holds_a_share_does_not_wait_where_others_do() -> None:
     house = House()
-    for _ in range(5):
+    for _ in range(4):
         house.come("greedy")
     house.come("modest")
     with pytest.raises(Overloaded, match="share"):
         house.come("greedy")
     house.come("modest")
     house.come("third")
+
+
+def test_no_slot_stays_empty_for_the_sake_of_shares() -> None:
+    house = House()
+    house.come("modest")
+    for _ in range(3):
+        house.come("greedy")
+    with pytest.raises(Overloaded, match="full"):
+        for number in range(5):
+            house.come(f"one of many {number}")
+    house.all_leave()
+    for _ in range(4):  # its share is one
+        house.come("greedy")
 
 
 def test_a_client_who_was_refused_counts_as_waiting() -> None:
@@ -60,12 +73,22 @@ def test_a_client_who_was_refused_counts_as_waiting() -> None:
     with pytest.raises(Overloaded, match="full"):
         house.come("modest")
     house.all_leave()
-    for _ in range(6):
+    for _ in range(4):
         house.come("greedy")
     with pytest.raises(Overloaded, match="share"):
         house.come("greedy")
     house.now = 6  # the other has not come again
     house.come("greedy")
+
+
+def test_a_client_is_present_for_as_long_as_its_request_takes() -> None:
+    house = House()
+    house.come("modest")
+    house.now = 20
+    for _ in range(4):
+        house.come("greedy")
+    with pytest.raises(Overloaded, match="share"):
+        house.come("greedy")
 
 
 def test_retry_after_follows_the_queue_and_the_rate() -> None:

@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 
-from serve_app.checkpoint import choose, load_tokenizer
+from serve_app.checkpoint import load_tokenizer, resolve
 from serve_app.settings import AppArgs
 from tests.support.backend import ROOT
 
@@ -22,7 +22,7 @@ print(tokenizer.encode("What is a pod?"), [name for name in ("torch", "serve_app
 def test_an_ingress_needs_no_torch() -> None:
     """What its replica does before it answers. It took 430 MB of memory, and takes 170."""
     args = AppArgs(model="models/mini")
-    checkpoint = choose(args)
+    checkpoint = resolve(args)
     tokenizer = load_tokenizer(checkpoint)
     arguments = pickle.dumps((checkpoint, tokenizer, args))
     assert len(arguments) < 200_000, "Serve keeps a deployment's arguments in Ray's store"

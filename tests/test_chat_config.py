@@ -412,6 +412,37 @@ def test_a_slow_reader_of_an_old_version_does_not_put_it_over_a_new_one(
     assert file.refresh().config.knowledge == "Third."
 
 
+def test_of_many_edits_in_quick_succession_each_reader_sees_good_ones_in_their_order(path: Path) -> None:
+    """Replaced two hundred times, every third time by garbage, a torn file or none, while several read."""
+    good = [yaml.safe_dump(GOOD | {"knowledge": f"{edit:03}."}) for edit in range(200)]
+    path.write_text(good[0])
+    file = ConfigFile(path, 256)
+    over = threading.Event()
+    seen: list[list[str]] = [[] for _ in range(4)]
+
+    def read(knowledge: list[str]) -> None:
+        while not over.is_set():
+            knowledge.append(file.refresh().config.knowledge)
+
+    readers = [threading.Thread(target=read, args=(knowledge,)) for knowledge in seen]
+    for reader in readers:
+        reader.start()
+    for number, text in enumerate(good):
+        bad = (None, "\x00{", text[: text.index(":")], None)[number % 4] if number % 3 == 0 else text
+        if bad is None:
+            path.unlink(missing_ok=True)
+        else:
+            edit(path, bad)
+    edit(path, good[-1])
+    over.set()
+    for reader in readers:
+        reader.join(30)
+    assert file.refresh().config.knowledge == "199."
+    assert file.error is None
+    for knowledge in seen:
+        assert knowledge == sorted(knowledge)
+
+
 def test_a_length_that_no_slot_holds_is_refused_with_both_settings_named(path: Path) -> None:
     written(path, GOOD | {"generation": {"max_length": 257}})
     with pytest.raises(ConfigError, match="max_length: 257 .*max_reply_tokens"):

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from safetensors.torch import load_file, save_file
 
 from serve_app import checkpoint as checkpoints
-from serve_app.checkpoint import ROOT, choose, load_model, load_tokenizer
+from serve_app.checkpoint import ROOT, load_model, load_tokenizer, resolve
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
 from tests.support.checkpoints import random_t5, save_checkpoint, small_tokenizer
@@ -67,21 +67,21 @@ def quoting_hub(hub: str, good_folder: Path) -> Iterator[Path]:
 
 
 def test_a_folder_is_read_and_named_as_it_was_asked_for(good_folder: Path) -> None:
-    checkpoint = choose(AppArgs(model=str(good_folder)))
+    checkpoint = resolve(AppArgs(model=str(good_folder)))
     assert (checkpoint.name, checkpoint.is_fallback) == (str(good_folder), False)
     assert load_model(checkpoint).config.model_type == "t5"
     assert load_tokenizer(checkpoint)("a pod")["input_ids"][-1] == 1
 
 
 def test_the_shipped_settings_name_models_that_can_be_had(no_hub: None) -> None:
-    checkpoint = choose(AppArgs(model=GODEL, fallback_model="models/mini"))
+    checkpoint = resolve(AppArgs(model=GODEL, fallback_model="models/mini"))
     assert checkpoint.folder == ROOT / "models/mini"
     assert checkpoint.requested == GODEL
     assert checkpoint.quote
 
 
 def test_an_unreachable_hub_means_the_fallback_with_the_reason(no_hub: None, good_folder: Path, caplog: Any) -> None:
-    checkpoint = choose(AppArgs(model=GODEL, fallback_model=str(good_folder)))
+    checkpoint = resolve(AppArgs(model=GODEL, fallback_model=str(good_folder)))
     assert checkpoint.is_fallback
     assert checkpoint.name == str(good_folder)
     assert checkpoint.fallback_reason is not None
@@ -91,7 +91,7 @@ def test_an_unreachable_hub_means_the_fallback_with_the_reason(no_hub: None, goo
 
 def test_without_a_fallback_the_error_names_model_reason_and_remedy(no_hub: None) -> None:
     with pytest.raises(ModelError) as raised:
-        choose(AppArgs(model=GODEL, fallback_model=None))
+        resolve(AppArgs(model=GODEL, fallback_model=None))
     for part in (GODEL, "cannot be reached", "folder", "fallback_model"):
         assert part in str(raised.value)
 
@@ -102,42 +102,42 @@ def test_a_silent_hub_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tmp_p
         silent.bind(("127.0.0.1", 0))
         silent.listen(16)
         _use_hub(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
-        checkpoint = choose(AppArgs(model=GODEL, fallback_model=str(good_folder), hub_timeout_s=0.5))
+        checkpoint = resolve(AppArgs(model=GODEL, fallback_model=str(good_folder), hub_timeout_s=0.5))
     assert checkpoint.fallback_reason is not None
     assert "cannot be reached" in checkpoint.fallback_reason
 
 
 def test_the_hubs_answer_pins_a_commit_and_its_files_are_fetched(hub: str) -> None:
-    checkpoint = choose(AppArgs(model=GODEL))
+    checkpoint = resolve(AppArgs(model=GODEL))
     assert (checkpoint.name, checkpoint.commit, checkpoint.is_fallback) == (GODEL, COMMIT, False)
     assert load_model(checkpoint).config.model_type == "t5"
 
 
 def test_a_tokenizer_is_fetched_without_the_weights(hub: str, tmp_path: Path) -> None:
     """It is read where the application is built, which may be a node without a model."""
-    load_tokenizer(choose(AppArgs(model=GODEL)))
+    load_tokenizer(resolve(AppArgs(model=GODEL)))
     fetched = {path.name for path in (tmp_path / "cache").rglob("snapshots/*/*")}
     assert "tokenizer.json" in fetched
     assert "model.safetensors" not in fetched
 
 
 def test_what_was_fetched_once_is_found_without_the_hub(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_model(choose(AppArgs(model=GODEL)))
-    load_tokenizer(choose(AppArgs(model=GODEL)))
+    load_model(resolve(AppArgs(model=GODEL)))
+    load_tokenizer(resolve(AppArgs(model=GODEL)))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    checkpoint = choose(AppArgs(model=GODEL))
+    checkpoint = resolve(AppArgs(model=GODEL))
     assert checkpoint.commit == COMMIT
     assert load_model(checkpoint).config.model_type == "t5"
 
 
 def test_a_folder_recommends_quotes_if_its_generation_config_says_so(folder: Path, hub: str) -> None:
     """One that says nothing, as GODEL's, does not."""
-    assert [choose(AppArgs(model=model)).quote for model in (str(folder), GODEL)] == [False, False]
+    assert [resolve(AppArgs(model=model)).quote for model in (str(folder), GODEL)] == [False, False]
     for quote in (True, False):
         _edit_json(folder / "generation_config.json", quote=quote)
-        assert choose(AppArgs(model=str(folder))).quote is quote
+        assert resolve(AppArgs(model=str(folder))).quote is quote
     (folder / "generation_config.json").unlink()
-    assert choose(AppArgs(model=str(folder))).quote is False
+    assert resolve(AppArgs(model=str(folder))).quote is False
 
 
 @pytest.mark.parametrize("quote", [True, False])
@@ -145,16 +145,16 @@ def test_a_model_of_the_hub_recommends_quotes_with_and_without_the_hub(
     quoting_hub: Path, monkeypatch: pytest.MonkeyPatch, quote: bool
 ) -> None:
     _edit_json(quoting_hub / "generation_config.json", quote=quote)
-    checkpoint = choose(AppArgs(model=GODEL))
+    checkpoint = resolve(AppArgs(model=GODEL))
     assert (checkpoint.commit, checkpoint.quote) == (COMMIT, quote)
     load_model(checkpoint)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert choose(AppArgs(model=GODEL)).quote is quote
+    assert resolve(AppArgs(model=GODEL)).quote is quote
 
 
 def test_a_fallback_recommends_for_itself(no_hub: None, folder: Path) -> None:
     _edit_json(folder / "generation_config.json", quote=True)
-    assert choose(AppArgs(model=GODEL, fallback_model=str(folder))).quote
+    assert resolve(AppArgs(model=GODEL, fallback_model=str(folder))).quote
 
 
 @pytest.mark.parametrize(
@@ -169,18 +169,18 @@ def test_a_fallback_recommends_for_itself(no_hub: None, folder: Path) -> None:
 def test_a_generation_config_that_cannot_be_read_is_said_so(folder: Path, text: str, says: str) -> None:
     (folder / "generation_config.json").write_text(text)
     with pytest.raises(ModelError, match=says):
-        choose(AppArgs(model=str(folder)))
+        resolve(AppArgs(model=str(folder)))
 
 
 def test_an_id_that_the_hub_does_not_know_is_said_so(hub: str) -> None:
     with pytest.raises(ModelError, match="hub does not know it"):
-        choose(AppArgs(model="nobody/nothing"))
+        resolve(AppArgs(model="nobody/nothing"))
 
 
 @pytest.mark.parametrize("name", ["./missing", "/missing/folder"])
 def test_a_missing_folder_is_said_so_without_asking_the_hub(name: str) -> None:
     with pytest.raises(ModelError, match="no such folder"):
-        choose(AppArgs(model=name))
+        resolve(AppArgs(model=name))
 
 
 def _truncate(folder: Path) -> None:
@@ -218,13 +218,13 @@ def _edit_json(path: Path, **values: Any) -> None:
 def test_a_damaged_folder_is_refused_before_a_replica_starts(folder: Path, damage: Any, says: str) -> None:
     damage(folder)
     with pytest.raises(ModelError, match=says) as raised:
-        choose(AppArgs(model=str(folder)))
+        resolve(AppArgs(model=str(folder)))
     assert str(folder) in str(raised.value)
 
 
 def test_a_damaged_folder_means_the_fallback_where_there_is_one(folder: Path, good_folder: Path) -> None:
     _truncate(folder)
-    checkpoint = choose(AppArgs(model=str(folder), fallback_model=str(good_folder)))
+    checkpoint = resolve(AppArgs(model=str(folder), fallback_model=str(good_folder)))
     assert checkpoint.fallback_reason is not None
     assert "damaged weights" in checkpoint.fallback_reason
 
@@ -249,13 +249,13 @@ def test_a_pickled_checkpoint_is_read_without_running_its_code(
     folder: Path, save: Callable[[dict[str, Any], Path], None]
 ) -> None:
     """GODEL's own checkpoint is a pickle."""
-    state = dict(load_model(choose(AppArgs(model=str(folder)))).state_dict())
+    state = dict(load_model(resolve(AppArgs(model=str(folder)))).state_dict())
     (folder / "model.safetensors").unlink()
     save(state, folder)
-    assert load_model(choose(AppArgs(model=str(folder)))).config.model_type == "t5"
+    assert load_model(resolve(AppArgs(model=str(folder)))).config.model_type == "t5"
     save(state | {"shared.weight": _Malicious(folder / "ran")}, folder)
     with pytest.raises(ModelError, match="[Ww]eights.only|UnpicklingError|Unsupported"):
-        load_model(choose(AppArgs(model=str(folder))))
+        load_model(resolve(AppArgs(model=str(folder))))
     assert not (folder / "ran").exists()
 
 
@@ -270,7 +270,7 @@ def test_python_that_comes_with_a_model_is_not_run(
     kinds = {"AutoConfig": "own.Config", "AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]}
     _edit_json(folder / of, auto_map=kinds, model_type="own", tokenizer_class="OwnTokenizer")
     with pytest.raises(ModelError):
-        choose(AppArgs(model=str(folder)))
+        resolve(AppArgs(model=str(folder)))
     assert not (folder / "ran").exists()
 
 
@@ -279,10 +279,10 @@ def test_settings_may_name_any_folder_and_relative_ones_start_at_the_projects(go
     outside = os.path.relpath(good_folder, ROOT)
     assert outside.startswith("..")
     for model in (str(good_folder), outside, "models/../models/mini"):
-        assert choose(AppArgs(model=model)).folder == ROOT / model
+        assert resolve(AppArgs(model=model)).folder == ROOT / model
     for model in ("nobody/../../etc", "models/mini/config.json", "models/mini\0", "..\\models"):
         with pytest.raises(ModelError, match="cannot be had"):
-            choose(AppArgs(model=model))
+            resolve(AppArgs(model=model))
 
 
 class _Malicious:

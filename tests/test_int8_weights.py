@@ -7,7 +7,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from serve_app import int8_weights
-from serve_app.checkpoint import choose, load_model
+from serve_app.checkpoint import load_model, resolve
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
@@ -26,7 +26,7 @@ def _stored(target: Path) -> T5ForConditionalGeneration:
 
 def test_matrices_are_read_as_the_engine_would_round_them(tmp_path: Path) -> None:
     model = _stored(tmp_path / "small")
-    read = load_model(choose(AppArgs(model=str(tmp_path / "small"))))
+    read = load_model(resolve(AppArgs(model=str(tmp_path / "small"))))
     for name, weight in model.state_dict().items():
         if weight.dim() == 2 and "relative_attention_bias" not in name:
             integers, scale = quantized_weight(weight)
@@ -39,4 +39,4 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     file = tmp_path / "small" / int8_weights.FILE
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ModelError, match="damaged weights"):
-        choose(AppArgs(model=str(tmp_path / "small")))
+        resolve(AppArgs(model=str(tmp_path / "small")))

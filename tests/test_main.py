@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from serve_app import __main__ as command_line
 from serve_app.client import Finished, ServiceError
 from serve_app.keys import KeyRing
+from tests.support.stub_backend import Answer, StubBackend
 
 REPLY = {
     "response": "A pod is small.",
@@ -122,3 +123,18 @@ def test_a_text_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
     shown = run("prompt", "What?", "--knowledge", str(tmp_path / "none.txt"))
     assert shown.exit_code == 2
     assert "none.txt cannot be read as text" in shown.stderr
+
+
+def test_a_load_is_reported_and_its_failures_are_the_exit_code() -> None:
+    with StubBackend() as backend:
+        backend.plan(Answer(), Answer(status=500))
+        shown = run("load", backend.url, "--clients", "1", "--seconds", "1", "--ask", "What is it?")
+    assert shown.exit_code == 1 and "1 failed" in shown.output and "replies/s over time" in shown.output
+    assert set(map(tuple, backend.dialogs)) == {("What is it?",)}
+    with StubBackend() as backend:
+        assert run("load", backend.url, "--rate", "5", "--seconds", "1").exit_code == 0
+
+
+def test_two_kinds_of_load_at_once_are_refused() -> None:
+    shown = run("load", "--clients", "2", "--rate", "2")
+    assert (shown.exit_code, "two kinds of load" in shown.output) == (2, True)

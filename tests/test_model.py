@@ -15,15 +15,15 @@ from ray.serve._private import constants
 from torch import Tensor
 
 from serve_app import model as models
-from serve_app.checkpoint import ROOT, choose
+from serve_app.checkpoint import ROOT, resolve
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import ModelError
 from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs
-from tests.support.backend import eventually
 from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 from tests.support.fakes import ORIGIN
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,7 +37,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GodelMode
     monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
     save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
     args = AppArgs(model=str(tmp_path), slots=2)
-    replica = GodelModel(choose(args), args)
+    replica = GodelModel(resolve(args), args)
     yield replica
     replica.__del__()
 
@@ -182,7 +182,7 @@ async def test_one_reply_that_fails_leaves_the_engine_and_the_health_check_well(
 
 def start(folder: Path, **args: Any) -> GodelModel:
     settings = AppArgs(model=str(folder), slots=2, **args)
-    return GodelModel(choose(settings), settings)
+    return GodelModel(resolve(settings), settings)
 
 
 @pytest.fixture

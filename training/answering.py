@@ -13,7 +13,7 @@ import yaml
 
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
-from serve_app.checkpoint import ROOT, choose, load_tokenizer
+from serve_app.checkpoint import ROOT, load_tokenizer, resolve
 from serve_app.engine.engine import Engine
 from serve_app.errors import DeadlineExceeded
 from serve_app.messages import (
@@ -73,7 +73,7 @@ class Answerer:
         """model: a folder, or a hub id. Raises ModelError where it cannot be had, ConfigError."""
         logging.getLogger("ray.serve.godel").setLevel(logging.WARNING)  # else a line for each reply
         args = _app_args(model)
-        checkpoint = choose(args)
+        checkpoint = resolve(args)
         config_file = ConfigFile(ROOT / args.chat_config, args.max_reply_tokens)
         torch.set_num_threads(args.threads or 1)  # as serve_config.yaml gives a replica
         self._engine = make_engine(checkpoint, args)
@@ -98,7 +98,7 @@ class Answerer:
         return Answered(reply, time.perf_counter() - started)
 
     async def answer_all(self, asked: Sequence[Asked], on_answer: Callable[[int], None]) -> list[Answered]:
-        """`AT_ONCE` at a time. on_answer is told how many are done, after each."""
+        """`AT_ONCE` at a time. on_answer gets how many are done, after each."""
         free = asyncio.Semaphore(AT_ONCE)
         done = 0
 
@@ -115,6 +115,6 @@ class Answerer:
 
 def _app_args(model: str) -> AppArgs:
     served: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"][0]["args"]
-    # No prompt's encoding is kept: whoever asks it in another mode would find it, and seem faster.
+    # No prompt's encoding is kept: the same question in another mode would find it, and seem faster.
     changes = {"model": model, "revision": None, "fallback_model": None, "encoding_cache_mb": 0}
     return AppArgs.model_validate(served | changes)

@@ -20,7 +20,7 @@ from transformers import T5ForConditionalGeneration as T5
 from transformers.utils import logging as transformers_logging
 
 from serve_app import chat_config
-from serve_app.checkpoint import ROOT, choose, load_model, load_tokenizer
+from serve_app.checkpoint import ROOT, load_model, load_tokenizer, resolve
 from serve_app.errors import ConfigError, ServeAppError, reason
 from serve_app.settings import AppArgs
 from training.dialogues import DialoguesError, read, split
@@ -45,7 +45,7 @@ def finetune(path: Path, model_name: str, out: Path, settings: Settings, validat
     lines = split(read(path), validation_share, settings.seed)
     args = _served_args(model_name)
     config = chat_config.load(ROOT / args.chat_config).config
-    checkpoint = choose(args)
+    checkpoint = resolve(args)
     tokenizer, model = load_tokenizer(checkpoint), load_model(checkpoint)
     tokenizing = Tokenizing(tokenizer, args, config)
     training, validation = [*map(tokenizing, lines.training)], [*map(tokenizing, lines.validation)]
@@ -70,7 +70,7 @@ def finetune(path: Path, model_name: str, out: Path, settings: Settings, validat
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         folder = Path(scratch) / out.name
         write_model(_move(model, torch.device("cpu")), tokenizer, checkpoint, folder)
-        written = load_model(choose(args.model_copy(update={"model": str(folder)})))
+        written = load_model(resolve(args.model_copy(update={"model": str(folder)})))
         reached = replies(written)
         loss = validation_loss(_move(written, device), validation, settings.batch_tokens)
         results = Result(history.before, before), Result(loss, reached)

@@ -46,7 +46,7 @@ def write_model(model: T5, tokenizer: PreTrainedTokenizerBase, source: Checkpoin
     for weights in folder.glob("*.safetensors"):
         shutil.copymode(
             folder / "config.json", weights
-        )  # safetensors lets nobody else read them; a server may be another
+        )  # safetensors lets no other user read them; a server may be another
     tokenizer.save_pretrained(folder)
     if (recommended := _folder(source) / _GENERATION_CONFIG).is_file():
         shutil.copyfile(recommended, folder / _GENERATION_CONFIG)

@@ -16,7 +16,7 @@ from serve_app.messages import Sampling
 from serve_app.settings import AppArgs
 from training.pairs import Pair
 
-_BUDGET_S = 3600.0  # for one reply: nobody waits for it
+_BUDGET_S = 3600.0  # for one reply: no person waits for it
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ async function write(node, events, draft = null) {
         outcome = name;
         following(() => (name === "error" ? fail(node, data) : view.fill(node, data, conversation())));
       }
-      stop.disabled = !stored || stopping; // before, nobody could say what became of the message
+      stop.disabled = !stored || stopping; // before, it is not known what became of the message
     }
   } catch (error) {
     if (error.type === ENDED) outcome = "missed";

@@ -23,6 +23,7 @@ class EncoderCache:
         self._limit_bytes = limit_bytes
         self._kept: OrderedDict[TokenIds, Tensor] = OrderedDict()  # the least recently used one first
         self._kept_bytes = 0
+        self.made = self.kept = 0  # encodings asked for that were made, and that were there
 
     def encode(self, prompts: Sequence[TokenIds]) -> list[Tensor]:
         """The encoding [tokens, d_model] of each prompt. Equal prompts may share a tensor: do not write to it."""
@@ -35,6 +36,8 @@ class EncoderCache:
             encodings |= zip(new, self._encode(new), strict=True)
         for prompt in new:
             self._keep(prompt, encodings[prompt])
+        self.made += len(new)
+        self.kept += len(prompts) - len(new)
         return [encodings[prompt] for prompt in prompts]
 
     def cost(self, prompt: TokenIds) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from serve_app.engine.encoder_cache import EncoderCache
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
+from serve_app.engine.measures import Totals
 from serve_app.engine.memory import is_out_of_memory, return_freed
 from serve_app.engine.request import Request, TokenIds
 from serve_app.engine.sampling import NOT_FINITE, choose_candidate, sample
@@ -58,6 +59,7 @@ class Engine:
         clock: seconds, by which deadlines are measured.
         """
         self.slots = slots
+        self.totals = Totals(steps=[0] * (slots + 1))
         self._max_prompt = max_prompt
         self._max_reply = max_reply
         self._clock = clock
@@ -101,7 +103,8 @@ class Engine:
         Raises ValueError that names the field this engine cannot serve, QueueFull, EngineFailed.
         """
         self._check(prompt, sampling, candidates, prefix)
-        request = self._make_request(prompt, sampling, candidates, prefix, TokenStream(join_s), budget_s)
+        stream = TokenStream(join_s, submitted_at=self._clock())
+        request = self._make_request(prompt, sampling, candidates, prefix, stream, budget_s)
         if ending := request.ending(self._shape.eos_token):  # the other replica was lost after the prefix's last token
             self._end([request], ending)
         else:
@@ -227,9 +230,13 @@ class Engine:
 
     def _step(self) -> None:
         """One round. Between two tokens of a running request lies at most one `_prefill`, which is bounded."""
+        began = self._clock()
         for part in (self._drop_expired, self._prefill, self._decode):
             part()
             self._progressed_at = self._clock()
+        self.totals.busy_s += self._progressed_at - began
+        self.totals.encodings_made = self._encoder_cache.made
+        self.totals.encodings_kept = self._encoder_cache.kept
 
     def _drop_expired(self) -> None:
         with self._changed:
@@ -240,7 +247,14 @@ class Engine:
     def _prefill(self) -> None:
         with self._changed:
             admitted = self._scheduler.admit()
-        for request, encoding in zip(admitted, self._encode(admitted), strict=True):
+        if not admitted:
+            return
+        began = self._clock()
+        for request in admitted:
+            request.stream.times.began = began
+        encodings = self._encode(admitted)
+        self.totals.encode_s += self._clock() - began
+        for request, encoding in zip(admitted, encodings, strict=True):
             with self._failing_alone([request]):
                 self._begin(request, encoding)
 
@@ -282,6 +296,7 @@ class Engine:
         # as when it was generated (law 3), and it delays no other request.
         extended = [request for request, token in sampled if token is not None and request.advance(token)]
         self._count(len(extended))
+        self.totals.steps[len(running)] += 1
         self._deliver(extended)
 
     def _next_tokens(self, running: list[Request]) -> list[int | None]:
@@ -296,10 +311,12 @@ class Engine:
         endings = [request.ending(self._shape.eos_token) for request in requests]
         with self._changed:
             moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
+        now = self._clock()
         for request, ending in zip(requests, endings, strict=True):
             newest = request.tokens[-1]
+            request.stream.times.wrote(now)
             request.stream.put([] if newest == self._shape.eos_token else [newest], ending)
-        send([request.stream for request in requests], self._clock())
+        send([request.stream for request in requests], now)
         self._move(moves)  # last: if it fails, `_stop` no longer finds the requests that have left
 
     def _move(self, moves: list[Move]) -> None:
@@ -308,6 +325,7 @@ class Engine:
 
     def _count(self, tokens: int) -> None:
         now = self._clock()
+        self.totals.tokens += tokens
         self._steps.append((now, tokens))
         while self._steps[0][0] < now - _THROUGHPUT_WINDOW_S:
             self._steps.popleft()

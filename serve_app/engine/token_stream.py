@@ -8,6 +8,7 @@ from copy import copy
 from typing import Literal
 
 from serve_app.engine.errors import EngineFailed, ReplyFailed
+from serve_app.engine.measures import ReplyTimes
 from serve_app.messages import FinishReason
 
 Ending = FinishReason | Literal["deadline"]
@@ -21,8 +22,9 @@ class TokenStream:
     After the last list `ending` says why the reply ended. If it cannot be finished, the iteration raises `failure`.
     """
 
-    def __init__(self, join_s: float) -> None:
+    def __init__(self, join_s: float, submitted_at: float) -> None:
         """join_s: seconds for which tokens are held back, to be handed out as one list; the first token is not."""
+        self.times = ReplyTimes(submitted_at)
         self.ending: Ending | None = None
         self.failure: Failure | None = None
         self.cancelled = False  # set by any thread, read before every step

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support.backend import free_port
+from launcher.preflight import free_port
 from tests.support.stub_backend import StubBackend
 
 ROOT = Path(__file__).parents[2]

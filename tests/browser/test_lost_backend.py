@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from launcher.preflight import free_port
 from tests.browser.test_chat import exchange, reply, say, tag
-from tests.support.backend import Backend, free_port, run_backend
+from tests.support.backend import Backend, run_backend
 
 PORT = free_port()
 

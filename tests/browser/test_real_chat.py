@@ -5,7 +5,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import FrontendProcess, open_chat
 from tests.browser.test_chat import exchange, reply, say, tag
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True, scope="module")

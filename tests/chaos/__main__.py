@@ -1,4 +1,4 @@
-"""The faults one after another, for as long as one likes: `make chaos`. Writes the table in docs/reliability.md."""
+"""The faults one after another, for as long as one likes: `make chaos`. Writes the tables in docs/reliability.md."""
 
 import argparse
 import itertools
@@ -6,38 +6,70 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from tests.chaos.faults import FAULTS, backend_to_break, break_under_load, pinger_of
+from tests.chaos.nodes import NODE_FAULTS, nodes_to_break
 from tests.chaos.pinger import Record
-from tests.support.backend import ROOT
+from tests.chaos.soak import Left, soak
+from tests.support.backend import PROXIES, ROOT, Backend, Proxy, run_backend
+
+B = TypeVar("B", bound=Backend)
+Records: TypeAlias = dict[str, list[tuple[Record, float]]]
 
 _PAGE = ROOT / "docs/reliability.md"
 _COUNTS = ("sent", "identical", "taken over", "asked again", "refused", "lost", "wrong")
 _COLUMNS = ("fault", "times", *_COUNTS, "last trouble after")
-_TABLE = re.compile(r"(<!-- chaos: .*?-->\n).*?(<!-- /chaos -->)", re.DOTALL)
+
+
+_FAULTS, _LEAVING = "chaos", "leaving"  # the tables' names
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
-    until = time.monotonic() + 60 * parser.parse_args().minutes
-    records: dict[str, list[tuple[Record, float]]] = {fault: [] for fault in FAULTS}
+    seconds = 60 * parser.parse_args().minutes / 2
     with tempfile.TemporaryDirectory() as folder, backend_to_break(Path(folder)) as backend:
-        pinger = pinger_of(backend)
-        for fault in itertools.cycle(FAULTS):
-            if time.monotonic() > until and all(records.values()):
-                break
-            record, recovered_s = break_under_load(backend, pinger, fault)
-            records[fault].append((record, recovered_s))
-            sys.stdout.write(f"{fault}: {record.line} recovered after {recovered_s:.1f} s\n")
-            sys.stdout.flush()
-    rows = [_row(fault, done) for fault, done in records.items()]
-    table = "\n".join([f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|", *rows]) + "\n"
-    text = _PAGE.read_text(encoding="utf-8")
-    _PAGE.write_text(_TABLE.sub(lambda found: found[1] + table + found[2], text), encoding="utf-8")
+        records = _break_all(backend, FAULTS, seconds)
+    with tempfile.TemporaryDirectory() as folder, nodes_to_break(Path(folder)) as nodes:
+        records |= _break_all(nodes, NODE_FAULTS, seconds)
+    left = {proxy: _soak(proxy) for proxy in PROXIES}
+    _write(_FAULTS, _COLUMNS, [_row(fault, done) for fault, done in records.items()])
+    _write(_LEAVING, ("proxy", "left behind"), [f"| {proxy} | {each.line} |" for proxy, each in left.items()])
+    is_lost = any(record.lost or record.wrong for done in records.values() for record, _ in done)
+    return 1 if is_lost or not all(each.is_little for each in left.values()) else 0
+
+
+def _soak(proxy: Proxy) -> Left:
+    with tempfile.TemporaryDirectory() as folder, run_backend(Path(folder), behind=proxy) as backend:
+        return soak(backend)
+
+
+def _write(name: str, columns: Sequence[str], rows: Sequence[str]) -> None:
+    """Put the table of that name into the page."""
+    table = "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows]) + "\n"
     sys.stdout.write(table)
-    return 1 if any(record.lost or record.wrong for done in records.values() for record, _ in done) else 0
+    place = re.compile(rf"(<!-- {name}: .*?-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text = _PAGE.read_text(encoding="utf-8")
+    _PAGE.write_text(place.sub(lambda found: found[1] + table + found[2], text), encoding="utf-8")
+
+
+def _break_all(backend: B, faults: Mapping[str, Callable[[B], None]], seconds: float) -> Records:
+    """One fault after the other, each at least once."""
+    until = time.monotonic() + seconds
+    records: Records = {fault: [] for fault in faults}
+    pinger = pinger_of(backend)
+    for name, fault in itertools.cycle(faults.items()):
+        if time.monotonic() > until and all(records.values()):
+            break
+        record, recovered_s = break_under_load(backend, pinger, name, partial(fault, backend))
+        records[name].append((record, recovered_s))
+        sys.stdout.write(f"{name}: {record.line} recovered after {recovered_s:.1f} s\n")
+        sys.stdout.flush()
+    return records
 
 
 def _row(fault: str, done: list[tuple[Record, float]]) -> str:

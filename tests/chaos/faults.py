@@ -1,11 +1,14 @@
 """What can break, and what becomes of a steady load meanwhile."""
 
 import os
+import random
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ import requests
 import yaml
 
 from tests.chaos.pinger import Pinger, Record
-from tests.support.backend import ROOT, Backend, eventually, run_backend
+from tests.support.backend import ROOT, Backend, run_backend
+from tests.support.waiting import eventually
 
 REPLICAS = 2
 STALL_LIMIT_S = 4.0
@@ -52,19 +56,83 @@ def spoil_configuration(backend: Backend) -> None:
 def roll_out(backend: Backend) -> None:
     """A changed deployment, as `serve deploy` does it: every replica and the ingress are replaced."""
     before = {replica["replica_id"] for replica in backend.replicas()}
-    config = yaml.safe_load(backend.config.read_text())
-    args = config["applications"][0]["args"]
-    args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
-    backend.config.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(backend.config), "--address", backend.dashboard]
-    environment = os.environ | {"RAY_AUTH_MODE": "token"}  # the one that the local cluster has made
-    subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=ROOT, env=environment)
+
+    def change(application: dict[str, Any]) -> None:
+        args = application["args"]
+        args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
+
+    _deploy(backend, change)
     eventually(lambda: _all_are_new(backend, before), 180, "the new replicas alone")
+
+
+def scale_down_and_up(backend: Backend) -> None:
+    """To a single replica, whose fellow finishes its replies first; then to as many as before."""
+    _scale(backend, 1)
+    _scale(backend, REPLICAS)
+
+
+def _scale(backend: Backend, replicas: int) -> None:
+    def change(application: dict[str, Any]) -> None:
+        model = next(each for each in application["deployments"] if each["name"] == "GodelModel")
+        model["autoscaling_config"] |= {"min_replicas": replicas, "max_replicas": replicas}
+
+    _deploy(backend, change)
+    eventually(lambda: len(_replicas(backend)) == running(backend) == replicas, 120, f"{replicas} replicas")
+
+
+def fail_to_start(backend: Backend) -> None:
+    """A replica dies, and those that are to replace it cannot start until the model's files are back."""
+    config = yaml.safe_load(backend.config.read_text())
+    model = Path(config["applications"][0]["args"]["model"])
+    away = model.with_name("away")
+    model.rename(away)
+    try:
+        kill("GodelModel")(backend)
+        eventually(lambda: "failed to start" in _serve(backend, "status"), 120, "a start that fails")
+    finally:
+        away.rename(model)
+
+
+def _deploy(backend: Backend, change: Callable[[dict[str, Any]], None]) -> None:
+    """`serve deploy` of the configuration, changed."""
+    config = yaml.safe_load(backend.config.read_text())
+    change(config["applications"][0])
+    backend.config.write_text(yaml.safe_dump(config))
+    _serve(backend, "deploy", str(backend.config))
+
+
+def _serve(backend: Backend, *arguments: str) -> str:
+    """What `serve` prints."""
+    command = [sys.executable, "-m", "ray.serve.scripts", *arguments, "--address", backend.dashboard]
+    environment = {"RAY_AUTH_MODE": "token"} | os.environ  # the one that the local cluster has made
+    return subprocess.run(
+        command, check=True, capture_output=True, timeout=60, cwd=ROOT, env=environment, text=True
+    ).stdout
 
 
 def _all_are_new(backend: Backend, before: set[str]) -> bool:
     now = {replica["replica_id"] for replica in _replicas(backend)}
     return len(now) == REPLICAS and not now & before
+
+
+def storm(backend: Backend) -> None:
+    """One `serve deploy` after the other, while something is killed every few seconds."""
+    calm = threading.Event()
+    rng = random.Random(1)
+
+    def reap() -> None:
+        while not calm.wait(rng.uniform(4, 8)):
+            with suppress(psutil.NoSuchProcess, StopIteration):  # it has just gone, or is not there yet
+                process_of(backend, rng.choice(("GodelModel", "Ingress", "ServeController", "Proxy"))).kill()
+
+    reaper = threading.Thread(target=reap)
+    reaper.start()
+    try:
+        for _ in range(2):
+            roll_out(backend)
+    finally:
+        calm.set()
+        reaper.join()
 
 
 FAULTS: dict[str, Fault] = {
@@ -76,7 +144,10 @@ FAULTS: dict[str, Fault] = {
     "kill -9 of HAProxy": kill("haproxy"),
     "kill -9 of the proxy's manager": kill("HAProxyManager"),
     "serve deploy of a changed deployment": roll_out,
+    "scaled down to one replica, and up again": scale_down_and_up,
+    "kill -9 of a model replica whose successors fail to start": fail_to_start,
     "the configuration spoilt, lost, and edited fifty times": spoil_configuration,
+    "two deployments one after the other, and a kill -9 every few seconds": storm,
 }
 
 # Of these `make test` takes what fails in the most different ways; `make chaos` takes all.
@@ -85,13 +156,16 @@ IN_SHORT = (
     "SIGSTOP of a model replica",
     "kill -9 of the only ingress",
     "kill -9 of HAProxy",
+    "scaled down to one replica, and up again",
 )
 
 
 @contextmanager
 def backend_to_break(folder: Path) -> Iterator[Backend]:
     scaling = {"autoscaling_config": {"min_replicas": REPLICAS, "max_replicas": REPLICAS}}
-    with run_backend(folder, {"stall_limit_s": STALL_LIMIT_S}, scaling) as backend:
+    model = shutil.copytree(ROOT / "models/mini", folder / "model")
+    args = {"stall_limit_s": STALL_LIMIT_S, "model": str(model), "fallback_model": None}
+    with run_backend(folder, args, scaling) as backend:
         eventually(lambda: running(backend) == REPLICAS, 60, "all replicas")
         yield backend
 
@@ -100,12 +174,14 @@ def pinger_of(backend: Backend) -> Pinger:
     return Pinger(backend.url, _CLIENTS)
 
 
-def break_under_load(backend: Backend, pinger: Pinger, name: str) -> tuple[Record, float]:
+def break_under_load(
+    backend: Backend, pinger: Pinger, name: str, break_something: Callable[[], None]
+) -> tuple[Record, float]:
     """-> what became of the requests, and the seconds until the last trouble; all is as before then."""
     with pinger.load() as record:
         eventually(lambda: record.identical >= _BEFORE, 60, "a load that runs")
         broken_at = time.monotonic()
-        FAULTS[name](backend)
+        break_something()
         seen = record.identical
 
         def is_over() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.faults import IN_SHORT, backend_to_break, break_under_load, pinger_of, process_of
+from tests.chaos.faults import FAULTS, IN_SHORT, backend_to_break, break_under_load, pinger_of, process_of
 from tests.chaos.pinger import Pinger
 from tests.support.backend import Backend
 
@@ -27,7 +27,7 @@ def pinger(backend: Backend) -> Pinger:
 @pytest.mark.parametrize("fault", IN_SHORT)
 def test_nothing_is_lost_and_nothing_differs(backend: Backend, pinger: Pinger, fault: str) -> None:
     before = process_of(backend, "GodelModel").pid
-    record, recovered_s = break_under_load(backend, pinger, fault)
+    record, recovered_s = break_under_load(backend, pinger, fault, lambda: FAULTS[fault](backend))
     sys.stdout.write(f"{fault}: {record.line} recovered after {recovered_s:.1f} s\n")
     assert not record.lost and not record.wrong
     assert record.identical == record.sent

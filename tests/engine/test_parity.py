@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from serve_app.chat_config import load
-from serve_app.checkpoint import choose, load_model
+from serve_app.checkpoint import load_model, resolve
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.knowledge import knowledge_base
@@ -124,7 +124,7 @@ def shipped(request: pytest.FixtureRequest) -> Path:
 
 
 async def test_shipped_model_equals_transformers(shipped: Path) -> None:
-    model = load_model(choose(AppArgs(model=str(shipped))))
+    model = load_model(resolve(AppArgs(model=str(shipped))))
     config = load(Path("configs/chatbot.yaml"), environment={}).config
     knowledge = knowledge_base(config.knowledge, config.grounding.passage_words)
     dialogs = [

@@ -28,16 +28,16 @@ async def written(reply: TokenStream, tokens: list[tuple[float, int]]) -> list[l
 
 
 async def test_each_token_arrives_by_itself_where_none_are_to_join() -> None:
-    assert await written(TokenStream(join_s=0), [(7.0, 1), (7.0, 2), (7.1, 3)]) == [[1], [2], [3]]
+    assert await written(TokenStream(join_s=0, submitted_at=0), [(7.0, 1), (7.0, 2), (7.1, 3)]) == [[1], [2], [3]]
 
 
 async def test_the_first_token_arrives_at_once_and_later_ones_in_turns() -> None:
     tokens = [(10.3, 1), (10.7, 2), (11.0, 3), (11.1, 4), (11.9, 5), (14.2, 6)]
-    assert await written(TokenStream(join_s=1), tokens) == [[1], [2, 3], [4, 5, 6]]
+    assert await written(TokenStream(join_s=1, submitted_at=0), tokens) == [[1], [2, 3], [4, 5, 6]]
 
 
 async def test_replies_that_began_apart_arrive_together() -> None:
-    replies = [TokenStream(join_s=1) for _ in range(3)]
+    replies = [TokenStream(join_s=1, submitted_at=0) for _ in range(3)]
     for number, reply in enumerate(replies):
         await written(reply, [(5 + 0.2 * number, 1)])
     for now in (5.7, 5.9, 6.1):
@@ -49,7 +49,7 @@ async def test_replies_that_began_apart_arrive_together() -> None:
 
 
 async def test_an_ending_arrives_at_once_with_all_that_waits() -> None:
-    reply = TokenStream(join_s=1000)
+    reply = TokenStream(join_s=1000, submitted_at=0)
     for tokens, ending in (([1], None), ([2], None), ([3], "stop")):
         reply.put(tokens, ending)  # type: ignore[arg-type]  # a tuple of literals
         send([reply], 0.0)
@@ -58,7 +58,7 @@ async def test_an_ending_arrives_at_once_with_all_that_waits() -> None:
 
 
 async def test_many_replies_wake_their_event_loop_once() -> None:
-    replies = [TokenStream(join_s=0) for _ in range(5)]
+    replies = [TokenStream(join_s=0, submitted_at=0) for _ in range(5)]
     for reply in replies:
         reply.put([1], "stop")
     loop = asyncio.get_running_loop()
@@ -69,7 +69,7 @@ async def test_many_replies_wake_their_event_loop_once() -> None:
 
 
 async def test_readers_in_several_event_loops_each_get_theirs() -> None:
-    mine, theirs = TokenStream(join_s=0), _elsewhere(_new_reply)
+    mine, theirs = TokenStream(join_s=0, submitted_at=0), _elsewhere(_new_reply)
     mine.put([1], "stop")
     theirs.put([2], "stop")
     send([theirs, mine], 0.0)
@@ -81,7 +81,7 @@ async def test_readers_in_several_event_loops_each_get_theirs() -> None:
 @pytest.mark.parametrize("kind", [ReplyFailed, EngineFailed])
 async def test_a_reply_that_cannot_be_finished_raises(kind: type[ReplyFailed | EngineFailed]) -> None:
     """Several streams may get the same error: each raises a copy, or their tracebacks would join."""
-    failure, replies = kind("broken"), [TokenStream(join_s=0), TokenStream(join_s=0)]
+    failure, replies = kind("broken"), [TokenStream(join_s=0, submitted_at=0), TokenStream(join_s=0, submitted_at=0)]
     for reply in replies:
         reply.put([], failure)
     send(replies, 0.0)
@@ -93,7 +93,7 @@ async def test_a_reply_that_cannot_be_finished_raises(kind: type[ReplyFailed | E
 
 
 async def _new_reply() -> TokenStream:
-    return TokenStream(join_s=0)
+    return TokenStream(join_s=0, submitted_at=0)
 
 
 def _elsewhere(make: Callable[[], Any]) -> Any:

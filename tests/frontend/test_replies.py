@@ -1,17 +1,17 @@
 """Replies over real connections: they go on when their reader leaves, end when they are stopped, and are stored."""
 
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
 from frontend.app import create_app
-from frontend.sse import SseParser
 from tests.frontend.conftest import MakeSettings, serving
-from tests.support.stub_backend import REPLICA, WAIT_SECONDS, Answer, StubBackend
+from tests.support.sse import all_events
+from tests.support.stub_backend import REPLICA, Answer, StubBackend
+from tests.support.waiting import eventually
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -30,27 +30,13 @@ def browser(url: str) -> Iterator[requests.Session]:
         yield session
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Return when `condition` holds."""
-    pause = threading.Event()
-    for _ in range(WAIT_SECONDS * 50):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never came true")
-
-
 def last_exchange(browser: requests.Session, url: str) -> dict[str, Any]:
     exchanges = browser.get(f"{url}/conversation").json()["exchanges"]
     return dict(exchanges[-1]) if exchanges else {}
 
 
-def events(content: bytes) -> list[tuple[str, dict[str, Any]]]:
-    return [(event.event, json.loads(event.data)) for event in SseParser(1_000_000).feed(content)]
-
-
 def text(content: bytes) -> str:
-    return "".join(data["text"] for name, data in events(content) if name == "token")
+    return "".join(data["text"] for name, data in all_events(content) if name == "token")
 
 
 def reply_url(browser: requests.Session, url: str) -> str:
@@ -106,8 +92,8 @@ def test_a_reader_that_comes_back_has_the_whole_reply(url: str, browser: request
         read = [b"".join(response.iter_content(None)) for response in (first, second)]
     for content in read:  # two tabs see the same
         assert text(content) == answer.text
-        assert events(content)[0] == ("stored", {"conversation": first.url.split("=")[1], "position": 1})
-        assert events(content)[-1] == ("done", last_exchange(browser, url))
+        assert all_events(content)[0] == ("stored", {"conversation": first.url.split("=")[1], "position": 1})
+        assert all_events(content)[-1] == ("done", last_exchange(browser, url))
 
 
 def test_a_reader_that_says_how_far_it_has_read_has_the_rest(
@@ -153,7 +139,7 @@ def test_stop_frees_the_backend_and_keeps_what_was_written(
         assert stop(browser, url, headers).status_code == status
         exchange = last_exchange(browser, url)
         stub.wait_for_hangup()
-        assert events(seen + b"".join(chunks))[-1] == ("stopped", exchange)
+        assert all_events(seen + b"".join(chunks))[-1] == ("stopped", exchange)
     assert (exchange["reply"]["text"], exchange["retryable"]) == ("A pod is the smallest unit ", True)
     assert exchange["trouble"] == {"type": "stopped", "title": "The reply was stopped", "text": "Its text ends here."}
     page = browser.get(url).text

@@ -1,6 +1,5 @@
 """The page and its forms, as a browser without the script and as the script see them."""
 
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from starlette.testclient import TestClient
 from frontend.asking import PAUSES_SECONDS
 from frontend.routes import NO_SESSION
 from frontend.session import COOKIE
-from frontend.sse import SseParser
+from tests.support.sse import all_events
 from tests.support.stub_backend import REPLICA, Answer, StubBackend
 
 STREAM = {"Accept": "text/event-stream"}
@@ -41,7 +40,7 @@ def stream(client: TestClient, text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def events(response: Response) -> list[tuple[str, dict[str, Any]]]:
     assert response.headers["content-type"].startswith("text/event-stream")
-    return [(e.event, json.loads(e.data)) for e in SseParser(1_000_000).feed(response.content)]
+    return all_events(response.content)
 
 
 def shown(told: list[tuple[str, dict[str, Any]]]) -> str:

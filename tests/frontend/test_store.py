@@ -188,6 +188,23 @@ def test_a_renewed_claim_lasts(store: ChatStore, clock: FakeClock) -> None:
     store.finish(claim, "answer", {})
 
 
+def test_a_clock_that_is_set_back_locks_nothing(store: ChatStore, clock: FakeClock) -> None:
+    crashed, writing = store.begin("s", "", "first"), store.begin("t", "", "first")
+    clock.advance(-3600)
+    store.begin("s", crashed.conversation_id, "second")
+    store.renew(writing)
+    with pytest.raises(ReplyInProgress):
+        store.begin("t", writing.conversation_id, "second")
+    store.finish(writing, "answer", {})
+
+
+def test_a_clock_that_is_set_forward_loses_no_reply(store: ChatStore, clock: FakeClock) -> None:
+    claim = store.begin("s", "", "first")
+    clock.advance(3600)
+    store.finish(claim, "answer", {})
+    assert is_whole(read(store, "s").exchanges[-1])
+
+
 def test_a_failure_is_kept_and_the_message_can_be_retried(store: ChatStore) -> None:
     failed = say(store, "question")
     (exchange,) = read(store).exchanges

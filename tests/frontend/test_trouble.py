@@ -17,12 +17,13 @@ from sqlalchemy import Engine, create_engine
 from starlette.testclient import TestClient
 
 from frontend.app import create_app
+from launcher.preflight import free_port
 from tests.frontend.conftest import SECRET, MakeSettings, serving
-from tests.frontend.test_replies import STREAM, eventually, last_exchange
+from tests.frontend.test_replies import STREAM, last_exchange
 from tests.frontend.test_routes import PAGE, exchanges, post, stream
 from tests.support import postgres
-from tests.support.backend import free_port
 from tests.support.stub_backend import Answer, StubBackend
+from tests.support.waiting import eventually
 
 LONG = "my words " * 400
 

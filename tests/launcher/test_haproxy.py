@@ -19,7 +19,8 @@ import requests
 
 from launcher import haproxy
 from launcher.preflight import free_port
-from tests.support.backend import ROOT, eventually
+from tests.support.backend import ROOT
+from tests.support.waiting import eventually
 
 linux_only = pytest.mark.skipif(haproxy.bundled_binary() is None, reason="ray[serve] brings HAProxy on Linux only")
 
@@ -27,6 +28,7 @@ linux_only = pytest.mark.skipif(haproxy.bundled_binary() is None, reason="ray[se
 CONFIG = """\
 global
     log 127.0.0.1:514 local0 info
+    nbthread 1
 defaults
     mode http
     timeout connect 1s
@@ -56,7 +58,7 @@ listen stats
 def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     config.write_text(CONFIG.format(metrics=9101, stats=8404))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         script = settings["RAY_SERVE_HAPROXY_BINARY_PATH"]
         subprocess.run([script, "-db", "-f", str(config), "-c"], env=settings, check=True, timeout=30)
     lines = config.read_text().splitlines()
@@ -66,9 +68,9 @@ def test_the_pages_about_haproxy_are_taken_out_and_the_rest_stays(tmp_path: Path
 
 @linux_only
 def test_while_haproxy_knows_no_backend_it_says_so_and_not_404(tmp_path: Path) -> None:
-    config, port = tmp_path / "haproxy.cfg", free_port("127.0.0.1")
+    config, port = tmp_path / "haproxy.cfg", free_port()
     config.write_text(CONFIG.format(metrics=9101, stats=8404).replace(":8000", f":{port}"))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
@@ -105,12 +107,12 @@ def through_haproxy(tmp_path: Path) -> Iterator[str]:
     """The address of an HAProxy that passes everything on to an `_Echo`."""
     echo = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
     threading.Thread(target=echo.serve_forever, daemon=True).start()
-    port = free_port("127.0.0.1")
+    port = free_port()
     passing_on = f"server echo 127.0.0.1:{echo.server_port}"
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     path = tmp_path / "haproxy.cfg"
     path.write_text(re.sub(r"http-request return status 404.*", passing_on, config))
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         process = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
@@ -194,20 +196,42 @@ def _address(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-@linux_only
-def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_path: Path) -> None:
-    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
-    waiting, all_in = threading.Event(), threading.Barrier(4)
+class _Ingress:
+    """Behind HAProxy, which lets four requests through, three of a client that is alone: each waits until `let_go`."""
+
+    def __init__(self, url: str, waiting: set[object], go: threading.Event) -> None:
+        self._url = url
+        self._waiting = waiting
+        self._go = go
+
+    def ask(self, session: str = "") -> requests.Response:
+        return requests.post(f"{self._url}/chat", headers={"x-session-id": session} if session else {}, timeout=60)
+
+    def holds(self, requests: int) -> None:
+        eventually(lambda: len(self._waiting) == requests, 30, f"{requests} requests wait")
+
+    def let_go(self) -> None:
+        self._go.set()
+
+    def is_well(self) -> bool:
+        return requests.get(f"{self._url}/health", timeout=30).status_code == 200
+
+
+@pytest.fixture
+def full_ingress(tmp_path: Path) -> Iterator[_Ingress]:
+    waiting: set[object] = set()
+    go = threading.Event()
 
     class Slow(_Echo):
         def do_POST(self) -> None:
-            all_in.wait(30)
-            waiting.wait(30)
+            waiting.add(self)
+            go.wait(30)
+            waiting.discard(self)
             self.do_GET()
 
     backend = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
-    port = free_port("127.0.0.1")
+    port = free_port()
     config = CONFIG.format(metrics=9101, stats=8404).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     config = config.replace("timeout server 1s", "timeout server 60s")
     config = config.replace("    default_backend", "    use_backend godel if TRUE\n    default_backend")
@@ -215,35 +239,99 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(tmp_
     config = config.replace("listen stats", f"{godel}listen stats")
     path = tmp_path / "haproxy.cfg"
     path.write_text(config)
-    with haproxy.settings() as settings, ThreadPoolExecutor(3) as clients:
-        settings |= {"MOST_IN_FLIGHT": "3"}
+    with haproxy.prepared() as settings:
+        settings |= {"SLOTS": "2", "ROOM": "3", "MOST_IN_FLIGHT": "4"}
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
-            asking = [clients.submit(requests.post, f"http://127.0.0.1:{port}/chat", timeout=60) for _ in range(3)]
-            all_in.wait(30)
-            refused = requests.post(f"http://127.0.0.1:{port}/chat", timeout=30)
-            assert requests.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code == 200
-            waiting.set()
-            assert [asked.result().status_code for asked in asking] == [200] * 3
+            yield _Ingress(f"http://127.0.0.1:{port}", waiting, go)
         finally:
-            waiting.set()
+            go.set()
             proxy.kill()
             proxy.wait()
             backend.shutdown()
             backend.server_close()
+
+
+@linux_only
+def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(full_ingress: _Ingress) -> None:
+    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        refused = full_ingress.ask("one-more")
+        assert full_ingress.is_well()
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "overloaded"
+    assert "full" in refused.json()["error"]["message"]
     assert refused.headers["Retry-After"] == "2"
 
 
-def test_the_room_is_that_of_the_serve_config() -> None:
-    assert haproxy.room(ROOT / "serve_config.yaml") == 16 * 2 + 64
+@linux_only
+@pytest.mark.parametrize("greedy", ["greedy", ""], ids=["session", "address"])
+def test_a_client_with_many_requests_leaves_room_for_one_with_few(full_ingress: _Ingress, greedy: str) -> None:
+    """It took all that HAProxy lets through, and whoever else came was refused, for as long as it went on."""
+    with ThreadPoolExecutor(11) as clients:
+        many = [clients.submit(full_ingress.ask, greedy) for _ in range(10)]
+        full_ingress.holds(3)
+        eventually(lambda: sum(asked.done() for asked in many) == 7, 30, "the others are refused")
+        few = clients.submit(full_ingress.ask, "modest")
+        full_ingress.holds(4)
+        full_ingress.let_go()
+        assert few.result().status_code == 200
+    assert sorted(asked.result().status_code for asked in many) == [200] * 3 + [429] * 7
+
+
+@linux_only
+def test_who_holds_a_share_does_not_wait_where_others_do(full_ingress: _Ingress) -> None:
+    with ThreadPoolExecutor(3) as clients:
+        few = clients.submit(full_ingress.ask, "modest")
+        many = [clients.submit(full_ingress.ask, "greedy") for _ in range(2)]
+        full_ingress.holds(3)
+        refused = full_ingress.ask("greedy")
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in (*many, few)] == [200] * 3
+    assert refused.status_code == 429
+    assert "share" in refused.json()["error"]["message"]
+
+
+@linux_only
+def test_who_does_not_keep_to_retry_after_is_made_to(full_ingress: _Ingress) -> None:
+    """A thousand clients that ask again at once take the processors from those that are answered."""
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        refusals = [full_ingress.ask("impatient") for _ in range(3)]
+        another = full_ingress.ask("another")
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
+    assert [refusal.status_code for refusal in (*refusals, another)] == [429] * 4
+    assert len({refusal.text for refusal in (*refusals, another)}) == 1
+    *_, second, third = (refusal.elapsed.total_seconds() for refusal in refusals)
+    assert max(second, another.elapsed.total_seconds()) < 1.5 < third < 4
+
+
+def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
+    assert haproxy.limits(ROOT / "serve_config.yaml") == haproxy.Limits() == (16 * 2, 64, 60, 75)
+    config = tmp_path / "serve_config.yaml"
+    config.write_text(
+        "{applications: [{args: {slots: 2, request_timeout_s: 300}}], http_options: {keep_alive_timeout_s: 9}}"
+    )
+    assert haproxy.limits(config) == (2, 64, 300, 9)
+
+
+@linux_only
+def test_a_reload_of_haproxy_ends_no_reply() -> None:
+    """A process that is replaced takes a last request from a connection that was open, as late as it may come."""
+    with haproxy.prepared(haproxy.Limits(request_s=300, idle_s=75)) as settings:
+        assert int(settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) > 300 + 75
 
 
 @linux_only
 def test_the_folder_is_private_and_goes_with_the_run() -> None:
-    with haproxy.settings() as settings, haproxy.settings() as others:
+    with haproxy.prepared() as settings, haproxy.prepared() as others:
         folder = Path(settings["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert folder.stat().st_uid == os.getuid()
@@ -254,7 +342,7 @@ def test_the_folder_is_private_and_goes_with_the_run() -> None:
 @linux_only
 def test_sockets_have_paths_short_enough_to_exist() -> None:
     """Ray puts a node's id between folder and name; HAProxy binds a temporary name with its process id behind it."""
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         folder, name = os.path.split(settings["RAY_SERVE_HAPROXY_SOCKET_PATH"])
     assert len(f"{folder}/{'0' * 56}/{name}.4194304.tmp") <= 107
 
@@ -262,5 +350,5 @@ def test_sockets_have_paths_short_enough_to_exist() -> None:
 def test_without_haproxy_both_modes_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS; throughput mode alone would leave the ingress without its proxy."""
     monkeypatch.setattr(haproxy, "bundled_binary", lambda: None)
-    with haproxy.settings() as settings:
+    with haproxy.prepared() as settings:
         assert settings == haproxy.OFF

@@ -18,7 +18,9 @@ import requests
 import yaml
 
 from launcher.haproxy import bundled_binary
-from tests.support.backend import ROOT, eventually, free_port
+from launcher.preflight import free_port
+from tests.support.backend import ROOT
+from tests.support.waiting import eventually
 
 START_S = 120
 STOP_S = 60

@@ -126,7 +126,7 @@ def test_what_the_person_has_set_stays(tmp_path: Path) -> None:
 
 
 def test_who_turns_haproxy_off_has_none_of_its_settings(tmp_path: Path) -> None:
-    with haproxy.settings() as proxy:
+    with haproxy.prepared() as proxy:
         theirs = {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
         assert child_environment(theirs, PLAN, tmp_path, proxy).items() >= haproxy.OFF.items()
         assert child_environment({}, PLAN, tmp_path, proxy).items() >= proxy.items()

@@ -24,14 +24,14 @@ class Chatbot:
     @classmethod
     def place(cls, deployment: Deployment, workers: int) -> "Chatbot":
         """Pods that are not started yet, with the Services that lead to them."""
-        chatbot = cls(
-            deployment,
-            deployment.place("head", "head"),
-            [deployment.place("worker", f"worker-{number + 1}") for number in range(workers)],
-        )
-        name = kuberay_pods.serve_service(deployment.service)
-        deployment.machine.name_service(name, chatbot.workers)
+        chatbot = cls(deployment, deployment.place("head", "head"), [])
+        chatbot.lead_to([deployment.place("worker", f"worker-{number + 1}") for number in range(workers)])
         return chatbot
+
+    def lead_to(self, workers: list[RunningPod]) -> None:
+        """The endpoints of the backend's Service, from now on."""
+        self.workers = workers
+        self.deployment.machine.name_service(kuberay_pods.serve_service(self.deployment.service), workers)
 
     def start_head(self) -> None:
         """Its Service is headless: the name has an address while the head is ready, and is unknown else."""
@@ -51,10 +51,10 @@ class Chatbot:
         self.start_head()
         for worker in self.workers:
             pods.start(worker)
+        answer = self.dashboard("PUT", APPLICATIONS, config)  # as the operator: once the head is ready
+        assert answer.status_code == 200, answer.text
         for worker in self.workers:
             pods.wait(worker, "startup", START_S)
-        answer = self.dashboard("PUT", APPLICATIONS, config)
-        assert answer.status_code == 200, answer.text
         for worker in self.workers:
             pods.wait(worker, "readiness", START_S)
         for worker in self.workers:

@@ -1,4 +1,4 @@
-"""The cluster's DNS, as small as can be: addresses of the names it is told, and a clear no for all others."""
+"""The cluster's DNS, as small as can be: it answers with the addresses of known names, and NXDOMAIN to all others."""
 
 import socket
 import struct

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from manifest_checks.crd import CRD
 from manifest_checks.render import Rendering, kubectl, render
 from tests.manifests import machine
 from tests.manifests.memory import Watch
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             here = Path(__file__).parent in item.path.parents
             if here and {"overlay", "tree"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(pytest.mark.skip(reason=NO_KUBECTL))
+
+
+@pytest.fixture(scope="session")
+def crd() -> None:
+    """Skips what cannot be checked without it."""
+    if not CRD.exists():
+        pytest.skip("KubeRay's CRD is not in .crds/: the RayServices were not checked; `make crds` brings it")
 
 
 @pytest.fixture(scope="session")

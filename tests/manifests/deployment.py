@@ -10,11 +10,10 @@ from pathlib import Path
 
 import requests
 
-from manifest_checks.objects import Object, Pod, pods, ray_service
+from manifest_checks.objects import Object, Pod, pods, quantity, ray_service
 from manifest_checks.render import Rendering
 from tests.manifests import kuberay_pods
 from tests.manifests.images import Image
-from tests.manifests.kuberay_pods import quantity
 from tests.manifests.machine import Machine, RunningPod, Volume, config_map
 
 PROBE_PAUSE_S = 0.5
@@ -128,7 +127,7 @@ class Deployment:
 
     def memory_request(self, pod: RunningPod) -> int:
         """Bytes that the scheduler sets aside for it."""
-        return quantity(self._templates[pod.name].containers[0]["resources"]["requests"]["memory"])
+        return int(quantity(self._templates[pod.name].containers[0]["resources"]["requests"]["memory"]))
 
     @property
     def token(self) -> str:

@@ -5,13 +5,12 @@ SetContainerTokenAuthEnvVars in ray-operator/controllers/ray/common/pod.go.
 """
 
 from manifest_checks.contents import worker_cpus
-from manifest_checks.objects import Object, Pod, at
+from manifest_checks.objects import Object, Pod, at, quantity
 
 CLUSTER = "godel-made-by-the-operator"
 CLUSTER_UID = "5f6e9c6c-3c54-4e19-9f3d-8f1f6f9b3a52"  # the API server's: any
 GCS_PORT = 6379
 AGENT_PORT = 52365
-UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 def command(pod: Pod) -> list[str]:
@@ -25,7 +24,7 @@ def command(pod: Pod) -> list[str]:
         parameters |= {"address": f"{head_service(pod.owner)}:{GCS_PORT}"}
     container = pod.containers[0]
     parameters.setdefault("num-cpus", str(int(-(-worker_cpus(pod.group or {}, container) // 1))))
-    parameters.setdefault("memory", str(quantity(container["resources"]["limits"]["memory"])))
+    parameters.setdefault("memory", str(int(quantity(container["resources"]["limits"]["memory"]))))
     gpus = at(container, "resources", "limits", "nvidia.com/gpu")
     if gpus:
         parameters.setdefault("num-gpus", str(gpus))
@@ -77,11 +76,6 @@ def token_secret(service: Object) -> str:
 def _fault_tolerance(pod: Pod) -> Object:
     options: Object = at(pod.owner, "spec", "rayClusterConfig", "gcsFaultToleranceOptions", default={})
     return options
-
-
-def quantity(text: str) -> int:
-    """Bytes of an amount of memory as manifests write it."""
-    return int(text[:-2]) * UNITS[text[-2:]]
 
 
 def serve_service(service: Object) -> str:

@@ -10,8 +10,8 @@ from tests.manifests.chatbot import REPLY_S
 from tests.manifests.deployment import wait_for
 from tests.manifests.machine import RunningPod
 
-CLIENTS = 6
-LONG = 250  # tokens: a reply that takes a second when others are written beside it
+CLIENTS = 2  # more would only take the processor from the pods that start meanwhile
+LONG = 250  # tokens: a reply that takes a good part of a second
 
 
 @dataclass

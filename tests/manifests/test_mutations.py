@@ -1,13 +1,10 @@
-"""Each check is worth having: break one thing in a sound overlay, and the check names that place."""
+"""Each rule is worth having: break one thing in a sound overlay, and the check names that place."""
 
-import copy
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 
 from manifest_checks import (
     contents,
@@ -21,391 +18,309 @@ from manifest_checks import (
     timeouts,
 )
 from manifest_checks.__main__ import problems
-from manifest_checks.objects import Object, Problem, item_key
 from manifest_checks.render import Rendering
-from tests.support.backend import ROOT
+from tests.manifests.breaking import REMOVED, broken
 
 Overlay = Callable[[str], Rendering]
-CLUSTER = "spec.rayClusterConfig"
-HEAD = f"{CLUSTER}.headGroupSpec"
-WORKERS = f"{CLUSTER}.workerGroupSpecs.model"
-HEAD_POD = f"{HEAD}.template.spec"
-WORKER_POD = f"{WORKERS}.template.spec"
-HEAD_CONTAINER = f"{HEAD_POD}.containers.ray-head"
-WORKER_CONTAINER = f"{WORKER_POD}.containers.ray-worker"
-FRONTEND_POD = "spec.template.spec"
-FRONTEND_CONTAINER = f"{FRONTEND_POD}.containers.frontend"
-SERVE = "spec.serveConfigV2.applications.godel"
-GODEL_MODEL = f"{SERVE}.deployments.GodelModel"
-INGRESS = f"{SERVE}.deployments.Ingress"
-RAY_SERVICE, FRONTEND = "RayService/godel", "Deployment/frontend"
-REMOVE = object()
+RAY, FRONTEND = "RayService/godel", "Deployment/frontend"
+MONITOR, RULE, DASHBOARD = "PodMonitor/ray-head", "PrometheusRule/godel", "ConfigMap/godel-dashboard"
+HEAD, WORKER = "headGroupSpec.template.spec", "model.template.spec"
+ENV = "frontend.env"
+OPTIONS = "spec.upgradeStrategy.clusterUpgradeOptions"
 
+# object, end of the place to break, value, words of the message; and where the message is about another place, its end.
+Mistake = tuple[str, str, Any, str] | tuple[str, str, Any, str, str]
+Mistakes = dict[str, list[Mistake]]  # by overlay
 
-def broken(rendering: Rendering, where: str, path: str, value: Any) -> Rendering:
-    """A copy with one value changed, added or (REMOVE) removed; items of lists are named as in a Problem's field."""
-    objects = copy.deepcopy(rendering.objects)
-    obj = next(each for each in objects if f"{each['kind']}/{each['metadata']['name']}" == where)
-    steps = path.split("/") if "/" in path else path.split(".")
-    if steps[:2] == ["spec", "serveConfigV2"] and len(steps) > 2:
-        config = yaml.safe_load(obj["spec"]["serveConfigV2"])
-        _put(config, steps[2:], value)
-        obj["spec"]["serveConfigV2"] = yaml.safe_dump(config)
-    else:
-        _put(obj, steps, value)
-    return Rendering(rendering.root, rendering.folder, objects)
+SCHEMAS: Mistakes = {
+    "production": [
+        (FRONTEND, "spec.replicas", "two", "'two' is not of type 'integer'"),
+        (FRONTEND, "spec.replicas", -1, "-1 is negative"),
+        (FRONTEND, "template.spec.terminationGracePeriod", 90, "'terminationGracePeriod' was unexpected"),
+        (FRONTEND, "template.spec", REMOVED, "is missing"),
+        ("Service/frontend", "spec.type", "Nodeport", "'Nodeport' is none of ClusterIP"),
+        ("PodDisruptionBudget/worker", "apiVersion", "policy/v2", "Kubernetes 1.32 knows no policy/v2"),
+        ("NetworkPolicy/redis", "from.0.podSelector.matchExpressions.0.operator", "Gt", "'Gt' is none of In,"),
+        ("NetworkPolicy/redis", "spec.ingress.0.ports", [None], "is empty"),
+        (RAY, "apiVersion", "ray.io/v2", "the CRD has ray.io/v1"),
+        (RAY, "metadata.annotations", "none", "'none' is not of type"),
+        (RAY, "spec", REMOVED, "'spec' is a required property"),
+        (RAY, "spec.rayClusterConfig", REMOVED, "'rayClusterConfig' is a required property"),
+        (RAY, "spec.rayClusterConfig.rayversion", "2.60.0", "'rayversion' was unexpected"),
+        (RAY, "autoscalerOptions.version", "v3", "'v3' is not one of"),
+        (RAY, "headGroupSpec.template.spec", REMOVED, "is missing"),
+        (RAY, f"{WORKER}.containers", [], "is missing"),
+        (RAY, "ray-worker.readinesProbe", {}, "'readinesProbe' was unexpected"),
+        (RAY, "ray-worker.resources.limits.memory", "4 GB", "'4 GB' is no quantity"),
+        (RAY, "headGroupSpec.rayStartParams.num-cpus", "two", "'two' is no whole number"),
+    ],
+    "upgrade": [(RAY, f"{OPTIONS}.stepSizePercent", REMOVED, "'stepSizePercent' is a required property")],
+    "gpu": [
+        (RAY, "tolerations.0.effect", "NoSchedul", "'NoSchedul' is none of"),
+        (RAY, "tolerations.0.operator", "Exist", "'Exist' is none of"),
+    ],
+    "monitoring": [
+        (MONITOR, "kind", "PodMonitors", "no such kind"),
+        (MONITOR, "podMetricsEndpoints.0.interval", "15 s", "'15 s' is no duration"),
+        (MONITOR, "podMetricsEndpoints.0.intervall", "15s", "'intervall' was unexpected"),
+        (MONITOR, "podMetricsEndpoints.0.port", REMOVED, "'port' is a required property"),
+        (MONITOR, "spec.selector", REMOVED, "'selector' is a required property"),
+        (RULE, "godel.rules.0.labels.severity", 1, "1 is not of type 'string'"),
+        (RULE, "godel.rules.0.for", "2 minutes", "'2 minutes' is no duration"),
+    ],
+}
 
+SERVE: Mistakes = {
+    "production": [
+        (RAY, "args.slots", 0, "greater than or equal to 1"),
+        (RAY, "args.sloths", 4, "not permitted"),
+        (RAY, "GodelModel.max_queued_requests", "many", "integer"),
+        (RAY, "GodelModel.max_replicas_per_nod", 1, "did you mean max_replicas_per_node?"),
+        (RAY, "GodelModel.ray_actor_options.num_cpu", 1, "did you mean num_cpus?"),
+        (RAY, "GodelModel.autoscaling_config.max", 1, "Serve has no such setting"),
+        (RAY, "GodelModel.autoscaling_config.min_replicas", -2, "than or equal"),
+        (RAY, "godel.route_prefixes", "/", "did you mean route_prefix?"),
+        (RAY, "http_options.ports", 1, "did you mean port?"),
+        (RAY, "http_options.port", "8000", "integer"),
+        (RAY, "logging_config.level", 1, "not permitted"),
+        (RAY, "serveConfigV2.proxy", "HeadOnly", "no such setting"),
+        (RAY, "serveConfigV2.applications", [], "there must be one, not 0"),
+        (RAY, "godel.name", REMOVED, "is missing", "applications.0.name"),
+        (RAY, "godel.deployments", REMOVED, "is missing"),
+        (RAY, "spec.serveConfigV2", "applications: [", "is not YAML"),
+    ],
+}
 
-def _put(target: Any, steps: list[str], value: Any) -> None:
-    for step in steps[:-1]:
-        target = _item(target, step) if isinstance(target, list) else target.setdefault(step, {})
-    if isinstance(target, list):
-        found = _item(target, steps[-1])
-        target.remove(found)
-        if value is not REMOVE:
-            target.append(value)
-    elif value is REMOVE:
-        del target[steps[-1]]
-    else:
-        target[steps[-1]] = value
+OPERATOR: Mistakes = {
+    "upgrade": [
+        (RAY, "spec.upgradeStrategy.type", "BlueGreen", "is none of"),
+        (RAY, OPTIONS, REMOVED, "needs these options"),
+        (RAY, f"{OPTIONS}.gatewayClassName", "", "needs a class of Gateways"),
+        (RAY, f"{OPTIONS}.stepSizePercent", 101, "101 is not within 0 to 100"),
+        (RAY, f"{OPTIONS}.stepSizePercent", 50, "50 is more than maxSurgePercent, 25"),
+        (RAY, f"{OPTIONS}.maxSurgePercent", -1, "-1 is not within 0 to 100"),
+        (RAY, f"{OPTIONS}.intervalSeconds", 0, "0 is not above 0"),
+        (RAY, "spec.rayClusterConfig.enableInTreeAutoscaling", False, "needs the autoscaler"),
+    ],
+    "production": [
+        (RAY, "metadata.name", "g" * 48, "48 characters"),
+        (RAY, "metadata.name", "Godel_1", "is not a DNS-1035 label"),
+        (RAY, "spec.rayClusterDeletionDelaySeconds", -1, "-1 is negative"),
+        (RAY, "autoscalerOptions.idleTimeoutSeconds", -1, "-1 is negative"),
+        (RAY, "model.minReplicas", -1, "-1 is negative"),
+        (RAY, "model.minReplicas", 9, "9 is more than maxReplicas, 6"),
+        (RAY, "model.replicas", 7, "7 is not within minReplicas to maxReplicas, 2 to 6"),
+        (RAY, f"{HEAD}.restartPolicy", "OnFailure", "autoscaler v2 wants Never"),
+        (RAY, f"{WORKER}.restartPolicy", "Always", "autoscaler v2 wants Never"),
+        (RAY, "ray-head.env.POD_NAME.name", "REDIS_PASSWORD", "use gcsFault", "ray-head.env.REDIS_PASSWORD"),
+        (RAY, "headGroupSpec.rayStartParams.redis-password", "x", "gcsFaultToleranceOptions.redisPassword"),
+        (RAY, "spec.rayClusterConfig.rayVersion", "2.51.1", "needs 2.52 or newer"),
+        (RAY, "spec.rayClusterConfig.rayVersion", "nightly", "is no version"),
+    ],
+}
 
+APART = "podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+REFERENCES: Mistakes = {
+    "production": [
+        ("ConfigMap/chatbot", "kind", "Secret", "by reference only, never by value"),
+        (RAY, f"{WORKER}.volumes.chatbot.configMap.name", "chatbots", "no ConfigMap 'chatbots'; there is chatbot"),
+        (RAY, f"{HEAD}.volumes.chatbot.configMap.items", [{"key": "a.yml", "path": "b"}], "no key 'a.yml'; it has"),
+        (FRONTEND, "FRONTEND_SECRET_KEY.valueFrom.secretKeyRef.key", "key", "lists key 'key' of Secret 'frontend'"),
+        (FRONTEND, f"{ENV}.PGPASSWORD.valueFrom.secretKeyRef.name", REMOVED, "of Secret ''"),
+        (RAY, "authOptions.secretName", "token", "of Secret 'token'"),
+        ("Service/frontend", "spec.selector", {"app": "frontend"}, "no pod has the labels"),
+        ("Service/frontend", "spec.selector", REMOVED, "is missing"),
+        ("PodDisruptionBudget/worker", "selector.matchLabels", {"a": "b"}, "no pod has the labels"),
+        ("Service/postgres", "ports.postgres.targetPort", "pg", "no port 'pg'"),
+        (FRONTEND, "readinessProbe.httpGet.port", "web", "no port 'web'"),
+        (RAY, "ray-head.ports.serve", REMOVED, "named `serve` is missing"),
+        (RAY, f"{WORKER}.volumes.tmp", REMOVED, "no volume 'tmp'", "ray-worker.volumeMounts.tmp"),
+        (RAY, "ray-worker.volumeMounts.chatbot.subPath", "chatbot.yaml", "never changes in a running pod"),
+        (FRONTEND, "frontend.volumeMounts.tmp", REMOVED, "no container mounts it", "spec.volumes.tmp"),
+        ("StatefulSet/postgres", "volumeClaimTemplates.0.metadata", {}, "no volume 'data'", "volumeMounts.data"),
+        (FRONTEND, "containers.frontend.image", "godel-frontend:latest", "not pinned"),
+        (FRONTEND, "template.spec.serviceAccountName", "front", "no ServiceAccount 'front'"),
+        (FRONTEND, "topologySpreadConstraints.0.labelSelector", REMOVED, "not among those"),
+        (RAY, f"{APART}.0.labelSelector.matchLabels", {"app": "x"}, "no such pod to keep away from"),
+        (FRONTEND, f"{ENV}.FRONTEND_BACKEND_URL.value", "http://godel-head-svc:8000", "http://godel-serve-svc:8000"),
+        (FRONTEND, f"{ENV}.FRONTEND_DATABASE_URL.value", "postgresql+psycopg://postgres:http/x", "is no address"),
+        (FRONTEND, f"{ENV}.FRONTEND_DATABASE_URL.value", "postgresql+psycopg://sql/x", "no Service 'sql'"),
+        (RAY, "gcsFaultToleranceOptions.redisAddress", "redis:6380", "no port 6380"),
+    ],
+    "local": [(FRONTEND, "volumes.data.persistentVolumeClaim.claimName", "data", "no PersistentVolumeClaim 'data'")],
+    "monitoring": [(MONITOR, "podMetricsEndpoints.0.port", "metric", "no port 'metric'")],
+    "upgrade": [
+        (FRONTEND, f"{ENV}.FRONTEND_BACKEND_URL.value", "http://godel-serve-svc:8000", "http://godel-gateway-istio:80"),
+    ],
+}
 
-def _item(items: list[Any], name: str) -> Any:
-    return next(item for index, item in enumerate(items) if item_key(item, index) == name)
+CONTENTS: Mistakes = {
+    "production": [
+        (RAY, "http_options.port", 8001, "run `make manifests`", "serveConfigV2"),
+        (RAY, "GodelModel.ray_actor_options.num_cpus", 8, "a worker offers 4 CPUs"),
+        (RAY, "GodelModel.ray_actor_options.num_gpus", 1, "a worker offers 0 GPUs"),
+        (RAY, "GodelModel.autoscaling_config.max_replicas", 7, "have room for 6"),
+        (RAY, "GodelModel.max_replicas_per_node", 0, "have room for 0", "autoscaling_config.max_replicas"),
+        (RAY, "Ingress.ray_actor_options.num_cpus", 0, "may run on the head"),
+        (RAY, "Ingress.num_replicas", 7, "7 replicas, but the workers that may come"),
+        (RAY, "Ingress.num_replicas", "auto", "up to 100 replicas"),
+        (RAY, "args.chat_config", "/etc/godel/chatbot.yml", "no key 'chatbot.yml'"),
+        (RAY, "args.chat_config", "/etc/chat/chatbot.yaml", "no ConfigMap is mounted", "ray-worker.volumeMounts"),
+        ("ConfigMap/chatbot", "data/chatbot.yaml", "x" * (1024**2 + 1), "1,048,577 bytes"),
+        (FRONTEND, f"{ENV}.FRONTEND_PORT.value", "http", "valid integer"),
+        (FRONTEND, f"{ENV}.FRONTEND_PORT.name", "FRONTEND_PRT", "is not a setting", "env.FRONTEND_PRT"),
+        (FRONTEND, "template.spec.enableServiceLinks", True, "must be false"),
+    ],
+    "local": [
+        (FRONTEND, f"{ENV}.FRONTEND_DATABASE_URL.value", "sqlite:////var/x", "no volume is mounted at /var; there is"),
+        (FRONTEND, "spec.replicas", 2, "a SQLite file has one user"),
+        (RAY, "args.model", "models/mimi", "no folder models/mimi; there is models/mini"),
+    ],
+}
 
+READ_TIMEOUT = {"name": "FRONTEND_READ_TIMEOUT_SECONDS", "value": "60"}
+DRAIN = "ray-worker.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+TIMEOUTS: Mistakes = {
+    "production": [
+        (RAY, f"{DRAIN}.value", "long", "'long' is no number"),
+        (RAY, DRAIN, REMOVED, "30 s is not more than the longest reply"),
+        (RAY, "args.request_timeout_s", 80, "85 s is not more than the longest reply", f"{DRAIN}.value"),
+        (RAY, f"{WORKER}.terminationGracePeriodSeconds", 75, "75 s is less than 95 s"),
+        (RAY, "ray-worker.lifecycle", {"preStop": {}}, "would end replies under way"),
+        (RAY, "spec.rayClusterDeletionDelaySeconds", 60, "60 s is less than 300 s"),
+        (RAY, "http_options.keep_alive_timeout_s", 400, "less than 400 s", "rayClusterDeletionDelaySeconds"),
+        (RAY, "ray-head.livenessProbe", REMOVED, "puts in its own"),
+        (RAY, "ray-head.livenessProbe.timeoutSeconds", 60, "more than periodSeconds"),
+        (FRONTEND, "template.spec.terminationGracePeriodSeconds", 30, "30 s is less than 85 s"),
+        (FRONTEND, f"{ENV}.FRONTEND_SHUTDOWN_GRACE_SECONDS.value", "30", "not more than the longest reply"),
+        (FRONTEND, f"{ENV}.FRONTEND_PORT", READ_TIMEOUT, "request_timeout_s, 60 s", f"{READ_TIMEOUT['name']}.value"),
+    ],
+}
 
-def found(check: ModuleType, rendering: Rendering) -> list[Problem]:
-    return list(check.check(rendering))
+SECURITY: Mistakes = {
+    "production": [
+        ("Namespace/godel", "metadata.labels", {}, "must be restricted"),
+        (RAY, "authOptions.mode", REMOVED, "must be token"),
+        (RAY, "autoscalerOptions.securityContext", REMOVED, "must be ['ALL'], not None"),
+        (RAY, "gcsFaultToleranceOptions.redisPassword", {"value": "secret"}, "must be from a Secret"),
+        (RAY, f"{WORKER}.securityContext.runAsNonRoot", False, "must be True, not False"),
+        (RAY, f"{WORKER}.securityContext.runAsUser", 0, "other than root"),
+        (RAY, f"{WORKER}.automountServiceAccountToken", True, "no business with the API server"),
+        (RAY, f"{HEAD}.securityContext.seccompProfile", REMOVED, "must be RuntimeDefault"),
+        (RAY, "ray-head.securityContext.capabilities", REMOVED, "must be ['ALL'], not None"),
+        (FRONTEND, "containers.frontend.securityContext.readOnlyRootFilesystem", False, "must be True"),
+        ("StatefulSet/redis", "containers.redis.resources.limits", {}, "is missing"),
+        (RAY, "ray-worker.resources.limits.memory", "8Gi", "must equal the request"),
+        (RAY, "ray-worker.env.POD_NAME", REMOVED, "must be metadata.name"),
+    ],
+}
 
+MONITORING: Mistakes = {
+    "monitoring": [
+        (RULE, "godel.rules.0.expr", "max(ray_godel_config_error > 0", "is not PromQL"),
+        (RULE, "godel.rules.0.expr", "sum(ray_godel_wait) > 8", "has a metric 'ray_godel_wait'"),
+        (
+            RULE,
+            "godel.rules.0.expr",
+            'ray_serve_deployment_replica_healthy{deployment="Godel"}',
+            "no deployment 'Godel'",
+        ),
+        (DASHBOARD, "data/godel.json/panels/0/targets/0/expr", "sum(ray_serve_requests)", "'ray_serve_requests'"),
+        (DASHBOARD, "data/godel.json/panels/0/targets", [{}], "without a question"),
+        (DASHBOARD, "data/godel.json", "{", "is not JSON"),
+    ],
+}
 
-def assert_caught(caught: list[Problem], where: str, field: str, words: str) -> None:
-    told = [(problem.where, ".".join(problem.field), problem.message) for problem in caught]
-    hits = [each for each in told if each[0] == where and each[1].startswith(field) and words in each[2]]
-    assert hits, f"nothing about {where} {field} with {words!r} in {told}"
-
-
-OPERATOR_RULES = [
-    ("metadata.name", "g" * 48, "metadata.name", "48 characters"),
-    ("metadata.name", "Godel_1", "metadata.name", "DNS-1035"),
-    (f"{HEAD}.headService", {"metadata": {"name": "mine"}}, f"{HEAD}.headService.metadata.name", "must not be set"),
-    ("spec.upgradeStrategy.type", "BlueGreen", "spec.upgradeStrategy.type", "is none of"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions", REMOVE, "spec.upgradeStrategy.clusterUpgradeOptions", "needs"),
-    (f"{CLUSTER}.enableInTreeAutoscaling", False, f"{CLUSTER}.enableInTreeAutoscaling", "needs the autoscaler"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions.gatewayClassName", "", "spec.upgradeStrategy", "class of Gateways"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions.stepSizePercent", 101, "spec.upgradeStrategy", "within 0 to 100"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions.stepSizePercent", 50, "spec.upgradeStrategy", "maxSurgePercent, 25"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions.maxSurgePercent", -1, "spec.upgradeStrategy", "within 0 to 100"),
-    ("spec.upgradeStrategy.clusterUpgradeOptions.intervalSeconds", 0, "spec.upgradeStrategy", "not above 0"),
-    ("spec.rayClusterDeletionDelaySeconds", -1, "spec.rayClusterDeletionDelaySeconds", "negative"),
-    (f"{HEAD_POD}.containers", [], f"{HEAD_POD}.containers", "at least one container"),
-    (f"{WORKER_POD}.containers", [], f"{WORKER_POD}.containers", "at least one container"),
-    (f"{WORKERS}.idleTimeoutSeconds", -1, f"{WORKERS}.idleTimeoutSeconds", "-1 is negative"),
-    (f"{CLUSTER}.autoscalerOptions.idleTimeoutSeconds", -1, f"{CLUSTER}.autoscalerOptions", "-1 is negative"),
-    (f"{WORKERS}.minReplicas", -1, f"{WORKERS}.minReplicas", "negative"),
-    (f"{WORKERS}.minReplicas", 9, f"{WORKERS}.minReplicas", "more than maxReplicas, 6"),
-    ("metadata.annotations", {"ray.io/ft-enabled": "true"}, "metadata.annotations.ray.io/ft-enabled", "together"),
-    (
-        f"{HEAD_CONTAINER}.env.POD_NAME",
-        {"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"},
-        f"{HEAD_CONTAINER}.env.RAY_REDIS_ADDRESS",
-        "redisAddress",
-    ),
-    (
-        f"{HEAD_CONTAINER}.env.POD_NAME",
-        {"name": "REDIS_PASSWORD", "value": "x"},
-        f"{HEAD_CONTAINER}.env.REDIS_PASSWORD",
-        "redisPassword",
-    ),
-    (f"{HEAD}.rayStartParams.redis-password", "x", f"{HEAD}.rayStartParams.redis-password", "redisPassword"),
-    (f"{HEAD}.rayStartParams.redis-username", "x", f"{HEAD}.rayStartParams.redis-username", "redisUsername"),
-    (f"{HEAD}.resources", {"CPU": "1"}, f"{HEAD}.resources", "also in rayStartParams"),
-    (f"{WORKERS}.rayStartParams.labels", "a=b", f"{WORKERS}.rayStartParams.labels", "group's own"),
-    (f"{WORKER_POD}.restartPolicy", "Always", f"{WORKER_POD}.restartPolicy", "wants Never"),
-    (f"{HEAD_POD}.restartPolicy", "OnFailure", f"{HEAD_POD}.restartPolicy", "wants Never"),
-    (f"{WORKERS}.suspend", True, f"{WORKERS}.suspend", "refused"),
-    (f"{CLUSTER}.rayVersion", "2.51.1", f"{CLUSTER}.rayVersion", "2.52 or newer"),
-    (f"{CLUSTER}.rayVersion", "nightly", f"{CLUSTER}.rayVersion", "no version"),
-    (f"{CLUSTER}.authOptions.enableK8sTokenAuth", True, f"{CLUSTER}.authOptions.enableK8sTokenAuth", "refused"),
-    (f"{CLUSTER}.networkPolicy", {"mode": "DenyAll"}, f"{CLUSTER}.networkPolicy", "feature gate"),
-    (f"{CLUSTER}.tlsOptions", {"enabled": True}, f"{CLUSTER}.tlsOptions", "feature gate"),
-    (f"{CLUSTER}.gcsFaultToleranceOptions.backend", "rocksdb", f"{CLUSTER}.gcsFaultToleranceOptions", "feature gate"),
-    (
-        f"{HEAD_CONTAINER}.env.POD_NAME",
-        {"name": "RAY_enable_autoscaler_v2", "value": "1"},
-        f"{HEAD_CONTAINER}.env.RAY_enable_autoscaler_v2",
-        "autoscalerOptions.version",
-    ),
+CHECKS: dict[ModuleType, Mistakes] = {
+    schemas: SCHEMAS,
+    serve_schema: SERVE,
+    operator_rules: OPERATOR,
+    references: REFERENCES,
+    contents: CONTENTS,
+    timeouts: TIMEOUTS,
+    security: SECURITY,
+    monitoring: MONITORING,
+}
+EVERY = [
+    pytest.param(check, name, mistake, id=f"{check.__name__.rpartition('.')[2]}-{mistake[1]}")
+    for check, mistakes in CHECKS.items()
+    for name, found in mistakes.items()
+    for mistake in found
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "field", "words"), OPERATOR_RULES)
-def test_the_operators_rules(overlay: Overlay, path: str, value: Any, field: str, words: str) -> None:
-    rendering = broken(overlay("upgrade"), RAY_SERVICE, path, value)
-    name = value if path == "metadata.name" else "godel"
-    assert_caught(found(operator_rules, rendering), f"RayService/{name}", field, words)
+@pytest.mark.parametrize(("check", "name", "mistake"), EVERY)
+def test_a_mistake_is_reported_with_its_place(
+    overlay: Overlay, request: pytest.FixtureRequest, check: ModuleType, name: str, mistake: Mistake
+) -> None:
+    if check is schemas:
+        request.getfixturevalue("crd")
+    where, path, value, words, *elsewhere = mistake
+    rendering, where, place = broken(overlay(name), where, path, value)
+    reported = [each for each in check.check(rendering) if each.where == where and words in each.message]
+    if elsewhere:
+        end = tuple(elsewhere[0].split("."))
+        assert any(each.field[-len(end) :] == end for each in reported), reported
+    else:  # the place itself, what it is in, or what is in it
+        assert any(each.field[: len(place)] == place[: len(each.field)] for each in reported), reported
 
 
-def test_an_idle_timeout_of_a_group_needs_the_second_autoscaler(overlay: Overlay) -> None:
-    rendering = broken(overlay("base"), RAY_SERVICE, f"{WORKERS}.idleTimeoutSeconds", 60)
-    assert found(operator_rules, rendering) == []
-    rendering = broken(rendering, RAY_SERVICE, f"{CLUSTER}.autoscalerOptions.version", "v1")
-    assert_caught(found(operator_rules, rendering), RAY_SERVICE, f"{WORKERS}.idleTimeoutSeconds", "v2")
+def test_what_the_other_checks_would_fail_on_is_reported_alone(overlay: Overlay, crd: None) -> None:
+    rendering, *_ = broken(overlay("base"), RAY, "headGroupSpec.template.spec", REMOVED)
+    place = "spec.rayClusterConfig.headGroupSpec.template.spec.containers"
+    assert problems(rendering) == [f"kuberay/base/rayservice.yaml: {place}: is missing [RayService/godel, base]"]
 
 
-SCHEMAS = [
-    (FRONTEND, "spec.replicas", "two", "spec.replicas", "'two'"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.image", 7, f"{FRONTEND_CONTAINER}.image", "7 is not"),
-    (FRONTEND, f"{FRONTEND_POD}.terminationGracePeriod", 90, FRONTEND_POD, "terminationGracePeriod"),
-    ("Service/frontend", "spec.type", "Nodeport", "spec.type", "Nodeport"),
-    ("NetworkPolicy/ray", "spec.policyTypes", "Ingress", "spec.policyTypes", "Ingress"),
-    ("PodDisruptionBudget/worker", "spec.minAvaliable", 1, "spec", "minAvaliable"),
-    (FRONTEND, "spec.replicas", -1, "spec.replicas", "-1 is negative"),
-    ("PodDisruptionBudget/worker", "apiVersion", "policy/v2", "apiVersion", "knows no policy/v2"),
-]
-RAY_SCHEMAS = [
-    (f"{CLUSTER}.rayversion", "2.60.0", CLUSTER, "rayversion"),
-    (f"{WORKERS}.replicas", "two", f"{WORKERS}.replicas", "'two'"),
-    (f"{CLUSTER}.autoscalerOptions.version", "v3", f"{CLUSTER}.autoscalerOptions.version", "v3"),
-    (f"{CLUSTER}.authOptions.mode", "password", f"{CLUSTER}.authOptions.mode", "password"),
-    (f"{HEAD}.template", REMOVE, HEAD, "template"),
-    ("spec.managedBy", "nobody", "spec.managedBy", "must be either"),  # a rule in CEL, as the next
-    (f"{CLUSTER}.managedBy", "nobody", f"{CLUSTER}.managedBy", "must be either"),
-    (f"{WORKER_CONTAINER}.readinesProbe", {}, WORKER_CONTAINER, "readinesProbe"),
-    (f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB", f"{WORKER_CONTAINER}.resources.limits.memory", "4 GB"),
-]
+def test_without_a_ray_service(overlay: Overlay, crd: None) -> None:
+    rendering = overlay("base")
+    objects = [obj for obj in rendering.objects if obj["kind"] != "RayService"]
+    (sentence,) = problems(Rendering(rendering.root, rendering.folder, objects))
+    assert sentence.startswith("kuberay/base/kustomization.yaml: resources: there must be one RayService, not 0")
 
 
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SCHEMAS)
-def test_kubernetes_schemas(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(schemas, broken(overlay("production"), where, path, value)), where, field, words)
+REDIS_CLIENTS = "from.0.podSelector.matchExpressions"
+NODE_TYPE = "ray.io/node-type"
+NO_HEAD = {"key": NODE_TYPE, "operator": "NotIn", "values": ["head"]}
+# The same, and why it is sound.
+SOUND: Mistakes = {
+    "base": [
+        (RAY, "model.minReplicas", REMOVED, "required, but the CRD has a default"),
+    ],
+    "local": [
+        (RAY, "ray-head.ports.gcs-server.name", REMOVED, "a port needs no name"),
+    ],
+    "production": [
+        (RAY, "gcsFaultToleranceOptions.redisAddress", "redis.example.org:6379", "outside of the namespace"),
+        ("NetworkPolicy/frontend", "ingress.0.ports", [{"port": 8080}], "of TCP, where nothing is said"),
+        ("NetworkPolicy/frontend", "ingress.0.ports", [{"port": "http"}], "by the name that the pod gives it"),
+        ("NetworkPolicy/frontend", "ingress.0.ports", [{"port": 8000, "endPort": 8090}], "a range"),
+        ("NetworkPolicy/redis", "ingress.0.ports", [{"protocol": "TCP"}], "any port"),
+        ("NetworkPolicy/redis", "spec.policyTypes", REMOVED, "as the rules are"),
+        ("NetworkPolicy/redis-clients", "spec.policyTypes", REMOVED, "as the rules are"),
+        ("NetworkPolicy/redis", REDIS_CLIENTS, [{"key": NODE_TYPE, "operator": "Exists"}], "any of Ray's"),
+        ("NetworkPolicy/redis", REDIS_CLIENTS, [{"key": "frontend", "operator": "DoesNotExist"}], "none of others"),
+    ],
+}
 
 
-@pytest.mark.parametrize(("path", "value", "field", "words"), RAY_SCHEMAS)
-def test_the_crds_schema(overlay: Overlay, path: str, value: Any, field: str, words: str) -> None:
-    if schemas.crd_file(ROOT) is None:
-        pytest.skip("KubeRay's CRDs are not here; run `make crds`")
-    assert_caught(found(schemas, broken(overlay("production"), RAY_SERVICE, path, value)), RAY_SERVICE, field, words)
-
-
-def test_what_rules_in_cel_allow(overlay: Overlay) -> None:
-    """And those about the value before, `oldSelf`, are for updates only."""
-    assert found(schemas, broken(overlay("base"), RAY_SERVICE, "spec.managedBy", "ray.io/kuberay-operator")) == []
-
-
-def test_rules_in_cel_are_found_wherever_they_stand() -> None:
-    rule = {"x-kubernetes-validations": [{"rule": "self.low <= self.high", "message": "low is above high"}]}
-    schema = {"properties": {"ranges": {"items": rule}, "named": {"additionalProperties": rule}}}
-    wrong, right, odd = {"low": 2, "high": 1}, {"low": 1, "high": 2}, {"low": "1"}
-    value = {"ranges": [right, wrong, odd], "named": {"a": right, "b": wrong}}
-    places = [("ranges", "1"), ("ranges", "2"), ("named", "b")]
-    assert list(schemas.broken_rules(value, schema)) == [(place, "low is above high") for place in places]
-
-
-@pytest.mark.parametrize(("key", "value"), [("effect", "NoSchedul"), ("operator", "Exist")])
-def test_tolerations(overlay: Overlay, key: str, value: str) -> None:
-    pod = f"{CLUSTER}.workerGroupSpecs.gpu.template.spec"
-    rendering = broken(overlay("gpu"), RAY_SERVICE, f"{pod}.tolerations.0.{key}", value)
-    assert_caught(found(schemas, rendering), RAY_SERVICE, f"{pod}.tolerations.0.{key}", f"'{value}' is none of")
-
-
-PROMETHEUS_SCHEMAS = [
-    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.interval", "15 s", "'15 s' is no duration"),
-    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.intervall", "15s", "intervall"),
-    ("PodMonitor/ray-head", "spec.podMetricsEndpoints.0.relabelings.0.action", "rename", "'rename' is not one of"),
-    ("PodMonitor/ray-head", "spec.selector", REMOVE, "'selector' is a required property"),
-    ("PrometheusRule/godel", "spec.groups.godel.rules.0.for", "2 minutes", "'2 minutes' is no duration"),
-    ("PrometheusRule/godel", "spec.groups.godel.rules.0.labels.severity", 1, "1 is not of type 'string'"),
-    ("PrometheusRule/godel", "spec.groups.godel.rules.0.expr", REMOVE, "'expr' is a required property"),
-    ("PrometheusRule/godel", "spec.groups.godel.rules.0.expression", "1", "expression"),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "words"), PROMETHEUS_SCHEMAS)
-def test_the_prometheus_operators_schemas(overlay: Overlay, where: str, path: str, value: Any, words: str) -> None:
-    rendering = broken(overlay("monitoring"), where, path, value)
-    field = path if words.startswith(("'15 s", "'2 min", "'rename", "1 is")) else path.rpartition(".")[0]
-    assert_caught(found(schemas, rendering), where, field, words)
-
-
-def test_a_kind_without_a_schema_is_not_passed_over(overlay: Overlay) -> None:
-    rendering = broken(overlay("monitoring"), "PodMonitor/ray-head", "kind", "PodMonitors")
-    assert_caught(found(schemas, rendering), "PodMonitors/ray-head", "kind", "no such kind")
-
-
-RULES = "spec.groups.godel.rules"
-QUESTIONS = [
-    ("PrometheusRule/godel", f"{RULES}.2.expr", "max(ray_godel_config_error > 0", f"{RULES}.2.expr", "is not PromQL"),
-    ("PrometheusRule/godel", f"{RULES}.3.expr", "rate(ray_godel_waiting) > 8", f"{RULES}.3.expr", "is not PromQL"),
-    ("PrometheusRule/godel", f"{RULES}.3.expr", "sum(ray_godel_wait) > 8", f"{RULES}.3.expr", "'ray_godel_wait'"),
-    (
-        "PrometheusRule/godel",
-        f"{RULES}.0.expr",
-        'absent(ray_serve_deployment_replica_healthy{deployment="Godel"})',
-        f"{RULES}.0.expr",
-        "no deployment 'Godel'; there is GodelModel, Ingress",
-    ),
-    (
-        "ConfigMap/godel-dashboard",
-        "data/godel.json",
-        '{"panels": [{"targets": [{"expr": "sum(ray_serve_num_requests)"}]}]}',
-        "data.godel.json.panels.0.targets.0.expr",
-        "'ray_serve_num_requests'",
-    ),
-    (
-        "ConfigMap/godel-dashboard",
-        "data/godel.json",
-        '{"panels": [{"targets": [{}]}]}',
-        "data.godel.json.panels.0.targets",
-        "without a question",
-    ),
-    ("ConfigMap/godel-dashboard", "data/godel.json", "{", "data.godel.json", "is not JSON"),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), QUESTIONS)
-def test_questions_to_prometheus(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(monitoring, broken(overlay("monitoring"), where, path, value)), where, field, words)
-
-
-def test_absent_values_get_the_crds_defaults(overlay: Overlay) -> None:
-    """minReplicas and maxReplicas are required but defaulted: leaving them out is no mistake."""
-    rendering = broken(overlay("base"), RAY_SERVICE, f"{WORKERS}.minReplicas", REMOVE)
-    assert found(schemas, rendering) == []
-
-
-REFERENCES = [
-    (RAY_SERVICE, f"{WORKER_POD}.volumes.chatbot.configMap.name", "chatbots", WORKER_POD, "no ConfigMap 'chatbots'"),
-    (
-        RAY_SERVICE,
-        f"{HEAD_POD}.volumes.chatbot.configMap.items",
-        [{"key": "chatbot.yml", "path": "chatbot.yaml"}],
-        f"{HEAD_POD}.volumes.chatbot",
-        "no key 'chatbot.yml'; it has chatbot.yaml",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_SECRET_KEY.valueFrom.secretKeyRef.key",
-        "secret_key",
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_SECRET_KEY",
-        "lists key 'secret_key' of Secret 'frontend'",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.PGPASSWORD.valueFrom.secretKeyRef.name",
-        "database",
-        f"{FRONTEND_CONTAINER}.env.PGPASSWORD",
-        "Secret 'database'",
-    ),
-    (RAY_SERVICE, f"{CLUSTER}.authOptions.secretName", "token", f"{CLUSTER}.authOptions.secretName", "Secret 'token'"),
-    ("ConfigMap/chatbot", "kind", "Secret", "kind", "by reference only"),
-    ("Service/frontend", "spec.selector", {"app": "frontend"}, "spec.selector", "no pod has the labels"),
-    ("PodDisruptionBudget/worker", "spec.selector.matchLabels", {"a": "b"}, "spec.selector", "no pod has"),
-    ("Service/postgres", "spec.ports.postgres.targetPort", "pg", "spec.ports.postgres", "no port 'pg'"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.readinessProbe.httpGet.port", "web", FRONTEND_CONTAINER, "no port 'web'"),
-    (RAY_SERVICE, f"{HEAD_CONTAINER}.ports.serve", REMOVE, f"{HEAD_CONTAINER}.ports", "named `serve` is missing"),
-    (RAY_SERVICE, f"{WORKER_POD}.volumes.tmp", REMOVE, f"{WORKER_CONTAINER}.volumeMounts.tmp", "no volume 'tmp'"),
-    (
-        RAY_SERVICE,
-        f"{WORKER_CONTAINER}.volumeMounts.chatbot.subPath",
-        "chatbot.yaml",
-        f"{WORKER_CONTAINER}.volumeMounts.chatbot.subPath",
-        "never changes in a running pod",
-    ),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.volumeMounts.tmp", REMOVE, f"{FRONTEND_POD}.volumes.tmp", "no container mounts"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend:latest", FRONTEND_CONTAINER, "not pinned"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.image", "godel-frontend", FRONTEND_CONTAINER, "not pinned"),
-    ("StatefulSet/redis", "spec.template.spec.containers.redis.image", "redis:7.4-alpine", "spec", "not pinned"),
-    ("StatefulSet/postgres", "spec.template.spec.containers.postgres.image", "postgres:17", "spec", "not pinned"),
-    ("Service/frontend", "spec.selector", REMOVE, "spec.selector", "is missing"),
-    (
-        FRONTEND,
-        f"{FRONTEND_POD}.topologySpreadConstraints.0.labelSelector",
-        REMOVE,
-        f"{FRONTEND_POD}.topologySpreadConstraints",
-        "not among those",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.PGPASSWORD.valueFrom.secretKeyRef.name",
-        REMOVE,
-        f"{FRONTEND_CONTAINER}.env.PGPASSWORD",
-        "of Secret ''",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value",
-        "postgresql+psycopg://frontend@postgres:http/frontend",
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL",
-        "is no address",
-    ),
-    (
-        "StatefulSet/postgres",
-        "spec.volumeClaimTemplates.0.metadata",
-        {},
-        "spec.template.spec.containers.postgres.volumeMounts.data",
-        "no volume 'data'",
-    ),
-    (FRONTEND, f"{FRONTEND_POD}.serviceAccountName", "front", FRONTEND_POD, "no ServiceAccount 'front'"),
-    (
-        FRONTEND,
-        f"{FRONTEND_POD}.topologySpreadConstraints.0.labelSelector.matchLabels",
-        {"app": "x"},
-        f"{FRONTEND_POD}.topologySpreadConstraints",
-        "not among those",
-    ),
-    (
-        RAY_SERVICE,
-        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
-        {"matchLabels": {"app": "x"}},
-        f"{WORKER_POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector",
-        "no such pod",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL.value",
-        "http://godel-head-svc:8000",
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL",
-        "http://godel-serve-svc:8000",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value",
-        "postgresql+psycopg://frontend@postgresql/frontend",
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL",
-        "no Service 'postgresql'",
-    ),
-    (
-        RAY_SERVICE,
-        f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress",
-        "redis:6380",
-        f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress",
-        "no port 6380",
-    ),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), REFERENCES)
-def test_references(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    rendering = broken(overlay("production"), where, path, value)
-    where = "Secret/chatbot" if value == "Secret" else where
-    assert_caught(found(references, rendering), where, field, words)
+@pytest.mark.parametrize(("name", "other"), [(name, other) for name, others in SOUND.items() for other in others])
+def test_what_is_sound_is_let_be(overlay: Overlay, crd: None, name: str, other: Mistake) -> None:
+    where, path, value, why = other[:4]
+    assert problems(broken(overlay(name), where, path, value).rendering) == [], why
 
 
 @pytest.mark.parametrize(
     ("image", "pinned"),
     [
         ("redis:7.4.11-alpine", True),
-        ("redis:7.4.11", True),
         ("redis:7.4-alpine", False),
         ("postgres:17.11-alpine3.22", True),
         ("postgres:17-alpine", False),
         ("host:5000/team/godel-backend:0.1.0-cuda", True),
         ("host:5000/team/godel-backend", False),
-        ("redis@sha256:" + "0" * 64, True),
         ("redis:7.4.11-alpine@sha256:" + "0" * 64, True),
         ("redis@sha256:123", False),
         ("redis:latest", False),
-        ("redis:v7", False),
         ("", False),
     ],
 )
@@ -413,317 +328,37 @@ def test_which_images_are_pinned(image: str, pinned: bool) -> None:
     assert references.is_pinned(image) is pinned
 
 
-def test_ports_need_no_name(overlay: Overlay) -> None:
-    ports = [
-        {"containerPort": 6379},
-        {"containerPort": 8265, "name": "dashboard"},
-        {"containerPort": 8000, "name": "serve"},
-    ]
-    assert problems(broken(overlay("local"), RAY_SERVICE, f"{HEAD_CONTAINER}.ports", ports)) == []
-
-
-def test_a_managed_redis_is_outside_of_the_namespace(overlay: Overlay) -> None:
-    path = f"{CLUSTER}.gcsFaultToleranceOptions.redisAddress"
-    assert found(references, broken(overlay("production"), RAY_SERVICE, path, "redis.example.org:6379")) == []
-
-
-def test_a_lost_volume_claim(overlay: Overlay) -> None:
-    path = f"{FRONTEND_POD}.volumes.data.persistentVolumeClaim.claimName"
-    rendering = broken(overlay("local"), FRONTEND, path, "data")
-    assert_caught(found(references, rendering), FRONTEND, path, "no PersistentVolumeClaim 'data'")
-
-
-def test_a_monitor_of_a_port_that_is_not_there(overlay: Overlay) -> None:
-    rendering = broken(overlay("monitoring"), "PodMonitor/ray-head", "spec.podMetricsEndpoints.0.port", "metric")
-    assert_caught(
-        found(references, rendering), "PodMonitor/ray-head", "spec.podMetricsEndpoints.0.port", "no port 'metric'"
-    )
-
-
-def test_the_gateway_is_the_backends_address_during_incremental_upgrades(overlay: Overlay) -> None:
-    path = f"{FRONTEND_CONTAINER}.env.FRONTEND_BACKEND_URL.value"
-    rendering = broken(overlay("upgrade"), FRONTEND, path, "http://godel-serve-svc:8000")
-    assert_caught(found(references, rendering), FRONTEND, path, "http://godel-gateway-istio:80")
-
-
-SERVE_SCHEMA = [
-    (RAY_SERVICE, f"{SERVE}.args.slots", 0, f"{SERVE}.args.slots", "greater than or equal to 1"),
-    (RAY_SERVICE, f"{SERVE}.args.sloths", 4, f"{SERVE}.args.sloths", "not permitted"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.max_queued_requests", "many", f"{GODEL_MODEL}.max_queued_requests", "integer"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.max_replicas_per_nod", 1, f"{GODEL_MODEL}.max_replicas_per_nod", "did you mean"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpu", 1, GODEL_MODEL, "did you mean num_cpus?"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max", 1, GODEL_MODEL, "Serve has no such setting"),
-    (RAY_SERVICE, f"{SERVE}.route_prefixes", "/", f"{SERVE}.route_prefixes", "did you mean route_prefix?"),
-    (RAY_SERVICE, "spec.serveConfigV2.http_options.ports", 1, "spec.serveConfigV2.http_options.ports", "mean port?"),
-    (
-        RAY_SERVICE,
-        "spec.serveConfigV2.logging_config.level",
-        1,
-        "spec.serveConfigV2.logging_config.level",
-        "not permitted",
-    ),
-    (RAY_SERVICE, "spec.serveConfigV2.proxy", "HeadOnly", "spec.serveConfigV2.proxy", "no such setting"),
-    (RAY_SERVICE, "spec.serveConfigV2.http_options.port", "8000", "spec.serveConfigV2.http_options.port", "integer"),
-    (
-        RAY_SERVICE,
-        f"{GODEL_MODEL}.autoscaling_config.min_replicas",
-        -2,
-        f"{GODEL_MODEL}.autoscaling_config",
-        "than or equal",
-    ),
-    (RAY_SERVICE, "spec.serveConfigV2.applications", [], "spec.serveConfigV2.applications", "must be one, not 0"),
-    (RAY_SERVICE, f"{SERVE}.name", REMOVE, "spec.serveConfigV2.applications.0.name", "is missing"),
-    (RAY_SERVICE, f"{SERVE}.deployments", REMOVE, f"{SERVE}.deployments", "is missing"),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SERVE_SCHEMA)
-def test_what_serve_is_given(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(serve_schema, broken(overlay("production"), where, path, value)), where, field, words)
-
-
-CONTENTS = [
-    (RAY_SERVICE, "spec.serveConfigV2.http_options.port", 8001, "spec.serveConfigV2", "run `make manifests`"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_cpus", 8, GODEL_MODEL, "a worker offers 4 CPUs"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.ray_actor_options.num_gpus", 1, GODEL_MODEL, "a worker offers 0 GPUs"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.autoscaling_config.max_replicas", 7, GODEL_MODEL, "have room for 6"),
-    (RAY_SERVICE, f"{INGRESS}.ray_actor_options.num_cpus", 0, SERVE, "may run on the head"),
-    (RAY_SERVICE, f"{GODEL_MODEL}.max_replicas_per_node", 0, f"{GODEL_MODEL}.autoscaling_config", "have room for 0"),
-    (RAY_SERVICE, f"{INGRESS}.num_replicas", 7, f"{INGRESS}.num_replicas", "7 replicas, but the workers that may come"),
-    (RAY_SERVICE, f"{INGRESS}.num_replicas", "auto", f"{INGRESS}.num_replicas", "up to 100 replicas"),
-    (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/godel/chatbot.yml", SERVE, "no key 'chatbot.yml'"),
-    (RAY_SERVICE, f"{SERVE}.args.chat_config", "/etc/chat/chatbot.yaml", WORKER_CONTAINER, "no ConfigMap is mounted"),
-    ("ConfigMap/chatbot", "data/chatbot.yaml", "x" * 1024**2 + "x", "data.chatbot.yaml", "1,048,577 bytes"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT.value", "http", FRONTEND_CONTAINER, "valid integer"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT.name", "FRONTEND_PRT", FRONTEND_CONTAINER, "not a setting"),
-    (FRONTEND, f"{FRONTEND_POD}.enableServiceLinks", True, f"{FRONTEND_POD}.enableServiceLinks", "must be false"),
-]
-
-
-SQLITE = f"{FRONTEND_CONTAINER}.env.FRONTEND_DATABASE_URL.value"
-LOCAL = [
-    (FRONTEND, SQLITE, "sqlite:////var/chats.sqlite3", SQLITE, "no volume is mounted at /var; there is /data, /tmp"),
-    (FRONTEND, "spec.replicas", 2, "spec.replicas", "a SQLite file has one user"),
-    (
-        RAY_SERVICE,
-        f"{SERVE}.args.model",
-        "models/mimi",
-        f"{SERVE}.args.model",
-        "no folder models/mimi; there is models/mini",
-    ),
-]
-
-
 @pytest.mark.parametrize(
-    ("name", "where", "path", "value", "field", "words"),
-    [*(("production", *mistake) for mistake in CONTENTS), *(("local", *mistake) for mistake in LOCAL)],
-)
-def test_contents(overlay: Overlay, name: str, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(contents, broken(overlay(name), where, path, value)), where, field, words)
-
-
-def test_a_serve_config_that_is_not_yaml(overlay: Overlay) -> None:
-    sentences = problems(broken(overlay("base"), RAY_SERVICE, "spec.serveConfigV2", "applications: ["))
-    assert any("spec.serveConfigV2: is not YAML" in sentence for sentence in sentences)
-
-
-@pytest.mark.parametrize("crds", ["at hand", "not at hand"])
-@pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("name", "policy", "path", "value", "words"),
     [
-        ("spec", REMOVE, "'spec' is a required property"),
-        (CLUSTER, REMOVE, "'rayClusterConfig' is a required property"),
-        (HEAD, REMOVE, "'headGroupSpec' is a required property"),
-        (HEAD_POD, REMOVE, "is missing"),
-        (f"{WORKERS}.template", REMOVE, "'template' is a required property"),
-        (f"{WORKERS}.rayStartParams.num-cpus", "two", "'two' does not match"),
-        (f"{WORKER_CONTAINER}.resources.requests.cpu", "two", "'two' is no quantity"),
-        ("metadata.annotations", "none", "'none' is not of type"),
+        # Without its rules, what each policy is for cannot be reached.
+        ("production", "frontend", "spec.egress", [], "the frontend cannot reach the worker on port 8000"),
+        ("production", "dns", "spec.egress", [], "the worker cannot reach the cluster's DNS on port 53"),
+        ("production", "ray", "spec.ingress", [], "the head cannot reach the worker on port 12345"),
+        ("production", "ray-operator", "spec.ingress", [], "the operator cannot reach the head on port 8265"),
+        ("production", "ray-metrics", "spec.ingress", [], "Prometheus cannot reach the worker on port 8080"),
+        ("production", "autoscaler", "spec.egress", [], "the head cannot reach the API server on port 6443"),
+        ("production", "postgres", "spec.ingress", [], "the frontend cannot reach the postgres on port 5432"),
+        ("production", "redis", "spec.ingress", [], "the head cannot reach the redis on port 6379"),
+        ("production", "redis-clients", "spec.egress", [], "the head cannot reach the redis on port 6379"),
+        ("upgrade", "gateway", "spec.ingress", [], "the frontend cannot reach the Gateway on port 80"),
+        ("upgrade", "ray-gateway", "spec.ingress", [], "the Gateway cannot reach the worker on port 8000"),
+        ("upgrade", "frontend-gateway", "spec.egress", [], "the frontend cannot reach the Gateway on port 80"),
+        # With wider ones, something is reached that must not be.
+        ("production", "default-deny", "podSelector.matchLabels", {"a": "b"}, "must not reach another pod"),
+        ("production", "ray", "spec.ingress", [{}], "a pod of another namespace must not reach the head on port 8265"),
+        ("production", "ray", "spec.egress", [{}], "the worker must not reach the internet on port 443"),
+        ("production", "postgres", "spec.ingress", [{}], "another namespace must not reach the postgres on port 5432"),
+        ("production", "redis", "spec.ingress", [{}], "another namespace must not reach the redis on port 6379"),
+        ("production", "frontend", "spec.egress", [{}], "the frontend must not reach the internet on port 443"),
+        # Ports and labels are read as Kubernetes reads them.
+        ("production", "frontend", "ingress.0.ports", [{"port": "web"}], "people cannot reach the frontend"),
+        ("production", "frontend", "ingress.0.ports", [{"port": 80, "endPort": 8000}], "people cannot reach"),
+        ("production", "dns", "egress.0.ports", [{"port": 53}], "the head cannot reach the cluster's DNS on port 53"),
+        ("production", "redis", REDIS_CLIENTS, [NO_HEAD], "the head cannot reach the redis on port 6379"),
     ],
 )
-def test_what_a_check_cannot_read_is_told_by_its_place(
-    overlay: Overlay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, crds: str, path: str, value: Any, words: str
-) -> None:
-    """The other checks, which would fail on it, are left out."""
-    if crds == "not at hand":
-        monkeypatch.setenv(schemas.CRDS_VARIABLE, str(tmp_path))
-    sentences = problems(broken(overlay("base"), RAY_SERVICE, path, value))
-    assert any(f": {path}" in sentence and words in sentence for sentence in sentences), sentences
-
-
-def test_without_a_ray_service(overlay: Overlay) -> None:
-    rendering = overlay("base")
-    objects = [obj for obj in rendering.objects if obj["kind"] != "RayService"]
-    (sentence,) = problems(Rendering(rendering.root, rendering.folder, objects))
-    assert sentence.startswith("kuberay/base/kustomization.yaml: resources: there must be one RayService, not 0")
-
-
-TIMEOUTS = [
-    (
-        RAY_SERVICE,
-        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S.value",
-        "long",
-        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S.value",
-        "'long' is no number",
-    ),
-    (RAY_SERVICE, "spec.rayClusterDeletionDelaySeconds", 60, "spec.rayClusterDeletionDelaySeconds", "60 s is less"),
-    (RAY_SERVICE, "spec.serveConfigV2.http_options.keep_alive_timeout_s", 400, "spec.rayCluster", "keep_alive"),
-    (RAY_SERVICE, f"{SERVE}.args.request_timeout_s", 80, f"{WORKER_CONTAINER}.env.RAY_GRACEFUL", "longest reply"),
-    (RAY_SERVICE, f"{WORKER_POD}.terminationGracePeriodSeconds", 75, WORKER_POD, "75 s is less than 95 s"),
-    (
-        RAY_SERVICE,
-        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
-        REMOVE,
-        f"{WORKER_CONTAINER}.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
-        "30 s is not more than the longest reply",
-    ),
-    (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe", REMOVE, f"{HEAD_CONTAINER}.livenessProbe", "puts in its own"),
-    (RAY_SERVICE, f"{HEAD_CONTAINER}.livenessProbe.timeoutSeconds", 60, HEAD_CONTAINER, "more than periodSeconds"),
-    (
-        RAY_SERVICE,
-        f"{WORKER_CONTAINER}.lifecycle",
-        {"preStop": {"exec": {"command": ["ray", "stop"]}}},
-        f"{WORKER_CONTAINER}.lifecycle.preStop",
-        "would end replies under way",
-    ),
-    (FRONTEND, f"{FRONTEND_POD}.terminationGracePeriodSeconds", 30, FRONTEND_POD, "30 s is less than 85 s"),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_SHUTDOWN_GRACE_SECONDS.value",
-        "30",
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_SHUTDOWN_GRACE_SECONDS",
-        "not more than the longest reply",
-    ),
-    (
-        FRONTEND,
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_PORT",
-        {"name": "FRONTEND_READ_TIMEOUT_SECONDS", "value": "60"},
-        f"{FRONTEND_CONTAINER}.env.FRONTEND_READ_TIMEOUT_SECONDS",
-        "request_timeout_s, 60 s",
-    ),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), TIMEOUTS)
-def test_timeouts(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(timeouts, broken(overlay("production"), where, path, value)), where, field, words)
-
-
-SECURITY = [
-    (
-        RAY_SERVICE,
-        f"{CLUSTER}.autoscalerOptions.securityContext",
-        REMOVE,
-        f"{CLUSTER}.autoscalerOptions.securityContext.capabilities.drop",
-        "['ALL']",
-    ),
-    ("Namespace/godel", "metadata.labels", {}, "metadata.labels.pod-security.kubernetes.io/enforce", "must be restri"),
-    (RAY_SERVICE, f"{CLUSTER}.authOptions", REMOVE, f"{CLUSTER}.authOptions.mode", "must be token"),
-    (
-        RAY_SERVICE,
-        f"{CLUSTER}.gcsFaultToleranceOptions.redisPassword",
-        {"value": "secret"},
-        f"{CLUSTER}.gcsFaultToleranceOptions.redisPassword",
-        "must be from a Secret",
-    ),
-    (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsNonRoot", False, WORKER_POD, "must be True"),
-    (RAY_SERVICE, f"{WORKER_POD}.securityContext.runAsUser", 0, WORKER_POD, "other than root"),
-    (RAY_SERVICE, f"{WORKER_POD}.automountServiceAccountToken", True, WORKER_POD, "no business"),
-    (RAY_SERVICE, f"{HEAD_POD}.securityContext.seccompProfile", REMOVE, HEAD_POD, "RuntimeDefault"),
-    (RAY_SERVICE, f"{HEAD_CONTAINER}.securityContext.capabilities", REMOVE, HEAD_CONTAINER, "['ALL']"),
-    (FRONTEND, f"{FRONTEND_CONTAINER}.securityContext.readOnlyRootFilesystem", False, FRONTEND_CONTAINER, "True"),
-    ("StatefulSet/redis", "spec.template.spec.containers.redis.resources.limits", {}, "spec.template", "is missing"),
-    (RAY_SERVICE, f"{WORKER_CONTAINER}.resources.limits.memory", "8Gi", WORKER_CONTAINER, "must equal the request"),
-    (RAY_SERVICE, f"{WORKER_CONTAINER}.env.POD_NAME", REMOVE, f"{WORKER_CONTAINER}.env.POD_NAME", "metadata.name"),
-    (RAY_SERVICE, f"{HEAD_CONTAINER}.env.NODE_NAME", REMOVE, f"{HEAD_CONTAINER}.env.NODE_NAME", "spec.nodeName"),
-]
-
-
-@pytest.mark.parametrize(("where", "path", "value", "field", "words"), SECURITY)
-def test_security(overlay: Overlay, where: str, path: str, value: Any, field: str, words: str) -> None:
-    assert_caught(found(security, broken(overlay("production"), where, path, value)), where, field, words)
-
-
-REACHED_TOO_LITTLE = [
-    ("production", "frontend", "the frontend cannot reach the worker on port 8000"),
-    ("production", "dns", "the worker cannot reach the cluster's DNS on port 53"),
-    ("production", "ray", "the head cannot reach the worker on port 12345"),
-    ("production", "ray-operator", "the operator cannot reach the head on port 8265"),
-    ("production", "ray-metrics", "Prometheus cannot reach the worker on port 8080"),
-    ("production", "autoscaler", "the head cannot reach the API server on port 6443"),
-    ("production", "postgres", "the frontend cannot reach the postgres on port 5432"),
-    ("production", "redis", "the head cannot reach the redis on port 6379"),
-    ("production", "redis-clients", "the head cannot reach the redis on port 6379"),
-    ("upgrade", "gateway", "the frontend cannot reach the Gateway on port 80"),
-    ("upgrade", "ray-gateway", "the Gateway cannot reach the worker on port 8000"),
-    ("upgrade", "frontend-gateway", "the frontend cannot reach the Gateway on port 80"),
-]
-
-
-@pytest.mark.parametrize(("name", "policy", "words"), REACHED_TOO_LITTLE)
-def test_every_policy_is_needed(overlay: Overlay, name: str, policy: str, words: str) -> None:
-    """Without its rules something that must be reached is not."""
-    rendering = broken(overlay(name), f"NetworkPolicy/{policy}", "spec.egress", [])
-    rendering = broken(rendering, f"NetworkPolicy/{policy}", "spec.ingress", [])
-    assert words in [problem.message for problem in found(network, rendering)]
-
-
-STRANGERS = "a pod of another namespace must not reach "
-REACHED_TOO_MUCH: list[tuple[str, str, Object | list[Object], str]] = [
-    (
-        "default-deny",
-        "spec.podSelector",
-        {"matchLabels": {"a": "b"}},
-        STRANGERS + "another pod of the namespace on port 80",
-    ),
-    ("ray", "spec.ingress", [{}], STRANGERS + "the head on port 8265"),
-    ("ray", "spec.egress", [{}], "the worker must not reach the internet on port 443"),
-    ("postgres", "spec.ingress", [{}], "a pod of another namespace must not reach the postgres on port 5432"),
-    ("redis", "spec.ingress", [{}], STRANGERS + "the redis on port 6379"),
-    ("frontend", "spec.egress", [{}], "the frontend must not reach the internet on port 443"),
-]
-
-
-@pytest.mark.parametrize(("policy", "path", "value", "words"), REACHED_TOO_MUCH)
-def test_nothing_else_is_reached(overlay: Overlay, policy: str, path: str, value: Any, words: str) -> None:
-    rendering = broken(overlay("production"), f"NetworkPolicy/{policy}", path, value)
-    assert any(problem.message.startswith(words) for problem in found(network, rendering))
-
-
-REDIS_CLIENTS = "spec.ingress.0.from.0.podSelector.matchExpressions"
-PERMITTED: list[tuple[str, str, Any]] = [
-    ("frontend", "spec.ingress.0.ports", [{"port": 8080}]),  # of TCP, where nothing is said
-    ("frontend", "spec.ingress.0.ports", [{"port": "http"}]),  # by the name that the pod gives it
-    ("frontend", "spec.ingress.0.ports", [{"port": 8000, "endPort": 8090}]),
-    ("redis", "spec.ingress.0.ports", [{"protocol": "TCP"}]),
-    ("redis", "spec.policyTypes", REMOVE),
-    ("redis-clients", "spec.policyTypes", REMOVE),
-    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "Exists"}]),
-    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "NotIn", "values": ["worker"]}]),
-    ("redis", REDIS_CLIENTS, [{"key": "frontend", "operator": "DoesNotExist"}]),
-]
-
-
-@pytest.mark.parametrize(("policy", "path", "value"), PERMITTED)
-def test_other_ways_to_say_the_same(overlay: Overlay, policy: str, path: str, value: Any) -> None:
-    assert problems(broken(overlay("production"), f"NetworkPolicy/{policy}", path, value)) == []
-
-
-REFUSED: list[tuple[str, str, Any, str]] = [
-    ("frontend", "spec.ingress.0.ports", [{"port": "web"}], "people cannot reach the frontend on port 8080"),
-    ("frontend", "spec.ingress.0.ports", [{"port": 80, "endPort": 8000}], "people cannot reach the frontend"),
-    ("dns", "spec.egress.0.ports", [{"port": 53}], "the head cannot reach the cluster's DNS on port 53"),
-    (
-        "redis",
-        REDIS_CLIENTS,
-        [{"key": "ray.io/node-type", "operator": "NotIn", "values": ["head"]}],
-        "the head cannot reach the redis on port 6379",
-    ),
-    ("redis", REDIS_CLIENTS, [{"key": "ray.io/node-type", "operator": "Gt", "values": ["1"]}], "'Gt' is none of In,"),
-]
-
-
-@pytest.mark.parametrize(("policy", "path", "value", "words"), REFUSED)
-def test_other_ways_to_say_something_else(overlay: Overlay, policy: str, path: str, value: Any, words: str) -> None:
-    sentences = problems(broken(overlay("production"), f"NetworkPolicy/{policy}", path, value))
-    assert any(words in sentence for sentence in sentences), sentences
+def test_network(overlay: Overlay, name: str, policy: str, path: str, value: Any, words: str) -> None:
+    rendering, *_ = broken(overlay(name), f"NetworkPolicy/{policy}", path, value)
+    reported = [problem.message for problem in network.check(rendering)]
+    assert any(words in each for each in reported), reported

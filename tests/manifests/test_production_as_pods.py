@@ -2,7 +2,7 @@
 
 These two are this machine's programs in place of the images'. The model asked for is not in the image and the hub is
 out of reach, so that `models/mini` answers and says so; with PODS_MODEL=base in the environment the image has a model
-of GODEL-base's size, to see what it takes in memory. The tests build on each other: the last ones kill the head.
+of GODEL-base's size, to see what it takes in memory. The tests build on each other: the last ones take pods away.
 """
 
 import logging
@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -77,16 +78,23 @@ def frontends(pods: Deployment, stores: list[RunningPod]) -> list[RunningPod]:
     frontends = [pods.place("frontend", f"frontend-{number}") for number in (1, 2)]
     for frontend in frontends:
         pods.start(frontend)
-    for frontend in frontends:
-        pods.wait(frontend, "startup", START_S)
-        pods.wait(frontend, "readiness", START_S)
     return frontends
 
 
 @pytest.fixture(scope="module")
-def chatbot(pods: Deployment, stores: list[RunningPod], memory: Watch) -> Chatbot:
+def spare(pods: Deployment) -> RunningPod:
+    """Placed, not started: what the autoscaler brings for a replica that needs a place."""
+    return pods.place("worker", "worker-3")
+
+
+@pytest.fixture(scope="module")
+def chatbot(pods: Deployment, frontends: list[RunningPod], memory: Watch) -> Chatbot:
+    """All runs; the frontends were there first, and wait for the backend's Service as on a cluster."""
     chatbot = Chatbot.place(pods, workers=2)
     chatbot.start(serve_config(pods.service))
+    for frontend in frontends:
+        pods.wait(frontend, "startup", START_S)
+        pods.wait(frontend, "readiness", START_S)
     return chatbot
 
 
@@ -94,6 +102,16 @@ def test_every_probe_passes_as_written(chatbot: Chatbot, stores: list[RunningPod
     for pod in [*stores, *frontends, chatbot.head, *chatbot.workers]:
         for kind in chatbot.deployment.probes(pod):
             chatbot.deployment.wait(pod, kind, 30)
+
+
+def test_both_nodes_reply_and_say_so(chatbot: Chatbot) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        asked = [clients.submit(chatbot.chat, chatbot.workers[number % 2]) for number in range(16)]
+        replies = [each.result() for each in asked]
+    names = {pod.name for pod in chatbot.workers}
+    assert {reply["podName"] for reply in replies} == names
+    assert {reply["nodeName"] for reply in replies} == {f"node-of-{name}" for name in names}
+    assert len({reply["node_id"] for reply in replies}) == 2
 
 
 def test_redis_asks_for_the_password(stores: list[RunningPod]) -> None:
@@ -116,6 +134,29 @@ def test_a_conversation_is_continued_at_another_frontend(chatbot: Chatbot, front
     shown = browser.conversation(first)
     assert [each["message"] for each in shown["exchanges"]] == ["What is a pod?", "And what does KubeRay do?"]
     assert all(each["reply"]["text"] for each in shown["exchanges"])
+
+
+def test_a_graceful_drain_drops_nothing(chatbot: Chatbot, spare: RunningPod) -> None:
+    """What deleting a worker does: out of the endpoints, SIGTERM, and SIGKILL when the grace period is over."""
+    pods, (leaving, staying) = chatbot.deployment, chatbot.workers
+    with Load(chatbot.workers) as load, ThreadPoolExecutor(1) as kubelet:
+        load.wait_for_replies(1, leaving)
+        pods.start(spare)
+        wait_for(lambda: load.under_way[leaving.name] > 0, 30, "a reply through the pod that leaves", leaving)
+        chatbot.lead_to([staying])
+        load.endpoints = chatbot.workers
+        began = time.monotonic()
+        ended = kubelet.submit(leaving.terminate, pods.grace(leaving))
+        pods.wait(spare, "readiness", START_S)
+        chatbot.lead_to([staying, spare])
+        load.endpoints = chatbot.workers
+        load.wait_for_replies(2, spare)
+        ended.result()
+        log.info("drained in %.1f s", time.monotonic() - began)
+        assert time.monotonic() - began < pods.grace(leaving), "Ray ended by itself"
+    assert load.failed == []
+    moved = "the replica of the deleted pod on the new one"
+    wait_for(lambda: chatbot.pods_with_replica(staying) == {staying.name, spare.name}, 60, moved, staying)
 
 
 def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) -> None:
@@ -143,6 +184,24 @@ def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) 
     assert load.failed == []
     assert model_replicas(chatbot) == replicas, "as the new head knows them"
     assert {each["replica_id"] for each in chatbot.replicas(worker)} == replicas, "as the ingress knows them"
+
+
+def test_a_killed_worker_is_survived(chatbot: Chatbot) -> None:
+    """Every process of a node ends at once. Replies that its replica was writing are completed by the other one."""
+    survivor, killed = chatbot.workers
+    with Load([survivor]) as load:
+        load.wait_for_replies(1, survivor)
+        writing = "replies are written by the replica of the pod that is killed"
+        wait_for(lambda: active(chatbot, survivor, killed) > 0, 30, writing, survivor)
+        killed.kill()
+        load.wait_for_replies(3, survivor)
+    assert load.failed == []
+    assert chatbot.chat(survivor)["podName"] == survivor.name
+
+
+def active(chatbot: Chatbot, asked: RunningPod, pod: RunningPod) -> int:
+    """Replies that the replica on `pod` writes."""
+    return sum(each["active"] for each in chatbot.replicas(asked) if each["podName"] == pod.name)
 
 
 def model_replicas(chatbot: Chatbot) -> set[str]:

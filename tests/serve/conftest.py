@@ -28,7 +28,7 @@ def slow_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             "autoscaling_config": {
                 "min_replicas": 1,
                 "max_replicas": 2,
-                "target_ongoing_requests": 1,
+                "policy": {"policy_function": "serve_app.autoscaling:by_capacity"},
                 "upscale_delay_s": 1,
                 "downscale_delay_s": 5,
                 "look_back_period_s": 2,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
 from tests.support.sse import events
+from tests.support.waiting import eventually
 
 
 def test_a_reply_says_what_it_says_and_where_it_came_from(backend: Backend) -> None:

@@ -10,8 +10,9 @@ import psutil
 import pytest
 import requests
 
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
 from tests.support.sse import events
+from tests.support.waiting import eventually
 
 LONG = {"max_length": 250, "min_length": 250, "do_sample": True, "temperature": 1.5, "seed": 11}
 

@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,9 @@ import requests
 import yaml
 
 from launcher import haproxy
+from launcher.preflight import free_port
 from launcher.serve_environment import QUICK_REPLACEMENT
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 Proxy = Literal["haproxy", "serves-own"]
@@ -66,6 +66,27 @@ class Backend:
         """The cluster's processes: all that `serve run` started."""
         return psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
 
+    def is_idle(self) -> bool:
+        """Whether no slot is taken, and nobody waits."""
+        return all(replica["active"] == replica["waiting"] == 0 for replica in self.replicas())
+
+    def memory(self) -> int:
+        """Bytes that the application's replicas, and Serve's proxy before them, have in memory."""
+        parts = [each for each in self.processes() if re.search("ServeReplica|ProxyActor", " ".join(each.cmdline()))]
+        return sum(part.memory_info().rss for part in parts)
+
+    def metrics(self) -> list[str]:
+        """The lines that Prometheus gets from the node's agent, which are some seconds old."""
+        agent = next(process for process in self.processes() if process.name() == "ray::DashboardAgent")
+        for port in {each.laddr.port for each in agent.net_connections("tcp") if each.status == "LISTEN"}:
+            try:
+                text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+            except requests.RequestException:  # another of its ports
+                continue
+            if samples := re.findall(r"^ray_.*", text, re.MULTILINE):
+                return samples
+        return []
+
 
 @contextmanager
 def run_backend(
@@ -74,27 +95,34 @@ def run_backend(
     model_deployment: dict[str, Any] | None = None,
     port: int | None = None,
     behind: Proxy = "haproxy",
+    ingress_deployment: dict[str, Any] | None = None,
+    proxy_location: str = "EveryNode",
+    address: str = "local",
 ) -> Iterator[Backend]:
-    """The shipped configuration on a port of its own, with `args` and the model deployment's options replaced."""
+    """The shipped configuration on a port of its own, with `args` and the deployments' options replaced.
+
+    address: of a cluster that runs; by default one is started.
+    """
     chat_config = folder / "chatbot.yaml"
     chat_config.write_bytes((ROOT / "configs/chatbot.yaml").read_bytes())
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     port = port or free_port()
     config["http_options"]["port"] = port
+    config["proxy_location"] = proxy_location
     application = config["applications"][0]
     application["args"] |= {"model": "models/mini", "chat_config": str(chat_config)} | (args or {})
+    changed = {"GodelModel": model_deployment or {}, "Ingress": ingress_deployment or {}}
     for deployment in application["deployments"]:
-        if deployment["name"] == "GodelModel":
-            deployment |= model_deployment or {}
+        deployment |= changed[deployment["name"]]
     config_file = folder / "serve_config.yaml"
     config_file.write_text(yaml.safe_dump(config))
     log = folder / "serve.log"
-    with haproxy.settings() as proxy, log.open("wb") as output:
+    with haproxy.prepared() as proxy, log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(config_file)],
+            [sys.executable, "-m", "ray.serve.scripts", "run", "--address", address, str(config_file)],
             cwd=ROOT,
             env=os.environ
-            | {"RAY_USAGE_STATS_ENABLED": "0"}
+            | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_metrics_report_interval_ms": "1000"}
             | QUICK_REPLACEMENT
             | (proxy if behind == "haproxy" else haproxy.OFF),
             stdout=output,
@@ -114,22 +142,6 @@ def is_healthy(url: str) -> bool:
         return requests.get(f"{url}/health", timeout=5).status_code == 200
     except (requests.ConnectionError, requests.Timeout):  # not there yet, or Serve holds the request until it is
         return False
-
-
-def eventually(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Wait until `condition` holds; fail saying what did not come about."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s} s: {what}")
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _exited(process: subprocess.Popen[bytes], log: Path) -> bool:

@@ -1,10 +1,12 @@
-"""Reads server-sent events off a streamed response."""
+"""Reads server-sent events off a response."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import requests
+
+from frontend.sse import SseParser
 
 
 def events(response: requests.Response) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -15,3 +17,8 @@ def events(response: requests.Response) -> Iterator[tuple[str, dict[str, Any]]]:
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
             yield name, json.loads(line.removeprefix("data: "))
+
+
+def all_events(content: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """(event name, data) of each event of a whole response."""
+    return [(event.event, json.loads(event.data)) for event in SseParser(1_000_000).feed(content)]

@@ -17,7 +17,7 @@ from transformers import T5ForConditionalGeneration as T5
 from serve_app import chat_config
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
-from serve_app.checkpoint import ROOT, Checkpoint, choose, load_model, load_tokenizer
+from serve_app.checkpoint import ROOT, Checkpoint, load_model, load_tokenizer, resolve
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
@@ -281,7 +281,7 @@ async def test_from_a_file_to_a_served_model(tmp_path: Path, tied: bool, caplog:
     assert record["after"]["replies"] == {"exact": 1.0, "token_f1": 1.0}
     assert f"set `model: {out}` in serve_config.yaml" in caplog.text
 
-    checkpoint = choose(AppArgs(model=str(out)))
+    checkpoint = resolve(AppArgs(model=str(out)))
     tokenizer = load_tokenizer(checkpoint)
     engine = Engine(from_transformers(load_model(checkpoint)), slots=2, max_prompt=512, max_reply=40)
     pair = tokenizing()(Dialogue(("Hello 3", "Hi", "What is a node?"), "", "a machine that runs pods", "Answer."))
@@ -302,7 +302,7 @@ def test_the_embedded_model_learns_from_twenty_lines(tmp_path: Path) -> None:
     finetune(data, "models/mini", out, Settings(epochs=1, batch_tokens=512), 0.3)
     record = json.loads((out / "finetuning.json").read_text())
     assert record["after"]["loss"] < record["before"]["loss"]
-    assert load_model(choose(AppArgs(model=str(out)))).num_parameters() > 1e6
+    assert load_model(resolve(AppArgs(model=str(out)))).num_parameters() > 1e6
 
 
 def test_nothing_is_trained_or_written_where_something_is_wrong(tmp_path: Path) -> None:

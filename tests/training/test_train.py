@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import T5ForConditionalGeneration
 
-from serve_app.checkpoint import choose, load_model, load_tokenizer
+from serve_app.checkpoint import load_model, load_tokenizer, resolve
 from serve_app.settings import AppArgs
 from tests.support.checkpoints import random_t5
 from tests.training.test_batches import LESSON
@@ -49,7 +49,7 @@ def test_reading_teaches_the_encoder_alone(tmp_path: Path) -> None:
 def test_what_is_published_is_read_by_the_service(tmp_path: Path) -> None:
     model = a_model()
     publish(model, make_tokenizer(), tmp_path)
-    checkpoint = choose(AppArgs(model=str(tmp_path)))
+    checkpoint = resolve(AppArgs(model=str(tmp_path)))
     assert checkpoint.quote
     assert load_tokenizer(checkpoint).encode("a pod") == make_tokenizer().encode("a pod")
     read = load_model(checkpoint).state_dict()["shared.weight"]

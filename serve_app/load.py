@@ -1,0 +1,142 @@
+"""A load on a service over HTTP, and what became of each request: `python -m serve_app load`.
+
+Closed loop: so many clients, each asks again as soon as it has its answer, or after the pause that a refusal names.
+Open loop: requests arrive as a Poisson process, whatever became of the earlier ones, and a latency counts from the
+scheduled arrival, so that a service that falls behind cannot slow the load down and hide it (Tene's "coordinated
+omission").
+"""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import aiohttp
+
+_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)  # s; longer than any deadline that the service keeps
+_LONGEST_PAUSE_S = 5.0  # after a refusal, whatever its Retry-After says
+_MOST_IN_FLIGHT = 10_000  # of an open loop: beyond it the load itself would be measured
+
+Ending = Literal["good", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request. Times are in seconds; `at_s` and `ended_s` count from the load's beginning."""
+
+    at_s: float
+    ended_s: float
+    ending: Ending
+    first_piece_s: float | None = None  # since at_s
+    tokens: int = 0
+    replica: str = ""
+    problem: str = ""
+
+    @property
+    def total_s(self) -> float:
+        return self.ended_s - self.at_s
+
+
+@dataclass
+class Load:
+    """Asks `questions` in turn at `url` for `seconds`. Exactly one of clients and rate (requests/s) is given."""
+
+    url: str
+    questions: Sequence[str]
+    seconds: float
+    clients: int | None = None
+    rate: float | None = None
+    key: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)  # further ones of each request, as docs/api.md says
+    outcomes: list[Outcome] = field(default_factory=list)
+    in_flight: int = 0
+    _began: float = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._began
+
+    async def run(self) -> None:
+        """Return when the last request has ended; `outcomes` and `in_flight` can be read meanwhile."""
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self._began = time.perf_counter()
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, headers=headers) as session:
+            questions = itertools.cycle(self.questions)
+            if self.clients:
+                await asyncio.gather(*(self._client(session, questions, number) for number in range(self.clients)))
+            else:
+                await self._arrivals(session, questions)
+
+    async def _client(self, session: aiohttp.ClientSession, questions: "itertools.cycle[str]", number: int) -> None:
+        client = f"load-{number}"  # a session of its own, as the page's visitors have: each has a share of the room
+        while self.elapsed_s < self.seconds:
+            outcome, pause_s = await self._ask(session, next(questions), client, self.elapsed_s)
+            if outcome.ending != "good":
+                await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
+
+    async def _arrivals(self, session: aiohttp.ClientSession, questions: "itertools.cycle[str]") -> None:
+        assert self.rate
+        at_s, chance = 0.0, random.Random(0)
+        async with asyncio.TaskGroup() as requests:
+            for number in itertools.count():
+                at_s += chance.expovariate(self.rate)
+                if at_s > self.seconds:
+                    return
+                await asyncio.sleep(at_s - self.elapsed_s)
+                if self.in_flight < _MOST_IN_FLIGHT:
+                    requests.create_task(self._ask(session, next(questions), f"load-{number}", at_s))
+                else:
+                    self.outcomes.append(Outcome(at_s, at_s, "failed", problem="too many in flight to send more"))
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, question: str, client: str, at_s: float
+    ) -> tuple[Outcome, float]:
+        """The outcome, which is kept too, and how many seconds to wait before the next request."""
+        body = self.fields | {"dialog": [question], "stream": True}
+        first_piece_s: float | None = None
+        ending: Ending = "failed"
+        tokens, replica, problem, pause_s = 0, "", "the stream ended early", 1.0
+        self.in_flight += 1
+        try:
+            async with session.post(f"{self.url}/chat", json=body, headers={"x-session-id": client}) as response:
+                if response.status != 200:
+                    ending = "refused" if response.status in (429, 503) else "failed"
+                    problem, pause_s = f"status {response.status}", _retry_after_s(response)
+                else:
+                    async for name, data in _events(response):
+                        if name == "token":
+                            first_piece_s = first_piece_s or self.elapsed_s - at_s
+                        elif name == "error":
+                            problem = data["error"]["type"]
+                        elif name == "done":
+                            ending, problem = "good", ""
+                            tokens, replica = data["usage"]["completion_tokens"], data["replica_id"]
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            problem = type(error).__name__
+        finally:
+            self.in_flight -= 1
+        outcome = Outcome(at_s, self.elapsed_s, ending, first_piece_s, tokens, replica, problem)
+        self.outcomes.append(outcome)
+        return outcome, pause_s
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    try:
+        return float(response.headers.get("Retry-After", 1))
+    except ValueError:  # a date, which this service does not send
+        return 1.0
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    name = ""
+    async for line in response.content:
+        label, _, value = line.decode().rstrip("\r\n").partition(": ")
+        if label == "event":
+            name = value
+        elif label == "data":
+            yield name, json.loads(value)

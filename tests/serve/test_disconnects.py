@@ -1,0 +1,27 @@
+"""Clients that leave, leave nothing behind: no slot, no place in the queue, no memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.backend import Backend
+from tests.support.waiting import eventually
+from tests.support.disconnects import leave_at_random
+
+_COUNT = 300
+_GROWTH = 16 * 2**20  # of the ingress and the replica, from then on
+
+
+def test_hundreds_of_clients_that_leave_leave_nothing_behind(backend: Backend) -> None:
+    leave_at_random(backend.url, _COUNT, seed=1)
+    eventually(backend.is_idle, 30, "all slots and the queue empty")
+    before = backend.memory()
+    leave_at_random(backend.url, _COUNT, seed=2)
+    eventually(backend.is_idle, 30, "all slots and the queue empty")
+    assert backend.memory() < before + _GROWTH
+    _there_is_room_for_as_many_as_ever(backend)
+
+
+def _there_is_room_for_as_many_as_ever(backend: Backend) -> None:
+    room = sum(replica["slots"] for replica in backend.replicas()) + 64
+    with ThreadPoolExecutor(room) as clients:
+        responses = list(clients.map(lambda _: backend.chat("What is a pod?"), range(room)))
+    assert [response.status_code for response in responses] == [200] * room
