@@ -9,7 +9,7 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -58,7 +58,7 @@ class InProcess:
         self.states: list[tuple[ReplicaStatus, State]] = []
         self.ready = [ReplicaStatus(self._origin, slots=engine.slots, active=0, waiting=0, tokens_per_second=0)]
 
-    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         reply = self._engine.submit(
             request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
         )

@@ -158,7 +158,7 @@ class Chat:
                     if finish_reason in ("stop", "length"):
                         outcome.ending = "done"
                         whole = until.text if until.found else text.whole
-                        reply = self._finish(plan, whole, len(text.token_ids), list(writers), finish_reason, outcome)
+                        reply = self._finish(plan, whole, list(writers), finish_reason, outcome)
                         yield Piece(piece, chunk, reply)
                     else:
                         yield Piece(piece, chunk)
@@ -256,7 +256,6 @@ class Chat:
         self,
         plan: Plan,
         text: str,
-        completion_tokens: int,
         writers: Sequence[Origin],
         finish_reason: FinishReason,
         outcome: Outcome,
@@ -267,7 +266,7 @@ class Chat:
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",
             plan.request_id,
             len(plan.prompt.token_ids),
-            completion_tokens,
+            outcome.reply_tokens,
             first_token_s * 1000,
             total_s * 1000,
             " -> ".join(writer.replica_id for writer in writers),
@@ -281,7 +280,7 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=completion_tokens),
+            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=outcome.reply_tokens),
             grounding=Grounding(
                 passages=plan.prompt.passages,
                 dropped_turns=plan.prompt.dropped_turns,

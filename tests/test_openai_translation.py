@@ -40,8 +40,8 @@ def test_system_and_developer_are_the_instruction_and_the_others_take_turns() ->
 def test_what_one_side_says_in_several_messages_is_one_turn() -> None:
     said = [("assistant", "Hi!"), ("user", "A pod."), ("user", " "), ("user", "What is it?")]
     assert translated(*said).dialog == ["Hi!", "A pod.\nWhat is it?"]
-    said = [("user", "Hi"), ("assistant", None), ("assistant", ""), ("user", "There?")]
-    assert translated(*said).dialog == ["Hi\nThere?"]
+    nothing = [("assistant", None), ("assistant", "")]
+    assert translated(("user", "Hi"), *nothing, ("user", "There?")).dialog == ["Hi\nThere?"]
 
 
 def test_without_a_system_message_the_instruction_is_the_configurations() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -56,7 +56,7 @@ class InProcessReplicas:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
+    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         reply = self._engine.submit(
             request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
         )
