@@ -19,6 +19,7 @@ from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
 from serve_app.metrics import FileMetrics
 from serve_app.model_pool import ModelPool
+from serve_app.replica import here
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -79,7 +80,7 @@ class Ingress:
         self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys)
+        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys, here=here())
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:

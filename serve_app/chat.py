@@ -26,6 +26,7 @@ from serve_app.messages import (
     LARGEST_SEED,
     ChatReply,
     ChatRequest,
+    Deployed,
     FinishReason,
     GenerateRequest,
     Generation,
@@ -61,6 +62,8 @@ class Replicas(Protocol):
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]: ...
+
+    async def deployed(self) -> Deployed | None: ...
 
     def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
 

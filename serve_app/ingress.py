@@ -1,10 +1,10 @@
 """HTTP: /chat, /health, /replicas."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +18,8 @@ from serve_app.chat import Chat, Piece
 from serve_app.errors import Overloaded, RequestError, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
-from serve_app.messages import ChatReply, ChatRequest, Health, Origin, Replica, ReplicaList
+from serve_app.messages import ChatReply, ChatRequest, Health, Ingress, Origin, ReplicaList
+from serve_app.roster import roster
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -26,8 +27,16 @@ logger = logging.getLogger("ray.serve.godel")
 BODY_S = 10.0
 
 
-def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None, keys: KeyRing | None = None) -> FastAPI:
-    """The HTTP application over a chat. keys: who may ask; None: everybody."""
+NOWHERE = Origin(replica_id="", node_id="", pod_name="", node_name="")
+
+
+def create_api(
+    chat: Chat,
+    lifespan: Callable[[FastAPI], Any] | None = None,
+    keys: KeyRing | None = None,
+    here: Origin = NOWHERE,
+) -> FastAPI:
+    """The HTTP application over a chat. keys: who may ask; None: everybody. here: the replica that it runs in."""
     api = FastAPI(
         title="Grounded chat",
         description="GODEL on Ray Serve. Every reply says which replica on which node wrote it.",
@@ -36,7 +45,7 @@ def create_api(chat: Chat, lifespan: Callable[[FastAPI], Any] | None = None, key
     api.add_middleware(BodyLimits, max_bytes=chat.args.max_body_bytes, seconds=BODY_S)
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
     add_errors(api)
-    _add_routes(api, chat)
+    _add_routes(api, chat, here)
     openapi.add_limits(api, chat.args)
     return api
 
@@ -89,7 +98,7 @@ def _client(request: Request, key: Key | None) -> str:
     return session or (request.client.host if request.client else "")
 
 
-def _add_routes(api: FastAPI, chat: Chat) -> None:
+def _add_routes(api: FastAPI, chat: Chat, here: Origin) -> None:
     @api.post(
         "/chat",
         response_model=ChatReply,
@@ -120,13 +129,15 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
 
     @api.get("/replicas", responses=openapi.errors(401, 500))
     async def get_replicas() -> ReplicaList:
-        """The model replicas, how each is, and how busy."""
-        states = chat.replicas.states
+        """The model replicas, how each is, and how busy; which ingress says so, and the configuration that it uses."""
+        deployed, health = await asyncio.gather(chat.replicas.deployed(), chat.health())
         return ReplicaList(
-            replicas=[
-                Replica.model_validate(asdict(status) | status.origin.names | {"state": state})
-                for status, state in states
-            ]
+            replicas=roster(chat.replicas.states, deployed),
+            target_replicas=deployed.target if deployed else None,
+            model=health["model"],
+            ingress=Ingress(
+                **here.names, config_version=health["config_version"], config_error=health["config_error"]
+            ),
         )
 
 

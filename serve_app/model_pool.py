@@ -12,10 +12,11 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app import routing
+from serve_app.controller import Controller
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.liveness import Liveness
-from serve_app.messages import GenerateRequest, ReplicaStatus, State, TokenChunk
+from serve_app.messages import Deployed, GenerateRequest, ReplicaStatus, State, TokenChunk
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -42,6 +43,7 @@ class ModelPool:
         self.liveness = Liveness(stall_limit_s, time.monotonic)
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
+        self._controller = Controller(handle.app_name, handle.deployment_name)
 
     @property
     def ready(self) -> list[ReplicaStatus]:
@@ -51,6 +53,10 @@ class ModelPool:
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         """All that are known, and how each is."""
         return self.liveness.states
+
+    async def deployed(self) -> Deployed | None:
+        """What Serve says of them."""
+        return await self._controller.deployed()
 
     async def watch(self) -> None:
         """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.

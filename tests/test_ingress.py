@@ -21,7 +21,7 @@ from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.ingress import _event, _Token, create_api
 from serve_app.keys import KeyRing
-from serve_app.messages import GenerateRequest, TokenChunk
+from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, TokenChunk
 from serve_app.settings import AppArgs
 from tests.support.checkpoints import small_tokenizer
 from tests.support.fakes import ORIGIN, FakeReplicas
@@ -305,20 +305,36 @@ def test_health_says_that_the_fallback_runs_and_why(chat_config: Path) -> None:
     assert model == {"name": "mini", "requested": "godel", "fallback": True, "reason": "the hub cannot be reached"}
 
 
-def test_replicas_are_listed_with_their_load(application: Application) -> None:
-    (replica,) = application.client.get("/replicas").json()["replicas"]
-    assert replica == {
-        "replica_id": "r1",
-        "node_id": "n1",
-        "podName": "pod-1",
-        "nodeName": "node-1",
-        "state": "RUNNING",
-        "slots": 4,
-        "active": 1,
-        "waiting": 2,
-        "tokens_per_second": 3.5,
-        "stalled_s": 0.0,
-    }
+def test_replicas_are_listed_with_their_load_the_model_and_the_configuration_in_use(application: Application) -> None:
+    listed = application.client.get("/replicas").json()
+    assert listed["replicas"] == [
+        {
+            "replica_id": "r1",
+            "node_id": "n1",
+            "podName": "pod-1",
+            "nodeName": "node-1",
+            "state": "RUNNING",
+            "slots": 4,
+            "active": 1,
+            "waiting": 2,
+            "tokens_per_second": 3.5,
+            "stalled_s": 0.0,
+        }
+    ]
+    health = application.client.get("/health").json()
+    assert listed["model"] == health["model"]
+    assert listed["ingress"]["config_version"] == health["config_version"]
+    assert listed["target_replicas"] is None
+
+
+def test_replicas_that_serve_is_making_are_listed_too(application: Application) -> None:
+    application.replicas.controller = Deployed(2, (DeployedReplica("r2", "n2", "STARTING"),))
+    listed = application.client.get("/replicas").json()
+    assert [(each["replica_id"], each["state"], each["slots"]) for each in listed["replicas"]] == [
+        ("r1", "RUNNING", 4),
+        ("r2", "STARTING", None),
+    ]
+    assert listed["target_replicas"] == 2
 
 
 def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(

@@ -48,6 +48,8 @@ class FakeStream:
 
 
 class FakeHandle:
+    app_name, deployment_name = "godel", "GodelModel"
+
     def __init__(self, *scripts: list[Step], statuses: Callable[[], list[Any]] = lambda: [STATUS]) -> None:
         self._scripts = iter(scripts)
         self._statuses = statuses

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
-from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
+from serve_app.messages import Deployed, GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 
 ORIGIN = Origin(replica_id="r1", node_id="n1", pod_name="pod-1", node_name="node-1")
 
@@ -14,11 +14,15 @@ class FakeReplicas:
         self._script = script
         self.requests: list[GenerateRequest] = []
         self.closed = 0
+        self.controller: Deployed | None = None
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         return [(status, "RUNNING") for status in self.ready]
+
+    async def deployed(self) -> Deployed | None:
+        return self.controller
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         self.requests.append(request)
