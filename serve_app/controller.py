@@ -36,9 +36,12 @@ class Controller:
             return self._said
 
     async def _ask(self) -> Deployed | None:
+        client = _get_global_client()
+        if client is None:
+            return None
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                details = await _get_global_client()._controller.get_serve_instance_details.remote()
+                details = await client._controller.get_serve_instance_details.remote()
             return read(details["applications"][self._app_name]["deployments"][self._deployment])
         except Exception as error:  # whatever it is: the replicas that were heard can be listed without it
             logger.warning("Serve's controller could not be asked for its replicas (%s)", type(error).__name__)
@@ -52,6 +55,7 @@ def read(details: dict[str, Any]) -> Deployed:
         replicas=tuple(
             DeployedReplica(
                 replica_id=str(replica["replica_id"]),
+                actor_id=str(replica.get("actor_id") or ""),
                 node_id=str(replica.get("node_id") or ""),
                 stage=_STAGES.get(_name(replica["state"]), "STARTING"),
             )

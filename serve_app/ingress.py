@@ -135,9 +135,7 @@ def _add_routes(api: FastAPI, chat: Chat, here: Origin) -> None:
             replicas=roster(chat.replicas.states, deployed),
             target_replicas=deployed.target if deployed else None,
             model=health["model"],
-            ingress=Ingress(
-                **here.names, config_version=health["config_version"], config_error=health["config_error"]
-            ),
+            ingress=Ingress(**here.names, config_version=health["config_version"], config_error=health["config_error"]),
         )
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 
 FinishReason = Literal["stop", "length"]
 State = Literal["RUNNING", "LATE", "STALLED"]  # of a model replica; see liveness.py
-Stage = Literal["STARTING", "RUNNING", "DRAINING"]  # of a replica's life, as Serve knows it
+Stage = Literal["STARTING", "RUNNING", "DRAINING", "LOST"]  # of a replica's life, as Serve knows it
 
 # Of a longer dialogue nothing but its newest turns could be read.
 MAX_TURNS = 10_000
@@ -305,6 +305,7 @@ class DeployedReplica:
     """A replica in the controller's words. One that runs may not have been heard yet."""
 
     replica_id: str
+    actor_id: str
     node_id: str
     stage: Stage
 
@@ -395,8 +396,8 @@ class Health(BaseModel):
 class Replica(BaseModel):
     """A model replica, how it is, and how busy.
 
-    One that is starting or draining is not asked: its load is null, and its pod and node are empty where it was never
-    heard.
+    One that is starting, draining or lost is not asked: its load is null, and its pod and node are empty where it was
+    never heard.
     """
 
     replica_id: str

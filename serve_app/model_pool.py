@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
@@ -25,6 +26,8 @@ _POLL_S = 1.0
 _MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
 _GRACE_S = 1.0
+# Deaths that are remembered, longer than Serve lists the replicas.
+_DEATHS = 64
 
 
 class ReplicaStalled(Exception):
@@ -44,6 +47,7 @@ class ModelPool:
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
         self._controller = Controller(handle.app_name, handle.deployment_name)
+        self._died: deque[str] = deque(maxlen=_DEATHS)  # actor ids; Serve gives no reason why a replica goes
 
     @property
     def ready(self) -> list[ReplicaStatus]:
@@ -55,8 +59,14 @@ class ModelPool:
         return self.liveness.states
 
     async def deployed(self) -> Deployed | None:
-        """What Serve says of them."""
-        return await self._controller.deployed()
+        """What Serve says of them, and that a replica is lost where it was seen to have died."""
+        deployed = await self._controller.deployed()
+        return deployed and replace(
+            deployed,
+            replicas=tuple(
+                replace(each, stage="LOST") if each.actor_id in self._died else each for each in deployed.replicas
+            ),
+        )
 
     async def watch(self) -> None:
         """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.
@@ -92,6 +102,7 @@ class ModelPool:
                     raise ReplyImpossible(f"the model cannot write this reply: {error}") from None
             except _REPLICA_LOST as error:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
+                self._note_death(error)
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
 
     async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncIterator[TokenChunk]:
@@ -170,10 +181,15 @@ class ModelPool:
             self._hung_at = time.monotonic()
             answer.cancel()
             return None
-        except RayActorError:
+        except RayActorError as error:
+            self._note_death(error)
             return None
         self.liveness.heard(status)
         return status
+
+    def _note_death(self, error: Exception) -> None:
+        if isinstance(error, ActorDiedError) and error.actor_id:
+            self._died.append(error.actor_id)
 
     def _avoid_stalled(self) -> None:
         stalled = self.liveness.stalled

@@ -14,8 +14,8 @@ def roster(heard: Sequence[tuple[ReplicaStatus, State]], deployed: Deployed | No
 
 
 def _speaking(status: ReplicaStatus, state: State, known: DeployedReplica | None) -> Replica:
-    """That it goes soon is of more interest than that it is well."""
-    shown: State | Stage = "DRAINING" if known and known.stage == "DRAINING" else state
+    """That it goes, or has died since it spoke, is of more interest than that it was well."""
+    shown: State | Stage = known.stage if known and known.stage in ("DRAINING", "LOST") else state
     return Replica.model_validate(asdict(status) | status.origin.names | {"state": shown})
 
 

@@ -11,7 +11,10 @@ from serve_app.messages import DeployedReplica
 
 def details(*states: str) -> dict[str, Any]:
     """As Serve's controller gives them, for one deployment."""
-    replicas = [{"replica_id": f"r{n}", "node_id": "n1", "state": state} for n, state in enumerate(states, 1)]
+    replicas = [
+        {"replica_id": f"r{n}", "actor_id": f"a{n}", "node_id": "n1", "state": state}
+        for n, state in enumerate(states, 1)
+    ]
     return {"target_num_replicas": 3, "replicas": replicas}
 
 
@@ -27,13 +30,13 @@ def details(*states: str) -> dict[str, Any]:
     ],
 )
 def test_serves_states_are_three_stages_here(state: str, stage: Any) -> None:
-    assert read(details(state)).replicas == (DeployedReplica("r1", "n1", stage),)
+    assert read(details(state)).replicas == (DeployedReplica("r1", "a1", "n1", stage),)
 
 
 def test_a_replica_that_is_not_placed_has_no_node_and_one_that_has_stopped_is_none() -> None:
     told = details("STARTING", "STOPPED")
     told["replicas"][0]["node_id"] = None
-    assert read(told).replicas == (DeployedReplica("r1", "", "STARTING"),)
+    assert read(told).replicas == (DeployedReplica("r1", "a1", "", "STARTING"),)
     assert read(told).target == 3
 
 

@@ -328,7 +328,7 @@ def test_replicas_are_listed_with_their_load_the_model_and_the_configuration_in_
 
 
 def test_replicas_that_serve_is_making_are_listed_too(application: Application) -> None:
-    application.replicas.controller = Deployed(2, (DeployedReplica("r2", "n2", "STARTING"),))
+    application.replicas.controller = Deployed(2, (DeployedReplica("r2", "a2", "n2", "STARTING"),))
     listed = application.client.get("/replicas").json()
     assert [(each["replica_id"], each["state"], each["slots"]) for each in listed["replicas"]] == [
         ("r1", "RUNNING", 4),

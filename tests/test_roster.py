@@ -11,7 +11,7 @@ STATUS = ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3
 
 def listed(state: State, *stages: Stage) -> list[str]:
     """The states of r1, which was heard, and of as many others as there are further stages."""
-    replicas = tuple(DeployedReplica(f"r{number}", "n1", stage) for number, stage in enumerate(stages, 1))
+    replicas = tuple(DeployedReplica(f"r{number}", f"a{number}", "n1", stage) for number, stage in enumerate(stages, 1))
     return [each.state for each in roster([(STATUS, state)], Deployed(1, replicas))]
 
 
@@ -21,6 +21,7 @@ def listed(state: State, *stages: Stage) -> list[str]:
         ("RUNNING", ("RUNNING",), ["RUNNING"]),
         ("STALLED", ("RUNNING",), ["STALLED"]),
         ("RUNNING", ("DRAINING",), ["DRAINING"]),
+        ("RUNNING", ("LOST",), ["LOST"]),
         ("RUNNING", ("RUNNING", "STARTING", "DRAINING"), ["RUNNING", "STARTING", "DRAINING"]),
         ("RUNNING", ("RUNNING", "RUNNING"), ["RUNNING", "STARTING"]),  # the second has not been heard yet
         ("LATE", (), ["LATE"]),  # the controller knows nothing of it any more; it is heard until it is not
