@@ -1,5 +1,6 @@
 """Renders the chat, and the page that says what went wrong."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -73,6 +74,17 @@ async def recent_view(request: Request, session: BrowserSession) -> RecentView:
         return RecentView(entries=(), more=False)
     page = await run_in_threadpool(services(request).library.page, session.id, 1, RECENT)
     return recent(page)
+
+
+def render(
+    request: Request, session: BrowserSession, template: str, context: Mapping[str, object], status: int = 200
+) -> Response:
+    """A page of those beside the chat."""
+    parts = services(request)
+    known = {"settings": parts.settings, "notice": session.notice}
+    response = parts.templates.TemplateResponse(request, template, known | dict(context), status_code=status)
+    parts.sessions.write(response, session)
+    return response
 
 
 def error_response(request: Request, status: int, error_type: str, message: str, draft: str = "") -> Response:

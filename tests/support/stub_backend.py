@@ -85,6 +85,26 @@ OK = {
 }
 
 
+def replica(name: str = REPLICA, state: str = "RUNNING", **load: Any) -> dict[str, Any]:
+    """A model replica as GET /replicas lists it; `load` overrides."""
+    asked = state in ("RUNNING", "LATE", "STALLED")
+    names = {"replica_id": name, "node_id": NODE}
+    pod = {"podName": "godel-worker-0", "nodeName": "node-a"} if asked else {"podName": "", "nodeName": ""}
+    values = {"slots": 16, "active": 3, "waiting": 2, "tokens_per_second": 41.5, "stalled_s": 0.0}
+    return names | pod | {"state": state} | (values if asked else dict.fromkeys(values)) | load
+
+
+def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#1", version: str = "c0ffee12") -> Any:
+    """The answer of GET /replicas."""
+    place = {"replica_id": ingress, "node_id": NODE, "podName": "godel-worker-0", "nodeName": "node-a"}
+    return {
+        "replicas": list(replicas),
+        "target_replicas": target,
+        "model": OK["model"],
+        "ingress": place | {"config_version": version, "config_error": None},
+    }
+
+
 class StubBackend:
     """The server. `answers` are used up in order; after them every request gets a plain `Answer()`."""
 
@@ -96,6 +116,8 @@ class StubBackend:
         self.authorizations: list[str | None] = []
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
+        self.replicas: dict[str, Any] = cluster(replica())
+        self.gets: list[str] = []  # paths that were asked for, besides /health
         self.health_status = 200
         self.health_release = threading.Event()
         self.health_release.set()
@@ -185,6 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         stub = self.server.stub
+        if self.path != "/health":
+            stub.gets.append(self.path)
+            self._json(200, stub.replicas)
+            return
         stub.health_release.wait(WAIT_SECONDS)
         self._json(stub.health_status, stub.health)
 
