@@ -31,6 +31,7 @@ from frontend.database import migrate, open_engine
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
 from frontend.health import HealthWatch, ask_health
 from frontend.library import Library
+from frontend.own_knowledge_routes import router as own_knowledge_router
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -52,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    for each in (router, conversation_router, data_router, cluster_router):
+    for each in (router, conversation_router, data_router, cluster_router, own_knowledge_router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)

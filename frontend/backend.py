@@ -31,12 +31,17 @@ class Question:
     request_id: str
     asker: str = ""  # for whom: the backend, when it is busy, gives each its share
     seed: int | None = None  # None: the backend draws one, and says it in `Start`
+    knowledge: str | None = None  # None: as the backend is configured
 
     @property
     def body(self) -> bytes:
         """The request's JSON: UTF-8, since escapes write an emoji as twelve bytes and the backend limits its bodies."""
-        generation = {} if self.seed is None else {"generation": {"seed": self.seed}}
-        return json.dumps({"dialog": self.dialog, "stream": True} | generation, ensure_ascii=False).encode()
+        optional = {
+            "generation": None if self.seed is None else {"seed": self.seed},
+            "knowledge": self.knowledge,
+        }
+        given = {name: value for name, value in optional.items() if value is not None}
+        return json.dumps({"dialog": self.dialog, "stream": True} | given, ensure_ascii=False).encode()
 
     @property
     def headers(self) -> dict[str, str]:

@@ -111,7 +111,7 @@ def _summary(cluster: Cluster) -> str:
     states = [each.replica.state for each in cluster.replicas]
     parts = [f"{states.count(state)} {label}" for state, label in LABELS.items() if state in states]
     wanted = "" if cluster.target is None else f"; autoscaling wants {cluster.target}"
-    return f"Model replicas: {', '.join(parts) or 'none'}{wanted}."
+    return f"{', '.join(parts) or 'None'}{wanted}."
 
 
 def _replica(known: Known, most: float, demo: bool) -> ReplicaRow:

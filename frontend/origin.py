@@ -114,6 +114,7 @@ class Origin(Writer):
     seed: int | None = None
     asked_again: Count = 0  # how often, after a broken connection
     left_off: Count = 0  # earlier turns that this page did not send
+    own_knowledge: str = ""  # the name of the conversation's own knowledge text, where it was given one
 
     @classmethod
     def stored(cls, kept: dict[str, Any] | None) -> "Origin":

@@ -82,6 +82,7 @@ class ReplyView(View):
     model_short: str
     grounded: str
     grounded_title: str
+    own_knowledge: str  # the name of the text that the visitor gave, in place of the configured knowledge
     details: tuple[Detail, ...]
     passages: tuple[Passage, ...]  # those that match the question, and any that the reply cites
     filling: tuple[Passage, ...]  # the rest, given because there was room
@@ -116,6 +117,7 @@ class ConversationView(View):
     exchanges: tuple[ExchangeView, ...] = ()
     removed: int = 0
     writing: bool = False
+    knowledge: str = ""  # the name of its own knowledge text, and its size
 
 
 class BackendView(View):
@@ -141,8 +143,14 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
             for e in snapshot.exchanges
         ),
         removed=snapshot.removed,
+        knowledge=own_knowledge_label(snapshot.knowledge_name, snapshot.knowledge_chars),
         writing=snapshot.writing,
     )
+
+
+def own_knowledge_label(name: str, chars: int) -> str:
+    """A knowledge text's name and size; empty where there is none."""
+    return f"{name} ({chars:,} characters)" if name else ""
 
 
 def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool) -> ExchangeView:
@@ -191,6 +199,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         model_short="/".join(origin.model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
         grounded=grounded,
         grounded_title=_of_words(grounded),
+        own_knowledge=origin.own_knowledge,
         details=tuple(_details(origin, at)),
         passages=tuple(_passage(each, citations) for each in given if each not in filling),
         filling=tuple(_passage(each, citations) for each in filling),
@@ -213,6 +222,7 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         "Tokens": _tokens(origin.usage),
         "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
         "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
+        "Knowledge": f"this chat’s own: {origin.own_knowledge}" if origin.own_knowledge else "",
         "Grounded": _of_words(_percent(origin.grounded)),
         "Earlier turns left out": _left_out(origin),
         "Passages left out": _unless_zero(origin.grounding.dropped_passages),

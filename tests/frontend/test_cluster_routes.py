@@ -25,7 +25,7 @@ def test_the_page_is_a_table_without_a_script(client: TestClient, stub: StubBack
         "3 of 16",
         "starting",
         '<code data-field="version">c0ffee12</code>',
-        "Model replicas: 1 starting, 1 ready; autoscaling wants 2.",
+        "1 starting, 1 ready; autoscaling wants 2.",
         'content="5"',
     ):
         assert told in page
