@@ -33,6 +33,7 @@ from serve_app.messages import (
     Grounding,
     Origin,
     Prompt,
+    PromptPreview,
     ReplicaStatus,
     Sampling,
     State,
@@ -121,6 +122,17 @@ class Chat:
         """The reply; whoever asks for the same by the same id shares it. Reading it raises RequestError."""
         name = (request_id, self.seed(request, request_id), _digest(request))
         return self._replies.join(name, lambda: self._write(request, request_id, streamed))
+
+    async def preview(self, request: ChatRequest, request_id: str) -> PromptPreview:
+        """What the model would read. Raises as `plan` does."""
+        plan = await self.plan(request, request_id)
+        return PromptPreview(
+            prompt=str(self._tokenizer.decode(plan.prompt.token_ids)),
+            prompt_tokens=len(plan.prompt.token_ids),
+            window=self.args.max_prompt_tokens,
+            grounding=_grounding(plan.prompt),
+            config_version=plan.config_version,
+        )
 
     async def plan(self, request: ChatRequest, request_id: str) -> Plan:
         """Raises InvalidRequest, which names the field, and DeadlineExceeded."""
@@ -265,12 +277,7 @@ class Chat:
             config_version=plan.config_version,
             finish_reason=finish_reason,
             usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=len(text.token_ids)),
-            grounding=Grounding(
-                passages=plan.prompt.passages,
-                dropped_turns=plan.prompt.dropped_turns,
-                dropped_passages=plan.prompt.dropped_passages,
-                truncated_tokens=plan.prompt.truncated_tokens,
-            ),
+            grounding=_grounding(plan.prompt),
             citations=cited.citations,
             grounded=cited.grounded,
             timing_ms=Timing(first_token=round(first_token_s * 1000, 1), total=round(total_s * 1000, 1)),
@@ -293,6 +300,15 @@ class Chat:
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }
+
+
+def _grounding(prompt: Prompt) -> Grounding:
+    return Grounding(
+        passages=prompt.passages,
+        dropped_turns=prompt.dropped_turns,
+        dropped_passages=prompt.dropped_passages,
+        truncated_tokens=prompt.truncated_tokens,
+    )
 
 
 def _digest(request: ChatRequest) -> bytes:

@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidRequest,
     NoReplica,
+    Outdated,
     Overloaded,
     ReplyImpossible,
     ReplyInterrupted,
@@ -31,6 +33,8 @@ logger = logging.getLogger("ray.serve.godel")
 
 _STATUS: dict[type[RequestError], int] = {
     Unauthorized: 401,
+    Forbidden: 403,
+    Outdated: 409,
     InvalidRequest: 422,
     Overloaded: 429,
     NoReplica: 503,

@@ -1,4 +1,4 @@
-"""HTTP: /chat, /health, /replicas."""
+"""HTTP: /chat, /health, /replicas; the rest is in `config_routes`."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app import openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
+from serve_app.config_routes import add_config_routes
 from serve_app.errors import Overloaded, RequestError, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
@@ -46,6 +47,7 @@ def create_api(
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
     add_errors(api)
     _add_routes(api, chat, here)
+    add_config_routes(api, chat)
     openapi.add_limits(api, chat.args)
     return api
 
@@ -71,7 +73,7 @@ class Gate:
             return await self._app(scope, receive, send)
         request = Request(scope)
         try:
-            key = self._keys.admit(_presented(request)) if self._keys else None
+            key = scope["key"] = self._keys.admit(_presented(request)) if self._keys else None
             if scope["method"] != "POST":
                 return await self._app(scope, receive, send)
             if key:

@@ -376,6 +376,16 @@ class ChatReply(BaseModel):
     request_id: str
 
 
+class PromptPreview(BaseModel):
+    """The body of POST /preview: what the model would read."""
+
+    prompt: str
+    prompt_tokens: int
+    window: int  # tokens that a prompt may have
+    grounding: Grounding
+    config_version: str
+
+
 class ModelName(BaseModel):
     name: str
     requested: str
