@@ -30,6 +30,7 @@ from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
 from frontend.health import HealthWatch, ask_health
+from frontend.knowledge_routes import router as knowledge_router
 from frontend.library import Library
 from frontend.own_knowledge_routes import router as own_knowledge_router
 from frontend.pages import error_response
@@ -46,6 +47,7 @@ log = logging.getLogger("frontend")
 
 HERE = Path(__file__).parent
 IMPORTS_AT_ONCE = 2
+TRIALS_AT_ONCE = 4
 SWEEP_SECONDS = 600  # expiry is counted in days; ten minutes more or less do not matter
 
 
@@ -53,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    for each in (router, conversation_router, data_router, cluster_router, own_knowledge_router):
+    for each in (router, conversation_router, data_router, cluster_router, knowledge_router, own_knowledge_router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
@@ -77,6 +79,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings=settings,
             store=store,
             library=Library(engine, settings),
+            trials=asyncio.Semaphore(TRIALS_AT_ONCE),
             imports=asyncio.Semaphore(IMPORTS_AT_ONCE),
             replies=Replies(backend, health, store, settings),
             health=health,

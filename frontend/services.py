@@ -29,6 +29,7 @@ class Services:
     health: HealthWatch
     backend: BackendJson
     cluster: ClusterWatch
+    trials: asyncio.Semaphore  # questions that may be tried at once: each has two replies written
     sessions: Sessions
     templates: Jinja2Templates
 

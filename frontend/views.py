@@ -180,7 +180,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         return None
     origin = Origin.stored(exchange.origin)
     at = exchange.replied_at or exchange.sent_at
-    grounded = _percent(origin.grounded)
+    grounded = percent(origin.grounded)
     given = list(_given(origin, exchange.position))
     citations = marks.fitting(origin.citations, exchange.reply, {each.id: each.text for each in given})
     cited = {citation.passage for citation in citations}
@@ -190,7 +190,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
-        seconds=_seconds(origin),
+        seconds=seconds_of(origin),
         replica=origin.replica_id,
         replica_short=origin.replica_id[-SHORT_ID:],
         node=origin.node,
@@ -223,7 +223,7 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
         "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
         "Knowledge": f"this chat’s own: {origin.own_knowledge}" if origin.own_knowledge else "",
-        "Grounded": _of_words(_percent(origin.grounded)),
+        "Grounded": _of_words(percent(origin.grounded)),
         "Earlier turns left out": _left_out(origin),
         "Passages left out": _unless_zero(origin.grounding.dropped_passages),
         "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
@@ -306,7 +306,7 @@ def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     )
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
     if share is None:
         return ""
@@ -341,7 +341,7 @@ def backend_view(health: Health | None) -> BackendView:
     return BackendView(state=state, model=health.model.name, label=health.model.name or "Ready", notices=tuple(notices))
 
 
-def _seconds(origin: Origin) -> str:
+def seconds_of(origin: Origin) -> str:
     """The whole time; in ms where tenths of a second would say nothing."""
     total = origin.timing_ms.get("total")
     if total is None:

@@ -105,6 +105,35 @@ def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#
     }
 
 
+ADMIN_KEY = "sk-of-the-admin-itself"
+CONFIG = {
+    "version": "c0ffee12",
+    "error": None,
+    "environment": [],
+    "writable": True,
+    "config": {
+        "instruction": "Answer <briefly>.",
+        "knowledge": "A pod is small.",
+        "generation": {"max_length": 128, "quote": None, "phrases": ["I don't know."]},
+    },
+}
+PREVIEW = {
+    "prompt": "Answer. [CONTEXT] What is a pod? [KNOWLEDGE] A pod is small.</s>",
+    "prompt_tokens": 120,
+    "window": 512,
+    "grounding": {
+        "passages": [
+            {"id": "p0", "text": "A pod is small.", "score": 0.42, "filling": False},
+            {"id": "p1", "text": "A node is big.", "score": -0.2, "filling": True},
+        ],
+        "dropped_turns": 0,
+        "dropped_passages": 2,
+        "truncated_tokens": 0,
+    },
+    "config_version": "c0ffee12",
+}
+
+
 class StubBackend:
     """The server. `answers` are used up in order; after them every request gets a plain `Answer()`."""
 
@@ -117,6 +146,8 @@ class StubBackend:
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
         self.replicas: dict[str, Any] = cluster(replica())
+        self.config: dict[str, Any] = dict(CONFIG)
+        self.file = {"text": "instruction: Answer.\nknowledge: A pod is small.\n", "version": "f1"}
         self.gets: list[str] = []  # paths that were asked for, besides /health
         self.health_status = 200
         self.health_release = threading.Event()
@@ -207,6 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         stub = self.server.stub
+        if self.path == "/config":
+            is_admin = self.headers["Authorization"] == f"Bearer {ADMIN_KEY}"
+            self._json(200, stub.config | {"file": stub.file if is_admin else None})
+            return
         if self.path != "/health":
             stub.gets.append(self.path)
             self._json(200, stub.replicas)
@@ -214,9 +249,28 @@ class _Handler(BaseHTTPRequestHandler):
         stub.health_release.wait(WAIT_SECONDS)
         self._json(stub.health_status, stub.health)
 
+    def do_PUT(self) -> None:
+        """Like the backend's: a version is that of the file, and the new one is in use at once."""
+        stub = self.server.stub
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["Authorization"] != f"Bearer {ADMIN_KEY}":
+            self._error(401, "unauthorized")
+        elif body["version"] != stub.file["version"]:
+            self._error(409, "outdated", "the file has been changed since it was read")
+        else:
+            stub.file = {"text": body["text"], "version": "f2"}
+            stub.config |= {"version": "ed17ed"}
+            self._json(200, stub.config)
+
+    def _error(self, status: int, type_: str, message: str = "the stub says no") -> None:
+        self._json(status, {"error": {"type": type_, "message": message, "request_id": "req-1"}})
+
     def do_POST(self) -> None:
         stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/preview":
+            self._json(200, PREVIEW)
+            return
         stub.body_sizes.append(int(self.headers["Content-Length"]))
         stub.bodies.append(body)
         stub.request_ids.append(self.headers["X-Request-Id"])

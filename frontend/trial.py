@@ -1,0 +1,55 @@
+"""Tries a question: what the model would read, and its reply in quote mode and free. Nothing of it is kept."""
+
+import asyncio
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from frontend.backend_json import BackendJson
+from frontend.errors import BackendError
+from frontend.origin import Count, Grounding, Origin
+from frontend.settings import Settings
+
+
+class Preview(BaseModel):
+    """The answer of POST /preview."""
+
+    prompt: str = ""
+    prompt_tokens: Count = 0
+    window: Count = 0
+    grounding: Grounding = Grounding()
+    config_version: str = ""
+
+
+class TriedReply(Origin):
+    """The answer of POST /chat."""
+
+    response: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A question and what came of it; an error where something did not."""
+
+    question: str
+    preview: Preview | BackendError
+    quoted: TriedReply | BackendError
+    free: TriedReply | BackendError
+
+
+async def try_question(backend: BackendJson, question: str, settings: Settings, asker: str) -> Trial:
+    """All three at once; each may fail by itself."""
+
+    async def ask(path: str, answer: type[Preview] | type[TriedReply], **more: object) -> BaseModel | BackendError:
+        body = {"dialog": [question]} | more
+        try:
+            return await backend.post(path, body, answer, seconds=settings.read_timeout_seconds, asker=asker)
+        except BackendError as error:
+            return error
+
+    preview, quoted, free = await asyncio.gather(
+        ask("/preview", Preview),
+        ask("/chat", TriedReply, generation={"quote": True}),
+        ask("/chat", TriedReply, generation={"quote": False}),
+    )
+    return Trial(question, preview, quoted, free)
