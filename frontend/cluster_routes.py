@@ -4,13 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from frontend import sse
 from frontend.cluster import Cluster
 from frontend.cluster_views import SPARK_HEIGHT, SPARK_WIDTH, ClusterView, cluster_view
-from frontend.pages import render
+from frontend.errors import BackendError
+from frontend.forms import read_form
+from frontend.pages import error_response, render
 from frontend.services import Services, services
 
 router = APIRouter(prefix="/cluster")
@@ -40,5 +44,26 @@ async def _events(parts: Services) -> AsyncIterator[bytes]:
             yield sse.encode("cluster", _view(parts, each).model_dump())
 
 
+@router.post("/end")
+async def end(request: Request) -> Response:
+    """In a demo, end a replica."""
+    parts = services(request)
+    if not parts.settings.demo:
+        raise HTTPException(404)
+    form = await read_form(request, parts.settings.max_form_bytes)
+    try:
+        body = {"replica_id": form.get("replica", "")}
+        await parts.backend.post("/demo/end", body, Ended, seconds=parts.settings.health_timeout_seconds + 3)
+    except BackendError as error:
+        return error_response(request, 409, error.type, f"The replica was not ended. {error.advice}")
+    return RedirectResponse("/cluster", 303)
+
+
+class Ended(BaseModel):
+    """The answer of POST /demo/end."""
+
+    replica_id: str
+
+
 def _view(parts: Services, known: Cluster) -> ClusterView:
-    return cluster_view(known, demo=False)
+    return cluster_view(known, demo=parts.settings.demo)

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from frontend.cluster import GONE, Change, Cluster, Ingress, Known, sparkline
-from frontend.health import Model
 from frontend.replica_colours import colour_class
 from frontend.views import SHORT_ID, View
 
@@ -89,20 +88,13 @@ def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
         summary=_summary(cluster),
         trouble=f"The list is as it was last known. {cluster.trouble}" if cluster.trouble else "",
         model=cluster.model.name,
-        fallback=fallback_sentence(cluster.model),
+        fallback=cluster.model.fallback_sentence,
         reason=cluster.model.reason or "",
         replicas=tuple(_replica(each, most, demo) for each in cluster.replicas),
         ingresses=tuple(_ingress(each) for each in cluster.ingresses),
         versions=_versions(cluster),
         changes=tuple(_change(each) for each in cluster.changes),
     )
-
-
-def fallback_sentence(model: Model) -> str:
-    """That the fallback answers; empty where the model does that was asked for."""
-    if not model.fallback:
-        return ""
-    return f"The fallback model {model.name} answers" + (f" in place of {model.requested}." if model.requested else ".")
 
 
 def _summary(cluster: Cluster) -> str:

@@ -31,7 +31,15 @@ from frontend.errors import (
     TooMany,
 )
 from frontend.forms import checked_message
-from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
+from frontend.pages import (
+    chat_page,
+    error_json,
+    error_response,
+    refusal_json,
+    remember_seen,
+    seen_key,
+    wants_page,
+)
 from frontend.posts import Post, read_post
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
@@ -150,7 +158,10 @@ async def backend(request: Request) -> Response:
     """The backend's state and notices, for the page's script."""
     parts = services(request)
     health = await parts.health.current(parts.settings.health_timeout_seconds + 1)
-    return JSONResponse(backend_view(health).model_dump())
+    view = backend_view(health)
+    response = JSONResponse(view.model_dump() | {"fallback_key": seen_key(view)})
+    remember_seen(response, view)
+    return response
 
 
 @router.get("/healthz")

@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         default=False, description="Send the cookie over HTTPS only; set it to `true` behind HTTPS."
     )
 
+    demo: bool = Field(
+        default=False,
+        description=(
+            "The page of the cluster has a button that ends a replica, to show that its replies go on elsewhere; "
+            "the backend's `demo` must be set too."
+        ),
+    )
     max_message_chars: int = Field(default=4_000, ge=1, le=100_000, description="Longest message that is accepted.")
     max_knowledge_chars: int = Field(
         default=100_000,

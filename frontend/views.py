@@ -127,6 +127,8 @@ class BackendView(View):
     model: str
     label: str
     notices: tuple[str, ...]
+    fallback: str = ""  # that the fallback model answers; empty where it does not
+    fallback_reason: str = ""
 
 
 def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> ConversationView:
@@ -326,10 +328,6 @@ def backend_view(health: Health | None) -> BackendView:
     if health is None:
         return BackendView(state="unknown", model="", label="Checking the service", notices=())
     notices = []
-    if health.model.fallback:
-        asked = f" in place of {health.model.requested}" if health.model.requested else ""
-        reason = f": {health.model.reason}" if health.model.reason else "."
-        notices.append(f"The fallback model {health.model.name} answers{asked}{reason}")
     if health.config_error:
         notices.append(
             f"The configuration file has an error, so its last good version stays in use: {health.config_error}"
@@ -338,7 +336,14 @@ def backend_view(health: Health | None) -> BackendView:
         notices.insert(0, "The chat service is away at the moment. Messages are kept and can be sent again.")
         return BackendView(state="unavailable", model=health.model.name, label="Away", notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"
-    return BackendView(state=state, model=health.model.name, label=health.model.name or "Ready", notices=tuple(notices))
+    return BackendView(
+        state=state,
+        model=health.model.name,
+        label=health.model.name or "Ready",
+        notices=tuple(notices),
+        fallback=health.model.fallback_sentence,
+        fallback_reason=health.model.reason or "",
+    )
 
 
 def seconds_of(origin: Origin) -> str:

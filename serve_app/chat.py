@@ -68,6 +68,8 @@ class Replicas(Protocol):
 
     def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]: ...
 
+    def end(self, replica_id: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Plan:

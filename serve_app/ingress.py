@@ -16,6 +16,7 @@ from serve_app import openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
 from serve_app.config_routes import add_config_routes
+from serve_app.demo_routes import add_demo_routes
 from serve_app.errors import Overloaded, RequestError, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
@@ -48,6 +49,8 @@ def create_api(
     add_errors(api)
     _add_routes(api, chat, here)
     add_config_routes(api, chat)
+    if chat.args.demo:
+        add_demo_routes(api, chat)
     openapi.add_limits(api, chat.args)
     return api
 

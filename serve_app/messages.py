@@ -422,6 +422,12 @@ class Replica(BaseModel):
     stalled_s: float | None = None
 
 
+class ReplicaName(KnownNames):
+    """The body of POST /demo/end."""
+
+    replica_id: Text
+
+
 class Ingress(BaseModel):
     """The ingress that answered, and the configuration that it uses. Each reads the file by itself."""
 

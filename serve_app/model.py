@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,6 +36,7 @@ class GodelModel:
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
         self._stall_limit_s = args.stall_limit_s
+        self._demo = args.demo
         self._engine = make_engine(checkpoint, args)
         _try_out(self._engine, checkpoint, args)
         self._origin = here()
@@ -70,6 +72,12 @@ class GodelModel:
         )
         self._metrics.report(status)
         return status
+
+    async def end(self, replica_id: str) -> None:
+        """In a demo, end this process as a crash would, if it is that replica."""
+        if self._demo and replica_id == self._origin.replica_id:
+            logger.warning("ended, as the demo asked for")
+            os._exit(1)
 
     def check_health(self) -> None:
         """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.

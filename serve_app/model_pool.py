@@ -68,6 +68,10 @@ class ModelPool:
             ),
         )
 
+    def end(self, replica_id: str) -> None:
+        """In a demo, end a replica as a crash would. There is no answer to wait for."""
+        self._handle.broadcast("end", replica_id)
+
     async def watch(self) -> None:
         """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.
 

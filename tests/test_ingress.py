@@ -41,6 +41,7 @@ class Application:
         max_waiting: int = 8,
         timeout_s: float = 60,
         keys: KeyRing | None = None,
+        demo: bool = False,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
@@ -54,6 +55,7 @@ class Application:
             max_knowledge_chars=5_000,
             request_timeout_s=timeout_s,
             max_waiting=max_waiting,
+            demo=demo,
         )
         self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
         chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)
@@ -335,6 +337,14 @@ def test_replicas_that_serve_is_making_are_listed_too(application: Application) 
         ("r2", "STARTING", None),
     ]
     assert listed["target_replicas"] == 2
+
+
+def test_a_replica_is_ended_in_a_demo_alone(application: Application, chat_config: Path) -> None:
+    assert application.client.post("/demo/end", json={"replica_id": "r1"}).status_code == 404
+    demo = Application(words("Hi"), chat_config, demo=True)
+    assert demo.client.post("/demo/end", json={"replica_id": "r2"}).status_code == 422
+    assert demo.client.post("/demo/end", json={"replica_id": "r1"}).status_code == 200
+    assert (application.replicas.ended, demo.replicas.ended) == ([], ["r1"])
 
 
 def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(

@@ -54,6 +54,8 @@ function fillReplica(node, row) {
   field(node, "swatch").className = `swatch ${row.colour}`;
   const meter = node.querySelector("meter");
   [meter.max, meter.value] = [row.slots || 1, row.active];
+  const end = node.querySelector("form"); // in a demo
+  if (end) [end.hidden, end.elements.replica.value] = [!row.can_be_ended, row.id];
   node.querySelector("polyline").setAttribute("points", row.points);
 }
 

@@ -92,3 +92,17 @@ def told(response: requests.Response) -> Iterator[dict[str, object] | dict[str, 
     for chunk in response.iter_content(None):
         for event in parser.feed(chunk):
             yield json.loads(event.data)
+
+
+def test_a_replica_can_be_ended_in_a_demo_alone(make_client: Callable[..., TestClient], stub: StubBackend) -> None:
+    client, demo = make_client(), make_client(demo=True)
+    assert "/cluster/end" not in client.get("/cluster").text
+    assert client.post("/cluster/end", data={"replica": REPLICA}).status_code == 404
+    assert f'name="replica" value="{REPLICA}"' in demo.get("/cluster").text
+    forged = demo.post("/cluster/end", data={"replica": REPLICA}, headers={"Origin": "http://evil.example"})
+    assert forged.status_code == 403
+    assert stub.ended == []
+    page = demo.post("/cluster/end", data={"replica": REPLICA}, headers=PAGE)
+    assert (stub.ended, page.url.path) == ([REPLICA], "/cluster")
+    refused = demo.post("/cluster/end", data={"replica": "another"}, headers=PAGE)
+    assert (refused.status_code, "The replica was not ended. no such replica" in refused.text) == (409, True)

@@ -14,6 +14,7 @@ class FakeReplicas:
         self._script = script
         self.requests: list[GenerateRequest] = []
         self.closed = 0
+        self.ended: list[str] = []
         self.controller: Deployed | None = None
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
 
@@ -23,6 +24,9 @@ class FakeReplicas:
 
     async def deployed(self) -> Deployed | None:
         return self.controller
+
+    def end(self, replica_id: str) -> None:
+        self.ended.append(replica_id)
 
     async def write(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         self.requests.append(request)

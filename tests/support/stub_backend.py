@@ -148,6 +148,7 @@ class StubBackend:
         self.replicas: dict[str, Any] = cluster(replica())
         self.config: dict[str, Any] = dict(CONFIG)
         self.file = {"text": "instruction: Answer.\nknowledge: A pod is small.\n", "version": "f1"}
+        self.ended: list[str] = []  # replicas
         self.gets: list[str] = []  # paths that were asked for, besides /health
         self.health_status = 200
         self.health_release = threading.Event()
@@ -268,6 +269,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/demo/end":
+            if body["replica_id"] not in [each["replica_id"] for each in stub.replicas["replicas"]]:
+                self._error(422, "invalid_request", "no such replica is ready")
+                return
+            stub.ended.append(body["replica_id"])
+            self._json(200, body)
+            return
         if self.path == "/preview":
             self._json(200, PREVIEW)
             return
