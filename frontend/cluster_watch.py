@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from frontend.cluster import Cluster, ClusterMemory, Told
 from frontend.errors import BackendError
@@ -33,7 +33,7 @@ class ClusterWatch:
                 await self._look()
             return self._cluster
 
-    async def follow(self) -> AsyncIterator[Cluster]:
+    async def follow(self) -> AsyncGenerator[Cluster]:
         """The cluster, now and after each question, until `drain`. Close it when nobody looks any more."""
         self._viewers += 1
         try:

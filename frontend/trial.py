@@ -1,7 +1,9 @@
 """Tries a question: what the model would read, and its reply in quote mode and free. Nothing of it is kept."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -9,6 +11,8 @@ from frontend.backend_json import BackendJson
 from frontend.errors import BackendError
 from frontend.origin import Count, Grounding, Origin
 from frontend.settings import Settings
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class Preview(BaseModel):
@@ -38,14 +42,11 @@ class Trial:
 
 
 async def try_question(backend: BackendJson, question: str, settings: Settings, asker: str) -> Trial:
-    """All three at once; each may fail by itself."""
+    """All three at once; each may fail by itself. asker: for whom."""
 
-    async def ask(path: str, answer: type[Preview] | type[TriedReply], **more: object) -> BaseModel | BackendError:
+    def ask(path: str, answer: type[T], **more: object) -> Awaitable[T | BackendError]:
         body = {"dialog": [question]} | more
-        try:
-            return await backend.post(path, body, answer, seconds=settings.read_timeout_seconds, asker=asker)
-        except BackendError as error:
-            return error
+        return _or_error(backend.post(path, body, answer, seconds=settings.read_timeout_seconds, asker=asker))
 
     preview, quoted, free = await asyncio.gather(
         ask("/preview", Preview),
@@ -53,3 +54,10 @@ async def try_question(backend: BackendJson, question: str, settings: Settings, 
         ask("/chat", TriedReply, generation={"quote": False}),
     )
     return Trial(question, preview, quoted, free)
+
+
+async def _or_error(asking: Awaitable[T]) -> T | BackendError:
+    try:
+        return await asking
+    except BackendError as error:
+        return error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from frontend.app import create_app
 from frontend.sse import SseParser
 from tests.frontend.conftest import MakeSettings, serving
-from tests.support.stub_backend import NODE, OK, REPLICA, StubBackend, cluster, replica
+from tests.support.stub_backend import NODE, REPLICA, StubBackend, cluster, replica
 
 PAGE = {"Accept": "text/html"}
 
@@ -34,7 +35,7 @@ def test_the_page_is_a_table_without_a_script(client: TestClient, stub: StubBack
 
 
 def test_the_fallbacks_reason_is_told(client: TestClient, stub: StubBackend) -> None:
-    stub.replicas["model"] = OK["model"] | {"requested": "big", "fallback": True, "reason": "the hub is <away>"}
+    stub.replicas["model"] |= {"requested": "big", "fallback": True, "reason": "the hub is <away>"}
     page = client.get("/cluster").text
     assert "The fallback model models/mini answers in place of big." in page
     assert "the hub is &lt;away&gt;" in page
@@ -87,7 +88,7 @@ def test_events_tell_changes_and_nothing_is_asked_when_the_viewer_has_left(
         assert len(stub.gets) <= asked + 1  # one question may have been under way
 
 
-def told(response: requests.Response) -> Iterator[dict[str, object] | dict[str, list[dict[str, str]]]]:
+def told(response: requests.Response) -> Iterator[dict[str, Any]]:
     parser = SseParser(100_000)
     for chunk in response.iter_content(None):
         for event in parser.feed(chunk):

@@ -100,13 +100,13 @@ def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#
     return {
         "replicas": list(replicas),
         "target_replicas": target,
-        "model": OK["model"],
+        "model": {"name": "models/mini", "requested": "models/mini", "fallback": False, "reason": None},
         "ingress": place | {"config_version": version, "config_error": None},
     }
 
 
 ADMIN_KEY = "sk-of-the-admin-itself"
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "version": "c0ffee12",
     "error": None,
     "environment": [],
@@ -117,7 +117,7 @@ CONFIG = {
         "generation": {"max_length": 128, "quote": None, "phrases": ["I don't know."]},
     },
 }
-PREVIEW = {
+PREVIEW: dict[str, Any] = {
     "prompt": "Answer. [CONTEXT] What is a pod? [KNOWLEDGE] A pod is small.</s>",
     "prompt_tokens": 120,
     "window": 512,
