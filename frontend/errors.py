@@ -1,4 +1,4 @@
-"""What can go wrong, as types. Status codes are given only in `routes.py`.
+"""What can go wrong, as types. Status codes are given only in the `*_routes.py`.
 
 FrontendError
 ├── BackendError              no reply, because of the backend; always retryable

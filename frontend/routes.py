@@ -1,6 +1,6 @@
 """The chat's addresses: the page, its messages and their replies, and the probes.
 
-Here and in `conversation_routes.py` and `data_routes.py` errors become status codes, nowhere else.
+Here and in the other `*_routes.py` errors become status codes, nowhere else.
 
 A message and a retry are each one form post with two answers: to the page's script (`Accept: text/event-stream`) the
 reply as it is written, to a browser without the script a redirect to the page once the reply is there.
