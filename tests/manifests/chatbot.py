@@ -51,10 +51,10 @@ class Chatbot:
         self.start_head()
         for worker in self.workers:
             pods.start(worker)
-        answer = self.dashboard("PUT", APPLICATIONS, config)  # as the operator: once the head is ready
-        assert answer.status_code == 200, answer.text
         for worker in self.workers:
             pods.wait(worker, "startup", START_S)
+        answer = self.dashboard("PUT", APPLICATIONS, config)
+        assert answer.status_code == 200, answer.text
         for worker in self.workers:
             pods.wait(worker, "readiness", START_S)
         for worker in self.workers:

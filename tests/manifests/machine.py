@@ -44,7 +44,8 @@ for file in hosts resolv.conf; do mount --bind "$pod/$file" "$root/etc/$file"; d
 mount -o remount,ro "$root"
 hostname "$(basename "$pod")"
 cd "$root"
-exec chroot "$root" /usr/bin/setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs \
+# A change of user cancels the death signal that unshare gave its child: asked for anew, no pod outlives the tests.
+exec chroot "$root" /usr/bin/setpriv --pdeathsig=KILL --reuid="$user" --regid="$group" --clear-groups --no-new-privs \
   --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- /bin/sh -c 'cd "$WORKDIR" && exec "$@"' sh "$@"
 """
 
