@@ -66,7 +66,7 @@ class GodelModel:
             self._log(request, reply)
 
     def _log(self, request: GenerateRequest, reply: TokenStream) -> None:
-        """One line a reply; Serve adds the replica's id, and the request's, by which the ingress logs the same reply."""
+        """One line a reply. Serve adds the replica's id and the request's, by which the ingress logs the same reply."""
         times = reply.times
         logger.info(
             "request %s: %s after %d tokens, %.0f ms in the queue, %.1f ms a token",
