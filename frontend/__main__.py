@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from frontend import metrics
+from frontend import logs, metrics
 from frontend.access_log import log_no_queries
 from frontend.app import create_app
 from frontend.connections import MAX_CONNECTIONS, PromptProtocol
@@ -47,7 +47,7 @@ def main() -> int:
         return _refuse(_sentences(error))
     except (ValueError, OSError) as error:
         return _refuse([str(error)])
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_format, settings.log_level)
     for name in unknown_names(os.environ):
         log.warning("%s is not a setting of the frontend and has no effect", name)
     # Alembic repeats at every start what it is about to look at.
@@ -77,6 +77,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws="none",
         limit_concurrency=MAX_CONNECTIONS,
         log_level=settings.log_level,
+        log_config=logs.uvicorns(settings.log_format),
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds) + CLOSING_SECONDS,
         server_header=False,
     )

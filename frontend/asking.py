@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Unavailable
+from frontend.logs import about
 from frontend.problems import BROKE_OFF
 
 log = logging.getLogger("frontend.asking")
@@ -51,7 +52,13 @@ async def whole_reply(backend: Backend, question: Question, seconds: float) -> A
             pause = _pause(error, asked_again)
             if pause is None or time.monotonic() + pause > ends_at:
                 raise shown.told(error) from error.__cause__
-            log.warning("request %s: asking again after %.1f s, it is %s", question.request_id, pause, error.type)
+            log.warning(
+                "request %s: asking again after %.1f s, it is %s",
+                question.request_id,
+                pause,
+                error.type,
+                extra=about(question.request_id),
+            )
             shown.rewind()
             await sleep(pause)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, HttpUrl, SecretStr, StringConstraints, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -166,6 +166,9 @@ class Settings(BaseSettings):
         default=15.0, description="Longest silence towards the browser while a reply is written."
     )
     shutdown_grace_seconds: Seconds = Field(default=30.0, description="At shutdown, replies may go on for this long.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, or `json` for machines: one object a line."
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="`debug`, `info`, `warning` or `error`."
     )

@@ -16,6 +16,7 @@ from frontend.asking import whole_reply
 from frontend.backend import Backend, Done, Question
 from frontend.errors import BackendError, FrontendError, Interrupted, StoppedByReader, StoreError, StoreUnavailable
 from frontend.health import HealthWatch
+from frontend.logs import about
 from frontend.metrics import REPLIES, WRITING
 from frontend.models import Exchange
 from frontend.origin import Origin
@@ -134,7 +135,7 @@ class ReplyWriter:
         while True:
             try:
                 exchange = await run_in_threadpool(self._store.finish, self.claim, done.response, origin.to_store())
-                log.info("reply stored: request %s", self._question.request_id)
+                self._log(logging.INFO, "reply stored: request %s")
                 return exchange
             except StoreUnavailable:
                 if time.monotonic() > give_up_at:
@@ -156,7 +157,7 @@ class ReplyWriter:
 
     async def _fail(self, error: BackendError | StoreUnavailable) -> Failed:
         """Record why there is no reply. A claim that is lost, or a database away, leaves nothing to do."""
-        log.warning("request %s: no reply, it is %s", self._question.request_id, error.type)
+        self._log(logging.WARNING, "request %s: no reply, it is %s", error.type)
         if isinstance(error, BackendError):
             self._health.forget()
         try:
@@ -164,6 +165,11 @@ class ReplyWriter:
         except StoreError as unrecorded:
             log.warning("failure not recorded: %s", unrecorded.type)
         return Failed(error.type, error.advice)
+
+    def _log(self, level: int, message: str, *arguments: object) -> None:
+        """`message` begins with the request's id."""
+        request_id = self._question.request_id
+        log.log(level, message, request_id, *arguments, extra=about(request_id))
 
 
 def _ending(outcome: End) -> str:

@@ -12,6 +12,7 @@ from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.backends.select import select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
+from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
@@ -61,6 +62,19 @@ class GodelModel:
         finally:
             reply.cancel()
             self._metrics.replied(reply.times)
+            self._log(request, reply)
+
+    def _log(self, request: GenerateRequest, reply: TokenStream) -> None:
+        """One line a reply. Serve adds the replica's id and the request's, by which the ingress logs the same reply."""
+        times = reply.times
+        logger.info(
+            "request %s: %s after %d tokens, %.0f ms in the queue, %.1f ms a token",
+            request.request_id,
+            reply.ending or "left",
+            times.tokens,
+            (times.queue_s or 0) * 1000,
+            (times.token_s or 0) * 1000,
+        )
 
     async def status(self) -> ReplicaStatus:
         status = ReplicaStatus(

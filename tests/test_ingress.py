@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.chat_config import VersionedConfig
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.ingress import _event, _Token
 from serve_app.keys import KeyRing
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, TokenChunk
@@ -576,3 +576,47 @@ def test_a_keys_rate_is_held_to(guarded: Application) -> None:
     answers = [guarded.client.get("/replicas", headers=headers) for _ in range(4)]  # a minute may end in between
     assert answers[0].status_code == 200
     assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) <= 60
+
+
+def test_replies_and_refusals_are_counted_by_the_name_of_the_key(guarded: Application) -> None:
+    page = {"Authorization": "Bearer sk-of-the-page-itself"}
+    batch = {"Authorization": "Bearer sk-of-the-batch-itself"}
+    asked: dict[str, Any] = {"dialog": ["pod?"]}
+    guarded.client.post("/chat", json=asked, headers=page)
+    guarded.client.post("/chat", json=asked, headers={"Authorization": "Bearer sk-of-somebody-else"})
+    guarded.client.post("/chat", json={"dialog": [" "]}, headers=page)
+    guarded.client.post("/chat", json={}, headers=page)
+    guarded.client.get("/nowhere", headers=page)
+    assert guarded.counted == [
+        ("done", "page"),
+        ("unauthorized", ""),
+        ("invalid_request", "page"),
+        ("invalid_request", "page"),
+        ("not_found", "page"),
+    ]
+    guarded.counted.clear()
+    for _ in range(3):  # a minute may end in between
+        guarded.client.post("/chat", json=asked, headers=batch)
+    assert {("done", "batch"), ("key_rate", "batch")} == set(guarded.counted)
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (NoReplica("none"), "no_replica"),
+        (DeadlineExceeded("late"), "deadline"),
+        (ReplyImpossible("no"), "failed"),
+        (RuntimeError("a bug"), "failed"),
+    ],
+)
+def test_each_request_is_counted_once(chat_config: Path, error: Exception, counted: str) -> None:
+    application = Application(lambda request: [error], chat_config)
+    assert application.post(dialog=["pod?"]).status_code >= 500
+    assert application.counted == [(counted, "")]
+
+
+def test_a_full_service_is_counted_as_such(chat_config: Path) -> None:
+    application = Application(words("the pod is small."), chat_config, max_waiting=0)
+    application.replicas.ready = []
+    application.post(dialog=["pod?"])
+    assert application.counted == [("queue_full", "")]

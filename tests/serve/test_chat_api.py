@@ -241,6 +241,21 @@ def test_what_users_type_is_not_logged(backend: Backend) -> None:
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
+def test_one_request_is_followed_through_all_logs_by_its_id(backend: Backend) -> None:
+    """Ingress and model replica each tell of it, as JSON, and say which replica they are."""
+    request_id = "follow-me-4711"
+    requests.post(f"{backend.url}/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": request_id}, timeout=60)
+
+    def told() -> list[dict[str, str]]:
+        files = (_logs_of_ray(backend) / "serve").glob("replica_*.log")
+        lines = [line for file in files for line in file.read_text().splitlines() if request_id in line]
+        return [json.loads(line) for line in lines]
+
+    eventually(lambda: {line["deployment"] for line in told()} >= {"Ingress", "GodelModel"}, 10, "a line of each")
+    assert {line["request_id"] for line in told()} == {request_id}
+    assert all(line["replica"] for line in told())
+
+
 def _logs_of_ray(backend: Backend) -> Path:
     arguments = [argument for process in backend.processes() for argument in process.cmdline()]
     (session,) = {match[1] for argument in arguments if (match := re.search(r"(/\S*session_[^/\s]+)/", argument))}

@@ -13,6 +13,7 @@ from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
 from serve_app.messages import GenerateRequest, TokenChunk
+from serve_app.outcomes import Outcome, asking_key
 from serve_app.settings import AppArgs
 from tests.support.checkpoints import small_tokenizer
 from tests.support.fakes import ORIGIN, FakeReplicas
@@ -49,8 +50,16 @@ class Application:
             demo=demo,
         )
         self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
-        chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)
-        self.client = TestClient(create_api(chat, keys=keys), raise_server_exceptions=False)
+        self.counted: list[tuple[str, str]] = []  # endings of replies and reasons of refusals, with their key's name
+
+        def replied(outcome: Outcome) -> None:
+            self.counted.append((str(outcome.ending), asking_key.get()))
+
+        def refused(reason: str) -> None:
+            self.counted.append((reason, asking_key.get()))
+
+        chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas, replied)
+        self.client = TestClient(create_api(chat, keys=keys, refused=refused), raise_server_exceptions=False)
 
     def post(self, **body: Any) -> Any:
         return self.client.post("/chat", json=body)
