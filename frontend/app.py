@@ -21,13 +21,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from frontend.backend import Backend
+from frontend.backend_json import BackendJson
+from frontend.cluster import Told
+from frontend.cluster_routes import router as cluster_router
+from frontend.cluster_watch import ClusterWatch
 from frontend.conversation_routes import router as conversation_router
 from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
 from frontend.health import HealthWatch, ask_health
+from frontend.knowledge_routes import router as knowledge_router
 from frontend.library import Library
 from frontend.metrics import RequestTimes
+from frontend.own_knowledge_routes import router as own_knowledge_router
 from frontend.pages import error_response
 from frontend.replies import Replies
 from frontend.routes import router
@@ -42,6 +48,7 @@ log = logging.getLogger("frontend")
 
 HERE = Path(__file__).parent
 IMPORTS_AT_ONCE = 2
+TRIALS_AT_ONCE = 4
 SWEEP_SECONDS = 600  # expiry is counted in days; ten minutes more or less do not matter
 
 
@@ -49,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    for each in (router, conversation_router, data_router):
+    for each in (router, conversation_router, data_router, cluster_router, knowledge_router, own_knowledge_router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
@@ -67,22 +74,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     engine = await run_in_threadpool(_database, settings)
     try:
-        backend = Backend(settings)
+        backend, backend_json = Backend(settings), BackendJson(settings)
         health = HealthWatch(partial(ask_health, settings), settings)
         store = ChatStore(engine, settings)
         app.state.services = Services(
             settings=settings,
             store=store,
             library=Library(engine, settings),
+            trials=asyncio.Semaphore(TRIALS_AT_ONCE),
             imports=asyncio.Semaphore(IMPORTS_AT_ONCE),
             replies=Replies(backend, health, store, settings),
             health=health,
+            backend=backend_json,
+            cluster=ClusterWatch(partial(backend_json.get, "/replicas", Told, seconds=settings.health_timeout_seconds)),
             sessions=Sessions(settings, secret_key(settings)),
             templates=_templates(),
         )
         async with _running(app.state.services):
             yield
         await backend.close()
+        await backend_json.close()
     finally:
         engine.dispose()
 

@@ -31,12 +31,17 @@ class Question:
     request_id: str
     asker: str = ""  # for whom: the backend, when it is busy, gives each its share
     seed: int | None = None  # None: the backend draws one, and says it in `Start`
+    knowledge: str | None = None  # None: as the backend is configured
 
     @property
     def body(self) -> bytes:
         """The request's JSON: UTF-8, since escapes write an emoji as twelve bytes and the backend limits its bodies."""
-        generation = {} if self.seed is None else {"generation": {"seed": self.seed}}
-        return json.dumps({"dialog": self.dialog, "stream": True} | generation, ensure_ascii=False).encode()
+        optional = {
+            "generation": None if self.seed is None else {"seed": self.seed},
+            "knowledge": self.knowledge,
+        }
+        given = {name: value for name, value in optional.items() if value is not None}
+        return json.dumps({"dialog": self.dialog, "stream": True} | given, ensure_ascii=False).encode()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -96,19 +101,7 @@ class Backend:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        key = settings.backend_key
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
-            # How many replies there are is for `Replies` to say. A connection that was kept may be dead.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # what is received stays as large as it was on the way
-            timeout=aiohttp.ClientTimeout(
-                total=settings.read_timeout_seconds, sock_connect=settings.connect_timeout_seconds
-            ),
-            # A proxy or a .netrc of the environment is for the outside world; messages go to the backend alone.
-            trust_env=False,
-        )
+        self._session = open_session(settings)
 
     async def close(self) -> None:
         """End all connections."""
@@ -120,7 +113,7 @@ class Backend:
         Takes at most the read timeout. Raises BackendError. Cancelled or closed, it ends the
         connection at once, and the backend frees the slot.
         """
-        with _failures_mapped(Unavailable(AWAY, broken=True)):
+        with failures_mapped(Unavailable(AWAY, broken=True)):
             response = await self._session.post(
                 f"{self._settings.backend_url}/chat",
                 data=question.body,
@@ -128,9 +121,9 @@ class Backend:
                 allow_redirects=False,
             )
         try:
-            with _failures_mapped(Interrupted(BROKE_OFF, broken=True)):
+            with failures_mapped(Interrupted(BROKE_OFF, broken=True)):
                 if response.status != 200:
-                    raise refusal(response.status, response.headers, await _content(response, MAX_ERROR_BYTES))
+                    raise refusal(response.status, response.headers, await content_of(response, MAX_ERROR_BYTES))
                 async for item in self._reply(response):
                     yield item
         finally:
@@ -140,7 +133,7 @@ class Backend:
         limit = self._settings.max_reply_chars
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
             # A backend of the same contract that does not stream answers with the whole reply.
-            yield _checked(Done.parse(await _content(response, limit + EVENT_OVERHEAD_CHARS)), limit)
+            yield _checked(Done.parse(await content_of(response, limit + EVENT_OVERHEAD_CHARS)), limit)
             return
         received = 0
         async for event in _events(response, limit + EVENT_OVERHEAD_CHARS):
@@ -160,6 +153,23 @@ class Backend:
         raise Interrupted(BROKE_OFF, broken=True)
 
 
+def open_session(settings: Settings) -> aiohttp.ClientSession:
+    """Connections to the backend, with the page's key. Close it in the end."""
+    key = settings.backend_key
+    return aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
+        # How many replies there are is for `Replies` to say. A connection that was kept may be dead.
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # what is received stays as large as it was on the way
+        timeout=aiohttp.ClientTimeout(
+            total=settings.read_timeout_seconds, sock_connect=settings.connect_timeout_seconds
+        ),
+        # A proxy or a .netrc of the environment is for the outside world; messages go to the backend alone.
+        trust_env=False,
+    )
+
+
 async def _events(response: aiohttp.ClientResponse, max_event_chars: int) -> AsyncIterator[ServerSentEvent]:
     parser = SseParser(max_event_chars)
     async for chunk in response.content.iter_any():  # as it arrives, whatever size a chunk says it has
@@ -167,7 +177,7 @@ async def _events(response: aiohttp.ClientResponse, max_event_chars: int) -> Asy
             yield event
 
 
-async def _content(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def content_of(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body of an answer that is no stream; what is cut off at about `limit` bytes cannot be parsed."""
     content = bytearray()
     async for chunk in response.content.iter_any():
@@ -188,7 +198,7 @@ def _checked(done: Done, limit: int) -> Done:
 
 
 @contextmanager
-def _failures_mapped(lost: BackendError) -> Iterator[None]:
+def failures_mapped(lost: BackendError) -> Iterator[None]:
     """Turn what aiohttp and the parsers raise into BackendError; `lost`: what a connection that ends means here."""
     try:
         yield

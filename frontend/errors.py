@@ -1,4 +1,4 @@
-"""What can go wrong, as types. Status codes are given only in `routes.py`.
+"""What can go wrong, as types. Status codes are given only in the `*_routes.py`.
 
 FrontendError
 ├── BackendError              no reply, because of the backend; always retryable
@@ -18,6 +18,7 @@ FrontendError
 └── InputRefused              what the person gave is not accepted
     ├── MessageRefused        the message is blank or too long
     ├── TitleRefused          the title is blank or too long
+    ├── KnowledgeRefused      the knowledge text is blank, too long or no text
     └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
@@ -152,6 +153,12 @@ class TitleRefused(InputRefused):
     """The title is blank or too long."""
 
     type = "title_refused"
+
+
+class KnowledgeRefused(InputRefused):
+    """The knowledge text is blank, too long or no text."""
+
+    type = "knowledge_refused"
 
 
 class ImportRefused(InputRefused):

@@ -18,6 +18,15 @@ class Model(BaseModel):
     fallback: bool = False
     reason: str | None = None
 
+    @property
+    def fallback_sentence(self) -> str:
+        """That the fallback answers; empty where the model does that was asked for."""
+        if not self.fallback:
+            return ""
+        return f"The fallback model {self.name} answers" + (
+            f" in place of {self.requested}." if self.requested else "."
+        )
+
 
 class Health(BaseModel):
     """What GET /health says. `status` is `ok`, or `unavailable` (also when nothing answered)."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from frontend.database import transaction
 from frontend.errors import ConversationGone
@@ -160,6 +160,9 @@ class Library:
                     created_at=now,
                     last_used_at=min(record.last_used_at, now),
                     next_position=record.next_position,
+                    knowledge=record.knowledge,
+                    knowledge_name=record.knowledge_name,
+                    knowledge_chars=None if record.knowledge is None else len(record.knowledge),
                 )
                 db.add(conversation)
                 db.flush()
@@ -176,7 +179,8 @@ class Library:
 
     def _records(self, session_id: str, ids: Sequence[str]) -> Iterator[ConversationRecord]:
         with self._transaction() as db:
-            wanted = select(Conversation).where(Conversation.id.in_(ids), Conversation.session_id == session_id)
+            mine = (Conversation.id.in_(ids), Conversation.session_id == session_id)
+            wanted = select(Conversation).where(*mine).options(undefer(Conversation.knowledge))
             conversations = {each.id: each for each in db.scalars(wanted)}
             said: dict[str, list[Exchange]] = {each: [] for each in conversations}
             for exchange in db.scalars(
@@ -227,6 +231,8 @@ def _record(conversation: Conversation, said: Sequence[Exchange]) -> Conversatio
         title=conversation.title or UNTITLED,
         last_used_at=conversation.last_used_at,
         next_position=conversation.next_position,
+        knowledge=conversation.knowledge,
+        knowledge_name=conversation.knowledge_name,
         exchanges=tuple(
             ExchangeRecord.model_construct(**{name: getattr(each, name) for name in ExchangeRecord.model_fields})
             for each in said

@@ -1,12 +1,11 @@
 """Renders the page of all chats, what a search found in them, and the page of one's data."""
 
-from typing import Any
-
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from frontend.library_views import duration, entry_view, hits_view, page_view, session_limit_notice, size
+from frontend.pages import render
 from frontend.search import MAX_QUERY_CHARS, words
 from frontend.services import services
 from frontend.session import BrowserSession
@@ -36,7 +35,7 @@ async def library_page(
         "problem": problem,
         "deleted_keep": duration(services(request).settings.deleted_keep_seconds),
     }
-    return _render(request, session, "conversations.html", context, status)
+    return render(request, session, "conversations.html", context, status)
 
 
 async def search_page(request: Request, session: BrowserSession, query: str, number: int) -> Response:
@@ -45,7 +44,7 @@ async def search_page(request: Request, session: BrowserSession, query: str, num
     wanted = words(query)
     found = await run_in_threadpool(services(request).library.search, session.id, wanted, number)
     context = {"query": query, "wanted": wanted, "found": hits_view(found, wanted)}
-    return _render(request, session, "search.html", context, 200)
+    return render(request, session, "search.html", context, 200)
 
 
 async def data_page(
@@ -63,12 +62,4 @@ async def data_page(
         "temporary_keep": duration(settings.temporary_expiry_seconds),
         "import_limit": size(settings.max_import_bytes),
     }
-    return _render(request, session, "data.html", context, status)
-
-
-def _render(request: Request, session: BrowserSession, template: str, context: dict[str, Any], status: int) -> Response:
-    parts = services(request)
-    known = {"settings": parts.settings, "notice": session.notice}
-    response = parts.templates.TemplateResponse(request, template, known | context, status_code=status)
-    parts.sessions.write(response, session)
-    return response
+    return render(request, session, "data.html", context, status)

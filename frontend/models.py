@@ -67,6 +67,10 @@ class Conversation(Base):
     next_position: Mapped[int] = mapped_column(default=1)
     claim_token: Mapped[str | None] = mapped_column(String(32))
     claim_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # A text of its own in place of the backend's; it may be long, and is read when a reply is asked for.
+    knowledge: Mapped[str | None] = mapped_column(Text, deferred=True)
+    knowledge_name: Mapped[str | None] = mapped_column(String(100))
+    knowledge_chars: Mapped[int | None]
 
 
 def latest_end(now: datetime, claim_seconds: float) -> datetime:

@@ -71,7 +71,7 @@ class GivenPassage(_Lenient):
     filling: bool = False
 
 
-def _objects(value: Any) -> Any:
+def objects(value: Any) -> Any:
     """Of a list, the members that are objects."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else value
 
@@ -92,7 +92,7 @@ def _is_citation(value: Any) -> bool:
 class Grounding(_Lenient):
     """What of the knowledge and of the dialogue went into the prompt."""
 
-    passages: Annotated[tuple[GivenPassage, ...], BeforeValidator(_objects)] = ()
+    passages: Annotated[tuple[GivenPassage, ...], BeforeValidator(objects)] = ()
     dropped_turns: Count = 0
     dropped_passages: Count = 0
     truncated_tokens: Count = 0
@@ -110,10 +110,11 @@ class Origin(Writer):
     grounding: Grounding = Grounding()
     grounded: Share | None = None  # of the reply's words, those that stand in the knowledge
     citations: Annotated[tuple[Citation, ...], BeforeValidator(_citations)] = ()
-    origins: Annotated[tuple[Writer, ...], BeforeValidator(_objects)] = ()  # every replica that took part, in order
+    origins: Annotated[tuple[Writer, ...], BeforeValidator(objects)] = ()  # every replica that took part, in order
     seed: int | None = None
     asked_again: Count = 0  # how often, after a broken connection
     left_off: Count = 0  # earlier turns that this page did not send
+    own_knowledge: str = ""  # the name of the conversation's own knowledge text, where it was given one
 
     @classmethod
     def stored(cls, kept: dict[str, Any] | None) -> "Origin":

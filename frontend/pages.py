@@ -1,7 +1,9 @@
 """Renders the chat, and the page that says what went wrong."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from zlib import crc32
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,11 +14,12 @@ from frontend.library_views import RecentView, chat_limit_notice, duration, rece
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
-from frontend.views import backend_view, conversation_view
+from frontend.views import BackendView, backend_view, conversation_view
 
 NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
 RECENT = 30  # chats in the list beside one
+SEEN_COOKIE = "chat_seen"  # the notice about the fallback model that an earlier page has shown
 HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again
 
 
@@ -39,6 +42,7 @@ async def chat_page(
     parts = services(request)
     number = len(snapshot.exchanges) if snapshot is not None else 0
     conversation = conversation_view(snapshot if snapshot is None else _shown(snapshot, begin), temporary=temporary)
+    backend = backend_view(await parts.health.current(HEALTH_WAIT_SECONDS))
     response = parts.templates.TemplateResponse(
         request,
         "chat.html",
@@ -50,7 +54,9 @@ async def chat_page(
             "nearly_full": chat_limit_notice(number, parts.settings),
             "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
             "recent": await recent_view(request, session),
-            "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
+            "backend": backend,
+            "seen": request.cookies.get(SEEN_COOKIE, ""),
+            "fallback_key": seen_key(backend),
             "notice": session.notice or notice,
             "problem": problem,
             "draft": draft,
@@ -58,7 +64,19 @@ async def chat_page(
         status_code=status,
     )
     parts.sessions.write(response, session)
+    remember_seen(response, backend)
     return response
+
+
+def remember_seen(response: Response, backend: BackendView) -> None:
+    """Have the browser say, until it is closed, that it has shown this notice about the fallback model."""
+    if backend.fallback:
+        response.set_cookie(SEEN_COOKIE, seen_key(backend), httponly=True, samesite="lax")
+
+
+def seen_key(backend: BackendView) -> str:
+    """Another one for another notice."""
+    return f"{crc32(f'{backend.fallback} {backend.fallback_reason}'.encode()):08x}" if backend.fallback else ""
 
 
 def _shown(snapshot: Snapshot, begin: int | None) -> Snapshot:
@@ -73,6 +91,17 @@ async def recent_view(request: Request, session: BrowserSession) -> RecentView:
         return RecentView(entries=(), more=False)
     page = await run_in_threadpool(services(request).library.page, session.id, 1, RECENT)
     return recent(page)
+
+
+def render(
+    request: Request, session: BrowserSession, template: str, context: Mapping[str, object], status: int = 200
+) -> Response:
+    """A page of those beside the chat."""
+    parts = services(request)
+    known = {"settings": parts.settings, "notice": session.notice}
+    response = parts.templates.TemplateResponse(request, template, known | dict(context), status_code=status)
+    parts.sessions.write(response, session)
+    return response
 
 
 def error_response(request: Request, status: int, error_type: str, message: str, draft: str = "") -> Response:

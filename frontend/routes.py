@@ -1,6 +1,6 @@
 """The chat's addresses: the page, its messages and their replies, and the probes.
 
-Here and in `conversation_routes.py` and `data_routes.py` errors become status codes, nowhere else.
+Here and in the other `*_routes.py` errors become status codes, nowhere else.
 
 A message and a retry are each one form post with two answers: to the page's script (`Accept: text/event-stream`) the
 reply as it is written, to a browser without the script a redirect to the page once the reply is there.
@@ -32,7 +32,15 @@ from frontend.errors import (
 )
 from frontend.forms import checked_message
 from frontend.metrics import STREAMS
-from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
+from frontend.pages import (
+    chat_page,
+    error_json,
+    error_response,
+    refusal_json,
+    remember_seen,
+    seen_key,
+    wants_page,
+)
 from frontend.posts import Post, read_post
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
@@ -151,7 +159,10 @@ async def backend(request: Request) -> Response:
     """The backend's state and notices, for the page's script."""
     parts = services(request)
     health = await parts.health.current(parts.settings.health_timeout_seconds + 1)
-    return JSONResponse(backend_view(health).model_dump())
+    view = backend_view(health)
+    response = JSONResponse(view.model_dump() | {"fallback_key": seen_key(view)})
+    remember_seen(response, view)
+    return response
 
 
 @router.get("/healthz")

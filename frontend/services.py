@@ -7,6 +7,8 @@ from typing import cast
 from starlette.requests import Request
 from starlette.templating import Jinja2Templates
 
+from frontend.backend_json import BackendJson
+from frontend.cluster_watch import ClusterWatch
 from frontend.health import HealthWatch
 from frontend.library import Library
 from frontend.replies import Replies
@@ -25,6 +27,9 @@ class Services:
     imports: asyncio.Semaphore  # files of chats that may be read at once: each is in memory as a whole
     replies: Replies
     health: HealthWatch
+    backend: BackendJson
+    cluster: ClusterWatch
+    trials: asyncio.Semaphore  # questions that may be tried at once: each has two replies written
     sessions: Sessions
     templates: Jinja2Templates
 

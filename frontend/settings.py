@@ -92,7 +92,22 @@ class Settings(BaseSettings):
         default=False, description="Send the cookie over HTTPS only; set it to `true` behind HTTPS."
     )
 
+    demo: bool = Field(
+        default=False,
+        description=(
+            "The page of the cluster has a button that ends a replica, to show that its replies go on elsewhere; "
+            "the backend's `demo` must be set too."
+        ),
+    )
     max_message_chars: int = Field(default=4_000, ge=1, le=100_000, description="Longest message that is accepted.")
+    max_knowledge_chars: int = Field(
+        default=100_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Longest knowledge text that a visitor can give to a chat; at most the backend's setting of that name."
+        ),
+    )
     max_reply_chars: int = Field(
         default=16_000,
         ge=1,
@@ -210,6 +225,11 @@ class Settings(BaseSettings):
     def max_form_bytes(self) -> int:
         """Largest body of a form: a message of twice the length, so that one too long is shown again, and a bit."""
         return 2 * self.max_message_chars * FORM_BYTES_PER_CHAR + 4_096
+
+    @property
+    def max_knowledge_form_bytes(self) -> int:
+        """Largest body of a form with a knowledge text, likewise."""
+        return self.max_knowledge_chars * FORM_BYTES_PER_CHAR + self.max_form_bytes
 
     @property
     def url(self) -> URL:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from frontend.database import transaction
 from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
 from frontend.models import Conversation, Exchange, latest_end, unclaimed
+from frontend.own_knowledge import OwnKnowledge
 from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
@@ -43,6 +44,7 @@ class Claim:
     token: str
     dialog: tuple[str, ...]
     left_off: int  # earlier turns that are stored but not in `dialog`
+    knowledge: OwnKnowledge | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Snapshot:
     exchanges: tuple[Exchange, ...]
     removed: int  # exchanges that made room for newer ones
     writing: bool  # the last exchange's reply is being written
+    knowledge_name: str = ""  # of its own knowledge text; empty where it has none
+    knowledge_chars: int = 0
 
 
 class ChatStore:
@@ -100,6 +104,8 @@ class ChatStore:
             else:
                 conversation = self._created(db, session_id, title_of(clean(message)), temporary)
             position = conversation.next_position
+            if position == 1 and conversation.title == title_of(conversation.knowledge_name or ""):
+                conversation.title = title_of(clean(message))  # it began with its knowledge
             conversation.next_position = position + 1
             db.add(
                 Exchange(
@@ -152,6 +158,36 @@ class ChatStore:
             exchange.failure_type, exchange.failure_message = failure_type, clean(message)
             return exchange
 
+    def give_knowledge(
+        self, session_id: str, conversation_id: str, knowledge: OwnKnowledge | None, *, temporary: bool = False
+    ) -> str:
+        """Give a conversation a knowledge text of its own, or with None take it away; and return its id.
+
+        An empty `conversation_id` begins a new one. A reply under way keeps what it was asked with. Raises
+        ConversationGone, and TooMany or Busy as `begin` does.
+        """
+        with self._transaction() as db:
+            if conversation_id:
+                conversation = db.scalar(_of(session_id, conversation_id).with_for_update())
+                if conversation is None:
+                    raise ConversationGone(GONE)
+            else:
+                title = title_of(knowledge.name if knowledge else "")
+                conversation = self._created(db, session_id, title, temporary)
+                conversation.claim_token = conversation.claim_expires_at = None
+            conversation.knowledge = knowledge.text if knowledge else None
+            conversation.knowledge_name = knowledge.name if knowledge else None
+            conversation.knowledge_chars = len(knowledge.text) if knowledge else None
+            return conversation.id
+
+    def knowledge(self, session_id: str, conversation_id: str) -> OwnKnowledge | None:
+        """A conversation's own knowledge text. Raises ConversationGone."""
+        with self._transaction() as db:
+            conversation = db.scalar(_of(session_id, conversation_id))
+            if conversation is None:
+                raise ConversationGone(GONE)
+            return _knowledge(conversation)
+
     def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
         """Have the process that writes this reply stop it: it asks `asked_to_stop`. Raises NothingToStop."""
         with self._transaction() as db:
@@ -200,6 +236,8 @@ class ChatStore:
             exchanges=exchanges,
             removed=exchanges[0].position - 1 if exchanges else 0,
             writing=self._is_claimed(conversation),
+            knowledge_name=conversation.knowledge_name or "",
+            knowledge_chars=conversation.knowledge_chars or 0,
         )
 
     def _claimed(self, db: Session, session_id: str, conversation_id: str) -> Conversation:
@@ -256,6 +294,7 @@ class ChatStore:
             token=conversation.claim_token or "",
             dialog=sent,
             left_off=len(dialog) - len(sent),
+            knowledge=_knowledge(conversation),
         )
 
     def _hold(self, db: Session, claim: Claim, next_token: str | None) -> None:
@@ -334,6 +373,12 @@ def _dialog(exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
     """
     turns = [turn for e in exchanges[:-1] if e.reply and e.reply.strip() for turn in (e.message, e.reply)]
     return (*turns, exchanges[-1].message)
+
+
+def _knowledge(conversation: Conversation) -> OwnKnowledge | None:
+    if conversation.knowledge_name is None or conversation.knowledge is None:
+        return None
+    return OwnKnowledge(conversation.knowledge_name, conversation.knowledge)
 
 
 def _changed(result: object) -> int:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from frontend.errors import ImportRefused
+from frontend.own_knowledge import MAX_NAME_CHARS
 from frontend.text import clean
 from frontend.titles import MAX_TITLE_CHARS
 
@@ -83,6 +84,8 @@ class ConversationRecord(Record):
     last_used_at: Moment
     next_position: int = Field(ge=1, le=MAX_POSITION + 1)
     exchanges: tuple[ExchangeRecord, ...] = Field(min_length=1)
+    knowledge: Text | None = None
+    knowledge_name: str | None = Field(default=None, max_length=MAX_NAME_CHARS)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -82,6 +82,7 @@ class ReplyView(View):
     model_short: str
     grounded: str
     grounded_title: str
+    own_knowledge: str  # the name of the text that the visitor gave, in place of the configured knowledge
     details: tuple[Detail, ...]
     passages: tuple[Passage, ...]  # those that match the question, and any that the reply cites
     filling: tuple[Passage, ...]  # the rest, given because there was room
@@ -116,6 +117,7 @@ class ConversationView(View):
     exchanges: tuple[ExchangeView, ...] = ()
     removed: int = 0
     writing: bool = False
+    knowledge: str = ""  # the name of its own knowledge text, and its size
 
 
 class BackendView(View):
@@ -125,6 +127,8 @@ class BackendView(View):
     model: str
     label: str
     notices: tuple[str, ...]
+    fallback: str = ""  # that the fallback model answers; empty where it does not
+    fallback_reason: str = ""
 
 
 def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> ConversationView:
@@ -141,8 +145,14 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
             for e in snapshot.exchanges
         ),
         removed=snapshot.removed,
+        knowledge=own_knowledge_label(snapshot.knowledge_name, snapshot.knowledge_chars),
         writing=snapshot.writing,
     )
+
+
+def own_knowledge_label(name: str, chars: int) -> str:
+    """A knowledge text's name and size; empty where there is none."""
+    return f"{name} ({chars:,} characters)" if name else ""
 
 
 def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool) -> ExchangeView:
@@ -172,7 +182,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         return None
     origin = Origin.stored(exchange.origin)
     at = exchange.replied_at or exchange.sent_at
-    grounded = _percent(origin.grounded)
+    grounded = percent(origin.grounded)
     given = list(_given(origin, exchange.position))
     citations = marks.fitting(origin.citations, exchange.reply, {each.id: each.text for each in given})
     cited = {citation.passage for citation in citations}
@@ -182,7 +192,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
-        seconds=_seconds(origin),
+        seconds=seconds_of(origin),
         replica=origin.replica_id,
         replica_short=origin.replica_id[-SHORT_ID:],
         node=origin.node,
@@ -191,6 +201,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         model_short="/".join(origin.model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
         grounded=grounded,
         grounded_title=_of_words(grounded),
+        own_knowledge=origin.own_knowledge,
         details=tuple(_details(origin, at)),
         passages=tuple(_passage(each, citations) for each in given if each not in filling),
         filling=tuple(_passage(each, citations) for each in filling),
@@ -213,7 +224,8 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         "Tokens": _tokens(origin.usage),
         "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
         "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
-        "Grounded": _of_words(_percent(origin.grounded)),
+        "Knowledge": f"this chat’s own: {origin.own_knowledge}" if origin.own_knowledge else "",
+        "Grounded": _of_words(percent(origin.grounded)),
         "Earlier turns left out": _left_out(origin),
         "Passages left out": _unless_zero(origin.grounding.dropped_passages),
         "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
@@ -296,7 +308,7 @@ def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     )
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
     if share is None:
         return ""
@@ -316,10 +328,6 @@ def backend_view(health: Health | None) -> BackendView:
     if health is None:
         return BackendView(state="unknown", model="", label="Checking the service", notices=())
     notices = []
-    if health.model.fallback:
-        asked = f" in place of {health.model.requested}" if health.model.requested else ""
-        reason = f": {health.model.reason}" if health.model.reason else "."
-        notices.append(f"The fallback model {health.model.name} answers{asked}{reason}")
     if health.config_error:
         notices.append(
             f"The configuration file has an error, so its last good version stays in use: {health.config_error}"
@@ -328,10 +336,17 @@ def backend_view(health: Health | None) -> BackendView:
         notices.insert(0, "The chat service is away at the moment. Messages are kept and can be sent again.")
         return BackendView(state="unavailable", model=health.model.name, label="Away", notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"
-    return BackendView(state=state, model=health.model.name, label=health.model.name or "Ready", notices=tuple(notices))
+    return BackendView(
+        state=state,
+        model=health.model.name,
+        label=health.model.name or "Ready",
+        notices=tuple(notices),
+        fallback=health.model.fallback_sentence,
+        fallback_reason=health.model.reason or "",
+    )
 
 
-def _seconds(origin: Origin) -> str:
+def seconds_of(origin: Origin) -> str:
     """The whole time; in ms where tenths of a second would say nothing."""
     total = origin.timing_ms.get("total")
     if total is None:

@@ -42,7 +42,12 @@ class ReplyWriter:
         self._health = health
         self._store = store
         self._settings = settings
-        self._question = Question(claim.dialog, request_id=uuid4().hex, asker=claim.conversation_id)
+        self._question = Question(
+            claim.dialog,
+            request_id=uuid4().hex,
+            asker=claim.conversation_id,
+            knowledge=claim.knowledge.text if claim.knowledge else None,
+        )
         self._listening: asyncio.Task[Done] | None = None
         self._why: FrontendError | None = None
 
@@ -117,8 +122,14 @@ class ReplyWriter:
             await asyncio.sleep(self._settings.ping_seconds)
             self.log.beat()
 
+    @property
+    def _own(self) -> dict[str, object]:
+        """What this page itself knows of the reply's origin."""
+        knowledge = self.claim.knowledge
+        return {"left_off": self.claim.left_off, "own_knowledge": knowledge.name if knowledge else ""}
+
     async def _finish(self, done: Done) -> Exchange:
-        origin = done.origin.model_copy(update={"left_off": self.claim.left_off})
+        origin = done.origin.model_copy(update=self._own)
         give_up_at = time.monotonic() + STORE_SECONDS
         while True:
             try:
@@ -132,7 +143,7 @@ class ReplyWriter:
             await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _keep_partial(self, stopped: StoppedByReader) -> End:
-        origin = Origin(request_id=self._question.request_id, left_off=self.claim.left_off).to_store()
+        origin = Origin(request_id=self._question.request_id).model_copy(update=self._own).to_store()
         try:
             return Stopped(
                 await run_in_threadpool(

@@ -19,6 +19,7 @@ from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
 from serve_app.metrics import IngressMetrics, StateMetrics
 from serve_app.model_pool import ModelPool
+from serve_app.replica import here
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -80,7 +81,9 @@ class Ingress:
         self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool, self._metrics.replied)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_api(self._chat, lifespan=self._lifespan, keys=self._keys, refused=self._metrics.refused)
+        return create_api(
+            self._chat, lifespan=self._lifespan, keys=self._keys, refused=self._metrics.refused, here=here()
+        )
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:

@@ -27,12 +27,14 @@ from serve_app.messages import (
     LARGEST_SEED,
     ChatReply,
     ChatRequest,
+    Deployed,
     FinishReason,
     GenerateRequest,
     Generation,
     Grounding,
     Origin,
     Prompt,
+    PromptPreview,
     ReplicaStatus,
     Sampling,
     State,
@@ -65,7 +67,11 @@ class Replicas(Protocol):
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]: ...
 
+    async def deployed(self) -> Deployed | None: ...
+
     def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]: ...
+
+    def end(self, replica_id: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,17 @@ class Chat:
         """The reply, shared by all callers that ask for the same by the same id. Reading it raises RequestError."""
         name = (request_id, self.seed(request, request_id), _digest(request))
         return self._replies.join(name, lambda: self._write(request, request_id, streamed))
+
+    async def preview(self, request: ChatRequest, request_id: str) -> PromptPreview:
+        """What the model would read. Raises as `plan` does."""
+        plan = await self.plan(request, request_id)
+        return PromptPreview(
+            prompt=str(self._tokenizer.decode(plan.prompt.token_ids)),
+            prompt_tokens=len(plan.prompt.token_ids),
+            window=self.args.max_prompt_tokens,
+            grounding=_grounding(plan.prompt),
+            config_version=plan.config_version,
+        )
 
     async def plan(self, request: ChatRequest, request_id: str) -> Plan:
         """Raises InvalidRequest, which names the field, and DeadlineExceeded."""
@@ -281,12 +298,7 @@ class Chat:
             config_version=plan.config_version,
             finish_reason=finish_reason,
             usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=outcome.reply_tokens),
-            grounding=Grounding(
-                passages=plan.prompt.passages,
-                dropped_turns=plan.prompt.dropped_turns,
-                dropped_passages=plan.prompt.dropped_passages,
-                truncated_tokens=plan.prompt.truncated_tokens,
-            ),
+            grounding=_grounding(plan.prompt),
             citations=cited.citations,
             grounded=cited.grounded,
             timing_ms=Timing(first_token=round(first_token_s * 1000, 1), total=round(total_s * 1000, 1)),
@@ -308,6 +320,15 @@ class Chat:
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }
+
+
+def _grounding(prompt: Prompt) -> Grounding:
+    return Grounding(
+        passages=prompt.passages,
+        dropped_turns=prompt.dropped_turns,
+        dropped_passages=prompt.dropped_passages,
+        truncated_tokens=prompt.truncated_tokens,
+    )
 
 
 def _digest(request: ChatRequest) -> bytes:

@@ -44,7 +44,12 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> VersionedCo
 
     Raises ConfigError that names the file (or the environment variable), the field, the value and what would be right.
     """
-    values = _read(path)
+    return parse(_read(path), path, environment)
+
+
+def parse(content: bytes, path: Path, environment: Mapping[str, str] = os.environ) -> VersionedConfig:
+    """What a file at `path` with this content says. Raises likewise."""
+    values = _values(content, path)
     for name, place in ENVIRONMENT.items():
         if name in environment:
             _put(values, place, environment[name].upper() if name == "LOGGING_LEVEL" else environment[name])
@@ -56,12 +61,19 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> VersionedCo
     return VersionedConfig(config, digest[:12])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> bytes:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; set `chat_config` in serve_config.yaml") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from None
+
+
+def _values(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(text.decode("utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from None
     if content is None:
         raise ConfigError(f"{path}: the file is empty; it needs at least `instruction` and `knowledge`")
@@ -144,8 +156,19 @@ class ConfigFile(WatchedFile[VersionedConfig]):
         self._max_reply_tokens = max_reply_tokens
         super().__init__(self._load, partial(stamp, path))
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    def check(self, content: bytes) -> VersionedConfig:
+        """What the file would say with this content. Raises ConfigError."""
+        return self._fitting(parse(content, self._path))
+
     def _load(self) -> VersionedConfig:
-        loaded = load(self._path)
+        return self._fitting(load(self._path))
+
+    def _fitting(self, loaded: VersionedConfig) -> VersionedConfig:
         if (asked := loaded.config.generation.max_length) > self._max_reply_tokens:
             raise ConfigError(
                 f"{self._path}: generation.max_length: {asked} is more than `max_reply_tokens` of serve_config.yaml, "

@@ -5,8 +5,10 @@ ServeAppError
 ├── ModelError                a checkpoint cannot be had or cannot be read
 └── RequestError              this one request cannot be answered
     ├── Unauthorized          its API key is missing, wrong or expired
+    ├── Forbidden             its API key is good, but not for this
     ├── InvalidRequest        its shape or a value is wrong; says which
     ├── UnknownModel          it names a model that is not served
+    ├── Outdated              what it is to change has been changed by somebody else
     ├── Overloaded            the queues are full; says when to come back
     ├── NoReplica             no model replica is ready
     ├── DeadlineExceeded      its time ran out
@@ -48,12 +50,20 @@ class Unauthorized(RequestError):
     type = "unauthorized"
 
 
+class Forbidden(RequestError):
+    type = "forbidden"
+
+
 class InvalidRequest(RequestError):
     type = "invalid_request"
 
 
 class UnknownModel(RequestError):
     type = "model_not_found"
+
+
+class Outdated(RequestError):
+    type = "outdated"
 
 
 class Overloaded(RequestError):

@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidRequest,
     NoReplica,
+    Outdated,
     Overloaded,
     ReplyImpossible,
     ReplyInterrupted,
@@ -33,6 +35,8 @@ logger = logging.getLogger("ray.serve.godel")
 
 _STATUS: dict[type[RequestError], int] = {
     Unauthorized: 401,
+    Forbidden: 403,
+    Outdated: 409,
     InvalidRequest: 422,
     UnknownModel: 404,
     Overloaded: 429,

@@ -1,10 +1,10 @@
-"""HTTP: /chat, /health, /replicas; /v1 is openai_api's."""
+"""HTTP: /chat, /health, /replicas; /v1 is openai_api's, /config is config_routes's."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,11 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app import openai_api, openapi
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
-from serve_app.errors import Overloaded, Unauthorized
+from serve_app.config_routes import add_config_routes
+from serve_app.demo_routes import add_demo_routes
+from serve_app.errors import Overloaded, RequestError, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
-from serve_app.messages import ChatReply, ChatRequest, Health, Replica, ReplicaList
+from serve_app.messages import ChatReply, ChatRequest, Health, Ingress, Origin, ReplicaList
 from serve_app.reply_stream import event_stream, opened, origin_headers
+from serve_app.roster import roster
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -27,13 +30,20 @@ logger = logging.getLogger("ray.serve.godel")
 BODY_S = 10.0
 
 
+NOWHERE = Origin(replica_id="", node_id="", pod_name="", node_name="")
+
+
 def create_api(
     chat: Chat,
     lifespan: Callable[[FastAPI], Any] | None = None,
     keys: KeyRing | None = None,
     refused: Callable[[str], None] = lambda reason: None,
+    here: Origin = NOWHERE,
 ) -> FastAPI:
-    """The HTTP application over a chat. keys: who may ask; None: everybody. refused: is told the reason of refusals."""
+    """The HTTP application over a chat. keys: who may ask; None: everybody. here: the replica that it runs in.
+
+    refused: gets the reason of each refusal.
+    """
     api = FastAPI(
         title="Grounded chat",
         description="GODEL on Ray Serve. Every reply says which replica on which node wrote it.",
@@ -42,8 +52,11 @@ def create_api(
     api.add_middleware(BodyLimits, max_bytes=chat.args.max_body_bytes, seconds=BODY_S)
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
     add_errors(api, refused)
-    _add_routes(api, chat)
+    _add_routes(api, chat, here)
     openai_api.add_routes(api, chat)
+    add_config_routes(api, chat)
+    if chat.args.demo:
+        add_demo_routes(api, chat)
     openapi.add_limits(api, chat.args, chat.checkpoint.name)
     return api
 
@@ -69,7 +82,7 @@ class Gate:
             return await self._app(scope, receive, send)
         request = Request(scope)
         try:
-            key = self._keys.admit(_presented(request)) if self._keys else None
+            key = scope["key"] = self._keys.admit(_presented(request)) if self._keys else None
             if scope["method"] != "POST":
                 return await self._app(scope, receive, send)
             if key:
@@ -103,7 +116,7 @@ def _client(request: Request, key: Key | None) -> str:
     return session or (request.client.host if request.client else "")
 
 
-def _add_routes(api: FastAPI, chat: Chat) -> None:
+def _add_routes(api: FastAPI, chat: Chat, here: Origin) -> None:
     @api.post(
         "/chat",
         response_model=ChatReply,
@@ -133,13 +146,13 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
 
     @api.get("/replicas", responses=openapi.errors(401, 500))
     async def get_replicas() -> ReplicaList:
-        """The model replicas, how each is, and how busy."""
-        states = chat.replicas.states
+        """The model replicas, how each is, and how busy; which ingress says so, and the configuration that it uses."""
+        deployed, health = await chat.replicas.deployed(), chat.health()
         return ReplicaList(
-            replicas=[
-                Replica.model_validate(asdict(status) | status.origin.names | {"state": state})
-                for status, state in states
-            ]
+            replicas=roster(chat.replicas.states, deployed),
+            target_replicas=deployed.target if deployed else None,
+            model=health["model"],
+            ingress=Ingress(**here.names, config_version=health["config_version"], config_error=health["config_error"]),
         )
 
 

@@ -46,6 +46,7 @@ class Key(BaseModel):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", to_lower=True)]
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # of each ingress replica
     expires: date | None = None  # the last day on which it is good
+    admin: bool = False  # may read and change the configuration's file
     for_visitors: bool = False  # asks for many people, each named by x-session-id: each has a share of the room
 
     @model_validator(mode="before")

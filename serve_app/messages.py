@@ -22,6 +22,7 @@ from pydantic import (
 
 FinishReason = Literal["stop", "length"]
 State = Literal["RUNNING", "LATE", "STALLED"]  # of a model replica; see liveness.py
+Stage = Literal["STARTING", "RUNNING", "DRAINING", "LOST"]  # of a replica's life, as Serve knows it
 
 # Of a longer dialogue nothing but its newest turns could be read.
 MAX_TURNS = 10_000
@@ -302,6 +303,24 @@ class ReplicaStatus:
     stalled_s: float = 0.0  # since its engine last got on, while it has work
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """What Serve's controller says of a deployment: how many replicas it is to have, and those that it has."""
+
+    target: int
+    replicas: tuple["DeployedReplica", ...]
+
+
+@dataclass(frozen=True)
+class DeployedReplica:
+    """A replica in the controller's words. One that runs may not have been heard yet."""
+
+    replica_id: str
+    actor_id: str
+    node_id: str
+    stage: Stage
+
+
 class Usage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
@@ -368,6 +387,16 @@ class ChatReply(BaseModel):
     request_id: str
 
 
+class PromptPreview(BaseModel):
+    """The body of POST /preview: what the model would read."""
+
+    prompt: str
+    prompt_tokens: int
+    window: int  # tokens that a prompt may have
+    grounding: Grounding
+    config_version: str
+
+
 class ModelName(BaseModel):
     name: str
     requested: str
@@ -386,21 +415,45 @@ class Health(BaseModel):
 
 
 class Replica(BaseModel):
-    """A model replica, how it is, and how busy."""
+    """A model replica, how it is, and how busy.
+
+    One that is starting, draining or lost is not asked: its load is null, and its pod and node are empty where it was
+    never heard.
+    """
 
     replica_id: str
     node_id: str
     podName: str
     nodeName: str
-    state: State
-    slots: int
-    active: int
-    waiting: int
-    tokens_per_second: float
-    stalled_s: float
+    state: State | Stage
+    slots: int | None = None
+    active: int | None = None
+    waiting: int | None = None
+    tokens_per_second: float | None = None
+    stalled_s: float | None = None
+
+
+class ReplicaName(KnownNames):
+    """The body of POST /demo/end."""
+
+    replica_id: Text
+
+
+class Ingress(BaseModel):
+    """The ingress that answered, and the configuration that it uses. Each reads the file by itself."""
+
+    replica_id: str
+    node_id: str
+    podName: str
+    nodeName: str
+    config_version: str
+    config_error: str | None
 
 
 class ReplicaList(BaseModel):
     """The body of GET /replicas."""
 
     replicas: list[Replica]
+    target_replicas: int | None  # as many as autoscaling wants at the moment; null where Serve cannot be asked
+    model: ModelName
+    ingress: Ingress

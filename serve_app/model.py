@@ -3,13 +3,10 @@
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-import ray
 import torch
-from ray import serve
 
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.backends.select import select_backend
@@ -17,8 +14,9 @@ from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
-from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, Sampling, TokenChunk
+from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.metrics import ReplicaMetrics
+from serve_app.replica import here
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -38,9 +36,10 @@ class GodelModel:
         if checkpoint.is_fallback:
             logger.warning("Running the fallback model %s: %s", checkpoint.name, checkpoint.fallback_reason)
         self._stall_limit_s = args.stall_limit_s
+        self._demo = args.demo
         self._engine = make_engine(checkpoint, args)
         _try_out(self._engine, checkpoint, args)
-        self._origin = _origin()
+        self._origin = here()
         self._metrics = ReplicaMetrics()
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
@@ -84,6 +83,12 @@ class GodelModel:
             "waiting": engine.waiting,
             "tokens_per_second": engine.tokens_per_second,
         }
+
+    async def end(self, replica_id: str) -> None:
+        """In a demo, end this process as a crash would, if it is that replica."""
+        if self._demo and replica_id == self._origin.replica_id:
+            logger.warning("ended, as the demo asked for")
+            os._exit(1)
 
     def check_health(self) -> None:
         """Called by Serve; raises EngineFailed where the step loop has died, or hangs for more than `stall_limit_s`.
@@ -150,14 +155,3 @@ def _try_out(engine: Engine, checkpoint: Checkpoint, args: AppArgs) -> None:
             f"Model {checkpoint.name} was read, but cannot write a reply: {reason}. Its weights may be damaged: copy "
             "them again; or set dtype to float32."
         ) from error
-
-
-def _origin() -> Origin:
-    """Pod and node as Kubernetes names them (downward API), else this host."""
-    host = socket.gethostname()
-    return Origin(
-        replica_id=serve.get_replica_context().replica_id.unique_id,
-        node_id=ray.get_runtime_context().get_node_id(),
-        pod_name=os.environ.get("POD_NAME", host),
-        node_name=os.environ.get("NODE_NAME", host),
-    )

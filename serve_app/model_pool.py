@@ -3,20 +3,22 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app import routing
+from serve_app.controller import Controller
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.liveness import Liveness
-from serve_app.messages import GenerateRequest, ReplicaStatus, State, TokenChunk
+from serve_app.messages import Deployed, GenerateRequest, ReplicaStatus, State, TokenChunk
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -25,6 +27,8 @@ _POLL_S = 1.0
 _MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
 _GRACE_S = 1.0
+# Deaths that are remembered, longer than Serve lists the replicas.
+_DEATHS = 64
 
 
 class ReplicaStalled(Exception):
@@ -47,6 +51,8 @@ class ModelPool:
         self.liveness = Liveness(stall_limit_s, time.monotonic)
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
+        self._controller = Controller(handle.app_name, handle.deployment_name)
+        self._died: deque[str] = deque(maxlen=_DEATHS)  # actor ids; Serve gives no reason why a replica goes
 
     @property
     def ready(self) -> list[ReplicaStatus]:
@@ -56,6 +62,20 @@ class ModelPool:
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         """All that are known, and how each is."""
         return self.liveness.states
+
+    async def deployed(self) -> Deployed | None:
+        """What Serve says of them, and that a replica is lost where it was seen to have died."""
+        deployed = await self._controller.deployed()
+        return deployed and replace(
+            deployed,
+            replicas=tuple(
+                replace(each, stage="LOST") if each.actor_id in self._died else each for each in deployed.replicas
+            ),
+        )
+
+    def end(self, replica_id: str) -> None:
+        """In a demo, end a replica as a crash would. There is no answer to wait for."""
+        self._handle.broadcast("end", replica_id)
 
     async def watch(self) -> None:
         """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.
@@ -93,6 +113,7 @@ class ModelPool:
                     raise ReplyImpossible(f"the model cannot write this reply: {error}") from None
             except _REPLICA_LOST as error:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
+                self._note_death(error)
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
 
     async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncGenerator[TokenChunk]:
@@ -171,10 +192,15 @@ class ModelPool:
             self._hung_at = time.monotonic()
             answer.cancel()
             return None
-        except RayActorError:
+        except RayActorError as error:
+            self._note_death(error)
             return None
         self.liveness.heard(status)
         return status
+
+    def _note_death(self, error: Exception) -> None:
+        if isinstance(error, ActorDiedError) and error.actor_id:
+            self._died.append(error.actor_id)
 
     def _avoid_stalled(self) -> None:
         stalled = self.liveness.stalled

@@ -14,7 +14,9 @@ _RETRY_AFTER = {"Retry-After": {"description": "seconds until it is worth trying
 _MEANINGS = {
     400: "the body is not JSON",
     401: "an API key is needed, and there is none, or it is not good",
+    403: "the API key may not change the configuration, or the file cannot be written",
     408: "the body did not arrive in time",
+    409: "the file has changed meanwhile",
     413: "the body is too large",
     422: "a field is wrong; the message says which, and what would be right",
     429: "all replicas are busy and the queues are full",

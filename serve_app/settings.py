@@ -31,6 +31,12 @@ class AppArgs(BaseModel):
             "running; docs/api.md); null: everybody may"
         ),
     ] = None
+    demo: Annotated[
+        bool,
+        Field(
+            description="let who may ask end a model replica (POST /demo/end), to show that its replies go on elsewhere"
+        ),
+    ] = False
     slots: Annotated[int, Field(ge=1, le=1024, description="requests that one model replica decodes at a time")] = 16
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="where the model is computed; auto: a GPU if there is one")

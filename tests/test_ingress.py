@@ -17,7 +17,7 @@ from serve_app.chat_config import VersionedConfig
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
 from serve_app.ingress import _event, _Token
 from serve_app.keys import KeyRing
-from serve_app.messages import GenerateRequest, TokenChunk
+from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, TokenChunk
 from tests.support.application import Application, words
 from tests.support.checkpoints import small_tokenizer
 from tests.support.fakes import ORIGIN
@@ -265,20 +265,44 @@ def test_health_says_that_the_fallback_runs_and_why(chat_config: Path) -> None:
     assert model == {"name": "mini", "requested": "godel", "fallback": True, "reason": "the hub cannot be reached"}
 
 
-def test_replicas_are_listed_with_their_load(application: Application) -> None:
-    (replica,) = application.client.get("/replicas").json()["replicas"]
-    assert replica == {
-        "replica_id": "r1",
-        "node_id": "n1",
-        "podName": "pod-1",
-        "nodeName": "node-1",
-        "state": "RUNNING",
-        "slots": 4,
-        "active": 1,
-        "waiting": 2,
-        "tokens_per_second": 3.5,
-        "stalled_s": 0.0,
-    }
+def test_replicas_are_listed_with_their_load_the_model_and_the_configuration_in_use(application: Application) -> None:
+    listed = application.client.get("/replicas").json()
+    assert listed["replicas"] == [
+        {
+            "replica_id": "r1",
+            "node_id": "n1",
+            "podName": "pod-1",
+            "nodeName": "node-1",
+            "state": "RUNNING",
+            "slots": 4,
+            "active": 1,
+            "waiting": 2,
+            "tokens_per_second": 3.5,
+            "stalled_s": 0.0,
+        }
+    ]
+    health = application.client.get("/health").json()
+    assert listed["model"] == health["model"]
+    assert listed["ingress"]["config_version"] == health["config_version"]
+    assert listed["target_replicas"] is None
+
+
+def test_replicas_that_serve_is_making_are_listed_too(application: Application) -> None:
+    application.replicas.controller = Deployed(2, (DeployedReplica("r2", "a2", "n2", "STARTING"),))
+    listed = application.client.get("/replicas").json()
+    assert [(each["replica_id"], each["state"], each["slots"]) for each in listed["replicas"]] == [
+        ("r1", "RUNNING", 4),
+        ("r2", "STARTING", None),
+    ]
+    assert listed["target_replicas"] == 2
+
+
+def test_a_replica_is_ended_in_a_demo_alone(application: Application, chat_config: Path) -> None:
+    assert application.client.post("/demo/end", json={"replica_id": "r1"}).status_code == 404
+    demo = Application(words("Hi"), chat_config, demo=True)
+    assert demo.client.post("/demo/end", json={"replica_id": "r2"}).status_code == 422
+    assert demo.client.post("/demo/end", json={"replica_id": "r1"}).status_code == 200
+    assert (application.replicas.ended, demo.replicas.ended) == ([], ["r1"])
 
 
 def test_an_edit_changes_the_next_prompt_and_a_bad_one_is_on_health(

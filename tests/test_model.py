@@ -34,7 +34,7 @@ FOREVER_S = 1e12
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GodelModel]:
-    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    monkeypatch.setattr(models, "here", lambda: ORIGIN)
     save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
     args = AppArgs(model=str(tmp_path), slots=2)
     replica = GodelModel(resolve(args), args)
@@ -187,7 +187,7 @@ def start(folder: Path, **args: Any) -> GodelModel:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    monkeypatch.setattr(models, "here", lambda: ORIGIN)
     return save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_a_model_that_cannot_write_fails_the_start_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     """Damaged weights, which a checkpoint's format does not show."""
-    monkeypatch.setattr(models, "_origin", lambda: ORIGIN)
+    monkeypatch.setattr(models, "here", lambda: ORIGIN)
     damaged = initial_t5(vocab_size=len(small_tokenizer()))
     with torch.no_grad():
         damaged.get_parameter("encoder.block.0.layer.0.SelfAttention.v.weight")[3] = torch.nan

@@ -12,9 +12,10 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import routing
+from serve_app.controller import Controller
 from serve_app.engine.errors import QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
-from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
+from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.model_pool import ModelPool
 from tests.support.fakes import ORIGIN
 
@@ -48,6 +49,8 @@ class FakeStream:
 
 
 class FakeHandle:
+    app_name, deployment_name = "godel", "GodelModel"
+
     def __init__(self, *scripts: list[Step], statuses: Callable[[], list[Any]] = lambda: [STATUS]) -> None:
         self._scripts = iter(scripts)
         self._statuses = statuses
@@ -242,3 +245,20 @@ async def test_a_replica_that_failed_to_answer_is_not_ready() -> None:
     async with replicas_over(handle) as replicas:
         assert [chunk.token_ids async for chunk in replicas.write(REQUEST)] == [[7]]
         assert replicas.ready == [STATUS]
+
+
+async def test_a_replica_is_lost_where_it_was_seen_to_have_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve stops dead replicas and those that are to go alike."""
+    died = ActorDiedError()
+    died.actor_id = "a1"
+    stopping = Deployed(1, tuple(DeployedReplica(f"r{n}", f"a{n}", "n1", "DRAINING") for n in (1, 2)))
+
+    async def said(_: object) -> Deployed:
+        return stopping
+
+    monkeypatch.setattr(Controller, "deployed", said)
+    async with replicas_over(FakeHandle([died], [TokenChunk([7], ORIGIN, "stop")])) as replicas:
+        _ = [chunk async for chunk in replicas.write(REQUEST)]
+        deployed = await replicas.deployed()
+    assert deployed is not None
+    assert [each.stage for each in deployed.replicas] == ["LOST", "DRAINING"]

@@ -237,6 +237,7 @@ async function showBackend() {
     state.title = data.model;
     state.querySelector("[data-field=label]").textContent = data.label;
     showNotices(data.notices);
+    showFallback(data);
     if (isBackendWell()) wait = BACKEND_MS;
   } catch {
     // the page's own server is away; sending says so
@@ -246,6 +247,14 @@ async function showBackend() {
 }
 
 const isBackendWell = () => ["ok", "fallback"].includes(byId("state").dataset.state);
+
+/** Once a session: a page that was shown before has told it. */
+function showFallback({ fallback, fallback_reason: reason, fallback_key: key }) {
+  const notice = byId("fallback");
+  notice.hidden = !fallback || notice.dataset.seen === key;
+  notice.querySelector("[data-field=fallback]").textContent = fallback;
+  notice.querySelector("[data-field=reason]").textContent = reason;
+}
 
 /** Notices that have not changed stay as they are: replaced, they would be read out again. */
 function showNotices(texts) {

@@ -91,6 +91,8 @@ function showReply(node, reply) {
   setText(node, "grounded", reply.grounded);
   find(node, "fact", "grounded").title = reply.grounded_title;
   find(node, "fact", "grounded").hidden = !reply.grounded;
+  find(node, "fact", "own").title = reply.own_knowledge;
+  find(node, "fact", "own").hidden = !reply.own_knowledge;
   setText(node, "seconds", reply.seconds);
   find(node, "field", "at").dateTime = reply.at;
   find(node, "list", "details").replaceChildren(...reply.details.map(detailLine));

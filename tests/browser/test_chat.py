@@ -418,17 +418,23 @@ def test_a_message_that_is_too_long_stays_in_the_box(page: Page, backend: StubBa
     assert backend.dialogs == [["🙂" * 4_000]]
 
 
-def test_the_fallback_model_is_noticed_on_the_page(page: Page, backend: StubBackend) -> None:
-    expect(page.locator(".notice")).to_have_count(0)
+def test_the_fallback_model_is_noticed_in_one_line_once_a_session(page: Page, backend: StubBackend) -> None:
+    notice, reason = page.locator("#fallback"), page.get_by_text("the hub is away")
+    expect(notice).to_be_hidden()
     backend.health["model"] = {"name": "mini", "requested": "GODEL", "fallback": True, "reason": "the hub is away"}
     # The page asks again when it is looked at again; the first answers may still be the remembered one.
-    looked_at = (
-        "() => { document.dispatchEvent(new Event('visibilitychange')); return document.querySelector('.notice'); }"
+    look_again = "document.dispatchEvent(new Event('visibilitychange'))"
+    page.wait_for_function(
+        f"() => {{ {look_again}; return !document.querySelector('#fallback').hidden; }}", polling=200
     )
-    page.wait_for_function(looked_at, polling=200)
+    expect(notice.locator("summary")).to_have_text("The fallback model mini answers in place of GODEL.")
+    expect(reason).to_be_hidden()
+    notice.locator("summary").click()
+    expect(reason).to_be_visible()
     page.reload()
-    expect(page.locator(".notice")).to_have_text("The fallback model mini answers in place of GODEL: the hub is away")
+    page.locator("html[data-ready=true]").wait_for()
     expect(page.locator("#state")).to_have_attribute("data-state", "fallback")
+    expect(notice).to_be_hidden()
 
 
 # ---- escaping

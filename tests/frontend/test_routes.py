@@ -518,8 +518,14 @@ def test_the_fallback_and_a_configuration_error_are_on_the_page(client: TestClie
     stub.health["model"] = {"name": "mini", "requested": "big", "fallback": True, "reason": "the hub is away"}
     stub.health["config_error"] = "generation.top_p: 2"
     page = client.get("/").text
-    assert "The fallback model mini answers in place of big: the hub is away" in page
+    assert "The fallback model mini answers in place of big." in page and "the hub is away" in page
+    assert not re.search(r'id="fallback"[^>]* hidden', page)
     assert "generation.top_p: 2" in page
+    again = client.get("/").text
+    assert re.search(r'id="fallback"[^>]* hidden', again), "it is told once a session"
+    assert "generation.top_p: 2" in again
+    stub.health["model"] |= {"reason": "the hub has no such model"}
+    assert not re.search(r'id="fallback"[^>]* hidden', client.get("/").text), "this is another reason"
     assert client.get("/backend").json()["state"] == "fallback"
 
 

@@ -201,7 +201,11 @@ def test_backend_states() -> None:
     assert backend_view(Health(status="ok", model=Model(name="mini"))).notices == ()
     fallback = backend_view(Health(status="ok", model=model))
     assert fallback.state == "fallback"
-    assert fallback.notices == ("The fallback model mini answers in place of big: no network",)
+    assert (fallback.fallback, fallback.fallback_reason, fallback.notices) == (
+        "The fallback model mini answers in place of big.",
+        "no network",
+        (),
+    )
     away = backend_view(Health(status="unavailable", config_error="generation.top_p: 2"))
     assert away.state == "unavailable"
     assert "away" in away.notices[0]

@@ -180,6 +180,14 @@ def test_unknown_paths_and_methods_have_the_same_error_shape(
     assert set(response.json()["error"]) == {"type", "message", "request_id"}
 
 
+def test_the_list_of_replicas_has_what_serve_knows_of_them(backend: Backend) -> None:
+    listed = requests.get(f"{backend.url}/replicas", timeout=10).json()
+    assert [replica["state"] for replica in listed["replicas"]] == ["RUNNING"]
+    assert listed["target_replicas"] == 1
+    assert listed["ingress"]["replica_id"] and listed["ingress"]["node_id"] == listed["replicas"][0]["node_id"]
+    assert listed["ingress"]["config_version"] == backend.health()["config_version"]
+
+
 def test_health_names_the_model_and_counts_replicas(backend: Backend) -> None:
     health = backend.health()
     assert health["status"] == "ok"

@@ -32,6 +32,7 @@ class Application:
         max_waiting: int = 8,
         timeout_s: float = 60,
         keys: KeyRing | None = None,
+        demo: bool = False,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
@@ -45,6 +46,7 @@ class Application:
             max_knowledge_chars=5_000,
             request_timeout_s=timeout_s,
             max_waiting=max_waiting,
+            demo=demo,
         )
         self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
         chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 
-from serve_app.messages import GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
+from serve_app.messages import Deployed, GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
 
 ORIGIN = Origin(replica_id="r1", node_id="n1", pod_name="pod-1", node_name="node-1")
 
@@ -15,11 +15,19 @@ class FakeReplicas:
         self.requests: list[GenerateRequest] = []
         self.closed = 0
         self.left_early = 0  # with chunks that nobody read
+        self.ended: list[str] = []
+        self.controller: Deployed | None = None
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         return [(status, "RUNNING") for status in self.ready]
+
+    async def deployed(self) -> Deployed | None:
+        return self.controller
+
+    def end(self, replica_id: str) -> None:
+        self.ended.append(replica_id)
 
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         self.requests.append(request)

@@ -85,6 +85,55 @@ OK = {
 }
 
 
+def replica(name: str = REPLICA, state: str = "RUNNING", **load: Any) -> dict[str, Any]:
+    """A model replica as GET /replicas lists it; `load` overrides."""
+    asked = state in ("RUNNING", "LATE", "STALLED")
+    names = {"replica_id": name, "node_id": NODE}
+    pod = {"podName": "godel-worker-0", "nodeName": "node-a"} if asked else {"podName": "", "nodeName": ""}
+    values = {"slots": 16, "active": 3, "waiting": 2, "tokens_per_second": 41.5, "stalled_s": 0.0}
+    return names | pod | {"state": state} | (values if asked else dict.fromkeys(values)) | load
+
+
+def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#1", version: str = "c0ffee12") -> Any:
+    """The answer of GET /replicas."""
+    place = {"replica_id": ingress, "node_id": NODE, "podName": "godel-worker-0", "nodeName": "node-a"}
+    return {
+        "replicas": list(replicas),
+        "target_replicas": target,
+        "model": {"name": "models/mini", "requested": "models/mini", "fallback": False, "reason": None},
+        "ingress": place | {"config_version": version, "config_error": None},
+    }
+
+
+ADMIN_KEY = "sk-of-the-admin-itself"
+CONFIG: dict[str, Any] = {
+    "version": "c0ffee12",
+    "error": None,
+    "environment": [],
+    "writable": True,
+    "config": {
+        "instruction": "Answer <briefly>.",
+        "knowledge": "A pod is small.",
+        "generation": {"max_length": 128, "quote": None, "phrases": ["I don't know."]},
+    },
+}
+PREVIEW: dict[str, Any] = {
+    "prompt": "Answer. [CONTEXT] What is a pod? [KNOWLEDGE] A pod is small.</s>",
+    "prompt_tokens": 120,
+    "window": 512,
+    "grounding": {
+        "passages": [
+            {"id": "p0", "text": "A pod is small.", "score": 0.42, "filling": False},
+            {"id": "p1", "text": "A node is big.", "score": -0.2, "filling": True},
+        ],
+        "dropped_turns": 0,
+        "dropped_passages": 2,
+        "truncated_tokens": 0,
+    },
+    "config_version": "c0ffee12",
+}
+
+
 class StubBackend:
     """The server. `answers` are used up in order; after them every request gets a plain `Answer()`."""
 
@@ -96,6 +145,11 @@ class StubBackend:
         self.authorizations: list[str | None] = []
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
+        self.replicas: dict[str, Any] = cluster(replica())
+        self.config: dict[str, Any] = dict(CONFIG)
+        self.file = {"text": "instruction: Answer.\nknowledge: A pod is small.\n", "version": "f1"}
+        self.ended: list[str] = []  # replicas
+        self.gets: list[str] = []  # paths that were asked for, besides /health
         self.health_status = 200
         self.health_release = threading.Event()
         self.health_release.set()
@@ -185,12 +239,46 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         stub = self.server.stub
+        if self.path == "/config":
+            is_admin = self.headers["Authorization"] == f"Bearer {ADMIN_KEY}"
+            self._json(200, stub.config | {"file": stub.file if is_admin else None})
+            return
+        if self.path != "/health":
+            stub.gets.append(self.path)
+            self._json(200, stub.replicas)
+            return
         stub.health_release.wait(WAIT_SECONDS)
         self._json(stub.health_status, stub.health)
+
+    def do_PUT(self) -> None:
+        """Like the backend's: a version is that of the file, and the new one is in use at once."""
+        stub = self.server.stub
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["Authorization"] != f"Bearer {ADMIN_KEY}":
+            self._error(401, "unauthorized")
+        elif body["version"] != stub.file["version"]:
+            self._error(409, "outdated", "the file has been changed since it was read")
+        else:
+            stub.file = {"text": body["text"], "version": "f2"}
+            stub.config |= {"version": "ed17ed"}
+            self._json(200, stub.config)
+
+    def _error(self, status: int, type_: str, message: str = "the stub says no") -> None:
+        self._json(status, {"error": {"type": type_, "message": message, "request_id": "req-1"}})
 
     def do_POST(self) -> None:
         stub = self.server.stub
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/demo/end":
+            if body["replica_id"] not in [each["replica_id"] for each in stub.replicas["replicas"]]:
+                self._error(422, "invalid_request", "no such replica is ready")
+                return
+            stub.ended.append(body["replica_id"])
+            self._json(200, body)
+            return
+        if self.path == "/preview":
+            self._json(200, PREVIEW)
+            return
         stub.body_sizes.append(int(self.headers["Content-Length"]))
         stub.bodies.append(body)
         stub.request_ids.append(self.headers["X-Request-Id"])

@@ -1,0 +1,156 @@
+"""What the page of the cluster shows, as display-ready values: its template and its script print these alike."""
+
+from datetime import UTC, datetime
+
+from frontend.cluster import GONE, Change, Cluster, Ingress, Known, sparkline
+from frontend.replica_colours import colour_class
+from frontend.views import SHORT_ID, View
+
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+LABELS = {
+    "STARTING": "starting",
+    "RUNNING": "ready",
+    "LATE": "late",
+    "STALLED": "stalled",
+    "DRAINING": "draining",
+    "LOST": "lost",
+}
+CHANGED = {
+    "STARTING": "is being started",
+    "RUNNING": "is ready",
+    "LATE": "answers late",
+    "STALLED": "has stalled: others go on with its replies",
+    "DRAINING": "drains: it finishes its replies and goes",
+    "LOST": "is lost: others go on with its replies",
+    GONE: "has gone",
+}
+NOT_ASKED = "–"
+
+
+class ReplicaRow(View):
+    """A line of the table."""
+
+    id: str
+    short: str
+    colour: str  # a CSS class
+    state: str  # in small letters, for the style sheet
+    state_label: str
+    node: str
+    pod: str
+    slots: int  # of which `active` are in use; both are 0 where it is not asked
+    active: int
+    slots_label: str
+    waiting: str
+    speed: str  # tokens per second
+    points: str  # of its sparkline
+    can_be_ended: bool
+
+
+class IngressRow(View):
+    """An ingress, and the configuration that it uses."""
+
+    id: str
+    short: str
+    node: str
+    pod: str
+    version: str
+    error: str
+
+
+class ChangeRow(View):
+    """A line of what has happened."""
+
+    at: str  # ISO 8601, for the browser's own clock
+    at_label: str
+    short: str
+    colour: str
+    text: str
+
+
+class ClusterView(View):
+    """The whole page."""
+
+    summary: str
+    trouble: str
+    model: str
+    fallback: str  # that it is the fallback, and in place of what; empty where it is not
+    reason: str
+    replicas: tuple[ReplicaRow, ...]
+    ingresses: tuple[IngressRow, ...]
+    versions: str
+    changes: tuple[ChangeRow, ...]
+
+
+def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
+    """demo: whether replicas may be ended."""
+    most = max((speed for each in cluster.replicas for speed in each.speeds), default=0.0)
+    return ClusterView(
+        summary=_summary(cluster),
+        trouble=f"The list is as it was last known. {cluster.trouble}" if cluster.trouble else "",
+        model=cluster.model.name,
+        fallback=cluster.model.fallback_sentence,
+        reason=cluster.model.reason or "",
+        replicas=tuple(_replica(each, most, demo) for each in cluster.replicas),
+        ingresses=tuple(_ingress(each) for each in cluster.ingresses),
+        versions=_versions(cluster),
+        changes=tuple(_change(each) for each in cluster.changes),
+    )
+
+
+def _summary(cluster: Cluster) -> str:
+    if not cluster.replicas and cluster.trouble:
+        return "Nothing is known of the replicas."
+    states = [each.replica.state for each in cluster.replicas]
+    parts = [f"{states.count(state)} {label}" for state, label in LABELS.items() if state in states]
+    wanted = "" if cluster.target is None else f"; autoscaling wants {cluster.target}"
+    return f"{', '.join(parts) or 'None'}{wanted}."
+
+
+def _replica(known: Known, most: float, demo: bool) -> ReplicaRow:
+    each = known.replica
+    asked = each.slots is not None and each.active is not None
+    return ReplicaRow(
+        id=each.replica_id,
+        short=each.replica_id[-SHORT_ID:],
+        colour=colour_class(each.replica_id),
+        state=each.state.lower(),
+        state_label=LABELS.get(each.state, each.state.lower()),
+        node=each.node_name or each.node_id[:SHORT_ID] or NOT_ASKED,
+        pod=each.pod_name or NOT_ASKED,
+        slots=each.slots or 0,
+        active=each.active or 0,
+        slots_label=f"{each.active} of {each.slots}" if asked else NOT_ASKED,
+        waiting=NOT_ASKED if each.waiting is None else str(each.waiting),
+        speed=NOT_ASKED if each.tokens_per_second is None else f"{each.tokens_per_second:.0f}",
+        points=sparkline(known.speeds, most, SPARK_WIDTH, SPARK_HEIGHT),
+        can_be_ended=demo and each.state == "RUNNING",
+    )
+
+
+def _ingress(each: Ingress) -> IngressRow:
+    return IngressRow(
+        id=each.replica_id,
+        short=each.replica_id[-SHORT_ID:] or NOT_ASKED,
+        node=each.node_name or each.node_id[:SHORT_ID] or NOT_ASKED,
+        pod=each.pod_name or NOT_ASKED,
+        version=each.config_version,
+        error=each.config_error or "",
+    )
+
+
+def _versions(cluster: Cluster) -> str:
+    versions = sorted({each.config_version for each in cluster.ingresses})
+    if len(versions) < 2:
+        return f"Configuration {versions[0]} is in use everywhere." if versions else ""
+    return f"Configurations {' and '.join(versions)} are in use: an edit is being taken up."
+
+
+def _change(change: Change) -> ChangeRow:
+    at = datetime.fromtimestamp(change.at, UTC)
+    return ChangeRow(
+        at=at.isoformat(),
+        at_label=at.strftime("%H:%M:%S UTC"),
+        short=change.replica_id[-SHORT_ID:],
+        colour=colour_class(change.replica_id),
+        text=CHANGED.get(change.state, f"is {change.state.lower()}"),
+    )

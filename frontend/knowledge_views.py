@@ -1,0 +1,136 @@
+"""What the page of the configuration shows, as display-ready values."""
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, JsonValue
+
+from frontend.errors import BackendError
+from frontend.origin import GivenPassage
+from frontend.trial import Preview, Trial, TriedReply
+from frontend.views import Detail, View, percent, seconds_of
+
+
+class ConfigFile(BaseModel):
+    """The file as it is written."""
+
+    text: str = ""
+    version: str = ""
+
+
+class ConfigTold(BaseModel):
+    """The answer of GET /config."""
+
+    version: str = ""
+    error: str | None = None
+    environment: tuple[str, ...] = ()
+    writable: bool = False
+    config: dict[str, JsonValue] = {}
+    file: ConfigFile | None = None
+
+
+class ConfigView(View):
+    """The configuration in use."""
+
+    version: str
+    error: str
+    environment: str
+    writable: bool
+    instruction: str
+    knowledge: str
+    knowledge_label: str
+    settings: tuple[Detail, ...]
+
+
+class TriedPassage(View):
+    """A passage, and how well it fits."""
+
+    text: str
+    label: str
+    fits: bool
+
+
+class TriedReplyView(View):
+    """A reply, or why there is none."""
+
+    mode: str
+    text: str
+    trouble: str
+    facts: str
+
+
+class TrialView(View):
+    """What came of a question."""
+
+    question: str
+    trouble: str  # why there is no preview
+    prompt: str
+    tokens: int
+    window: int
+    use: str
+    left_out: str
+    passages: tuple[TriedPassage, ...]
+    replies: tuple[TriedReplyView, ...]
+
+
+def config_view(told: ConfigTold) -> ConfigView:
+    """For the page."""
+    config = dict(told.config)
+    instruction, knowledge = (str(config.pop(name, "")) for name in ("instruction", "knowledge"))
+    return ConfigView(
+        version=told.version,
+        error=told.error or "",
+        environment=", ".join(told.environment),
+        writable=told.writable,
+        instruction=instruction,
+        knowledge=knowledge,
+        knowledge_label=f"Knowledge: {len(knowledge):,} characters, {len(knowledge.split()):,} words",
+        settings=tuple(_flat(config)),
+    )
+
+
+def trial_view(trial: Trial) -> TrialView:
+    """For the page."""
+    preview = trial.preview if isinstance(trial.preview, Preview) else Preview()
+    return TrialView(
+        question=trial.question,
+        trouble=trial.preview.advice if isinstance(trial.preview, BackendError) else "",
+        prompt=preview.prompt,
+        tokens=preview.prompt_tokens,
+        window=preview.window,
+        use=f"{preview.prompt_tokens:,} of {preview.window:,} tokens",
+        left_out=_left_out(preview),
+        passages=tuple(_passage(each) for each in preview.grounding.passages),
+        replies=(_reply("Quote mode", trial.quoted), _reply("Written freely", trial.free)),
+    )
+
+
+def _flat(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[Detail]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            shown = "; ".join(map(str, value)) if isinstance(value, list) else "as the model recommends"
+            yield Detail(label=prefix + name, value=str(value) if not isinstance(value, list | None) else shown or "–")
+
+
+def _passage(each: GivenPassage) -> TriedPassage:
+    label = "filling" if each.filling or each.score is None else f"{each.score:.2f}"
+    return TriedPassage(text=each.text, label=label, fits=not each.filling)
+
+
+def _left_out(preview: Preview) -> str:
+    grounding = preview.grounding
+    if not (grounding.dropped_passages or grounding.truncated_tokens):
+        return ""
+    return (
+        f"Left out for want of room: {grounding.dropped_passages} passages that fit the question, "
+        f"{grounding.truncated_tokens} tokens."
+    )
+
+
+def _reply(mode: str, reply: TriedReply | BackendError) -> TriedReplyView:
+    if isinstance(reply, BackendError):
+        return TriedReplyView(mode=mode, text="", trouble=reply.advice, facts="")
+    grounded = percent(reply.grounded)
+    facts = (seconds_of(reply), f"{grounded} of its words stand in the knowledge" if grounded else "")
+    return TriedReplyView(mode=mode, text=reply.response, trouble="", facts=" · ".join(filter(None, facts)))
