@@ -1,6 +1,5 @@
 """HTTP: /chat, /health, /replicas; /v1 is openai_api's, /config is config_routes's."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -17,7 +16,7 @@ from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
 from serve_app.config_routes import add_config_routes
 from serve_app.demo_routes import add_demo_routes
-from serve_app.errors import Overloaded, RequestError, Unauthorized
+from serve_app.errors import Overloaded, Unauthorized
 from serve_app.http_errors import BodyLimits, add_errors, error_body, error_response, request_id_of
 from serve_app.keys import Key, KeyRing
 from serve_app.messages import ChatReply, ChatRequest, Health, Ingress, Origin, ReplicaList

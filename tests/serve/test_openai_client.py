@@ -9,7 +9,8 @@ import requests
 from openai import AsyncOpenAI, BadRequestError, DefaultHttpxClient, NotFoundError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.support.backend import Backend, eventually
+from tests.support.backend import Backend
+from tests.support.waiting import eventually
 
 POD: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is a pod?"}]
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
