@@ -14,7 +14,7 @@ SLOTS = 4
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "SECONDS", 0.4)
+    monkeypatch.setattr(overload, "SECONDS", 1.5)
     monkeypatch.setattr(overload, "PAUSE_S", 0.05)
     monkeypatch.setattr(overload, "_PROBE_S", 0.5)
 
