@@ -179,7 +179,7 @@ async def measure_fairness(url: str, all_greedy: Sequence[int]) -> None:
         for requests in (0, *all_greedy):
             greedy, others, began = Point(), Point(), time.monotonic()
             until = began + SECONDS
-            await asyncio.gather(load.many_of_one(until, requests, greedy), load.ask_until(until, OTHERS, others))
+            await asyncio.gather(load.ask_until(until, OTHERS, others), load.many_of_one(until, requests, greedy))
             rate = greedy.good / (time.monotonic() - began)
             _row(requests, f"{rate:.1f}", others.sent, f"{others.good / others.sent:.3f}",
                  *_percentiles(others.latencies_s))  # fmt: skip

@@ -55,7 +55,8 @@ def spoil_configuration(backend: Backend) -> None:
 
 def roll_out(backend: Backend) -> None:
     """A changed deployment, as `serve deploy` does it: every replica and the ingress are replaced."""
-    before = {replica["replica_id"] for replica in backend.replicas()}
+    eventually(lambda: running(backend) == REPLICAS, 120, "all replicas")
+    before = {replica["replica_id"] for replica in _replicas(backend)}
 
     def change(application: dict[str, Any]) -> None:
         args = application["args"]
@@ -88,26 +89,23 @@ def fail_to_start(backend: Backend) -> None:
     model.rename(away)
     try:
         kill("GodelModel")(backend)
-        eventually(lambda: "failed to start" in _serve(backend, "status"), 120, "a start that fails")
+        eventually(lambda: "failed to start" in _serve(backend, "status").stdout, 120, "a start that fails")
     finally:
         away.rename(model)
 
 
 def _deploy(backend: Backend, change: Callable[[dict[str, Any]], None]) -> None:
-    """`serve deploy` of the configuration, changed."""
+    """`serve deploy` of the configuration, changed; again where nobody is there to take it."""
     config = yaml.safe_load(backend.config.read_text())
     change(config["applications"][0])
     backend.config.write_text(yaml.safe_dump(config))
-    _serve(backend, "deploy", str(backend.config))
+    eventually(lambda: _serve(backend, "deploy", str(backend.config)).returncode == 0, 120, "serve deploy")
 
 
-def _serve(backend: Backend, *arguments: str) -> str:
-    """What `serve` prints."""
+def _serve(backend: Backend, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ray.serve.scripts", *arguments, "--address", backend.dashboard]
     environment = {"RAY_AUTH_MODE": "token"} | os.environ  # the one that the local cluster has made
-    return subprocess.run(
-        command, check=True, capture_output=True, timeout=60, cwd=ROOT, env=environment, text=True
-    ).stdout
+    return subprocess.run(command, check=False, capture_output=True, timeout=60, cwd=ROOT, env=environment, text=True)
 
 
 def _all_are_new(backend: Backend, before: set[str]) -> bool:
