@@ -18,11 +18,11 @@ from serve_app.words import WordVectors, all_words, content_words, stems, word_v
 # Learnt by `python -m training.phrase_study` on the development questions: log-odds of a message being small talk as
 # the example is, against its being a question.
 WEIGHTS: Mapping[str, float] = {
-    "understood": 5.01,  # share of the message's words that the example has
-    "complete": 4.38,  # share of the example's words that the message has
-    "strange": -5.07,  # the weightiest word of the message that no example has; the same for all examples
+    "understood": 4.46,  # share of the message's words that the example has
+    "complete": 3.51,  # share of the example's words that the message has
+    "strange": -5.87,  # the weightiest word of the message that no example has; the same for all examples
 }
-THRESHOLD = 5.92
+THRESHOLD = 4.23
 SCALE = 10.0  # as in `grounding`
 
 FEATURES = tuple(WEIGHTS)
