@@ -18,12 +18,12 @@ from serve_app.words import WordVectors, all_words, content_words, stems, word_v
 # Learnt by `python -m training.phrase_study` on the development questions: log-odds of a message being small talk as
 # the example is, against its being a question.
 WEIGHTS: Mapping[str, float] = {
-    "understood": 4.46,  # share of the message's words that the example has
-    "complete": 3.51,  # share of the example's words that the message has
-    "strange": -5.87,  # the weightiest word of the message that no example has; the same for all examples
+    "understood": 5.01,  # share of the message's words that the example has
+    "complete": 3.57,  # share of the example's words that the message has
+    "strange": -5.53,  # the weightiest word of the message that no example has; the same for all examples
 }
-THRESHOLD = 4.23
-SCALE = 10.0  # as in `grounding`
+THRESHOLD = 4.88
+SCALE = WEIGHTS["understood"] + WEIGHTS["complete"] - THRESHOLD  # the odds of a message that is an example
 
 FEATURES = tuple(WEIGHTS)
 
@@ -52,16 +52,13 @@ class PhraseBook:
         self._weights = self._rarity(self._stems)
 
     def scores(self, message: str) -> list[float]:
-        """How well each phrase replies to `message`, on the scale of `grounding.Sentence`: as well as its best example
-        fits, 1 where the message is one; 0 for phrases without examples."""
+        """How well each phrase replies to `message`, beside `grounding.Sentence`s: as well as its best example fits, 1
+        where the message is one, -1 at least; 0 for phrases without examples."""
         scores = np.zeros(self._phrases)
         if len(self._phrase_of):
-            evidence = self.evidence(message)
-            odds = evidence @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
-            is_example = evidence[:, :2].min(axis=1) > 1 - 1e-6
-            fits = np.where(is_example, 1, np.clip(odds / SCALE, -1, 1))
+            odds = self.evidence(message) @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
             with_examples, first = np.unique(self._phrase_of, return_index=True)
-            scores[with_examples] = np.maximum.reduceat(fits, first)
+            scores[with_examples] = np.clip(np.maximum.reduceat(odds, first) / SCALE, -1, 1)
         return [float(score) for score in scores.round(4)]
 
     def evidence(self, message: str) -> np.ndarray:
