@@ -9,7 +9,7 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,8 +21,8 @@ from bench.systems import make_checkpoint
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
-from serve_app.engine.engine import Engine
-from serve_app.messages import ChatReply, ChatRequest, GenerateRequest, Origin, ReplicaStatus, State, TokenChunk
+from serve_app.in_process import InProcess
+from serve_app.messages import ChatReply, ChatRequest
 from serve_app.model import make_engine
 from serve_app.settings import AppArgs
 
@@ -47,23 +47,6 @@ QUESTIONS = (
 ARGS = AppArgs(slots=len(QUESTIONS), encoding_cache_mb=0)
 ROUNDS = 5
 log = logging.getLogger("bench")
-
-
-class InProcess:
-    """Replicas as `Chat` knows them: one engine, in this process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._origin = Origin("in-process", "here", "here", "here")
-        self.states: list[tuple[ReplicaStatus, State]] = []
-        self.ready = [ReplicaStatus(self._origin, slots=engine.slots, active=0, waiting=0, tokens_per_second=0)]
-
-    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
-        reply = self._engine.submit(
-            request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
-        )
-        async for tokens in reply:
-            yield TokenChunk(tokens, self._origin, reply.ending)
 
 
 @dataclass(frozen=True)

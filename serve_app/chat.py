@@ -21,7 +21,7 @@ from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import Checkpoint
 from serve_app.citations import cite
 from serve_app.errors import DeadlineExceeded, InvalidRequest, reason
-from serve_app.grounding import Ranking
+from serve_app.grounding import Ranking, Sentence
 from serve_app.knowledge import knowledge_base
 from serve_app.messages import (
     LARGEST_SEED,
@@ -49,6 +49,7 @@ from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
 from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
+from serve_app.small_talk import phrase_book
 from serve_app.stop_sequences import StopSequences
 
 logger = logging.getLogger("ray.serve.godel")
@@ -201,7 +202,9 @@ class Chat:
             request_id=request_id,
             prompt=prompt,
             sampling=generation.sampling(self.seed(request, request_id)),
-            quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
+            quotes=self._quotes(request.dialog[-1], generation, ranking, prompt)
+            if self._is_quoted(generation)
+            else None,
             config_version=current.version,
             started_at=started_at,
         )
@@ -252,16 +255,16 @@ class Chat:
     def _is_quoted(self, generation: Generation) -> bool:
         return self.checkpoint.quote if generation.quote is None else generation.quote
 
-    def _quotes(self, generation: Generation, ranking: Ranking, prompt: Prompt) -> Quotes:
+    def _quotes(self, message: str, generation: Generation, ranking: Ranking, prompt: Prompt) -> Quotes:
         sentences = [sentence for passage in prompt.passages for sentence in ranking.sentences[passage.id]]
         if not sentences and not generation.phrases:
             raise InvalidRequest(
                 "generation.quote: there is nothing to quote, as no passage is in the prompt and generation.phrases is "
                 "empty; give knowledge or phrases, or set it to false"
             )
-        quotes = self._quoter.quotes(
-            sentences, generation.phrases, prior=generation.quote_prior, max_length=generation.max_length
-        )
+        scores = phrase_book(generation.phrases).scores(message)
+        phrases = [Sentence(phrase.reply, score) for phrase, score in zip(generation.phrases, scores, strict=True)]
+        quotes = self._quoter.quotes(sentences, phrases, prior=generation.quote_prior, max_length=generation.max_length)
         if not quotes.candidates:
             raise InvalidRequest(
                 f"generation.max_length: {generation.max_length} has no room for any sentence or phrase that could be "

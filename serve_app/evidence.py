@@ -22,6 +22,8 @@ FEATURES = (
     "gap",  # the question's weightiest word that sentence and context lack
     "opening",  # share of the question's words that the sentence opens with
     "defines",  # the same, where a definition is wanted
+    "subject",  # share of the sentence's subject that the question has, where a definition is wanted: "What is a node?"
+    # is not about "the head node"
     "wanted",  # the sentence has the time, number, name ... that is wanted: where that is telling (see _TELLING)
     "perhaps",  # the same, of things that many sentences have
     "heading",  # it is a heading, which tells where the answer is and not what it is
@@ -35,6 +37,9 @@ _UNRELATED = 0.3
 # How much a sentence takes on of the one before it in its paragraph, and of its heading.
 _CONTEXT = 0.4
 _OPENING_WORDS = 3
+_SUBJECT_END = re.compile(r"\b(is|are|was|were|has|have|had|can|may|must|will|should|means)\b", re.I)
+_SUBJECT_CHARS = 60  # a later verb is of another clause
+_TINY = 1e-9
 _TELLING = frozenset({"definition", "duration", "place", "reason", "instruction"})
 
 # An earlier turn counts where the last one leans on it, each turn by this much of the one after it.
@@ -100,9 +105,13 @@ class SentenceIndex:
         self._word_vectors, counts = self._vectors(list(ids))
         self._meanings = self._read_meanings(counts * self._rarity(vocabulary))
         self._openings = np.zeros((_OPENING_WORDS, len(sentences)), dtype=np.int32)
+        self._subjects = np.zeros((_OPENING_WORDS, len(sentences)), dtype=np.float32)
+        rarity = self._rarity(vocabulary)
         for place, (_, *words) in enumerate(sentences):
             opening = words[:_OPENING_WORDS]
             self._openings[: len(opening), place] = opening
+            subject = opening[: _subject_words(self.sentences[place])]
+            self._subjects[: len(subject), place] = rarity[subject]
 
     def _read_meanings(self, weights: np.ndarray) -> np.ndarray:
         """[sentences, dimensions], of length 1: the weighted sum of each sentence's words, and some of its context's.
@@ -151,6 +160,7 @@ class SentenceIndex:
         if question.stems:
             columns |= self._matches(question)
             columns["defines"] = columns["opening"] * (want == "definition")
+            columns["subject"] = columns["subject"] * (want == "definition")
         return np.column_stack([columns[feature] for feature in FEATURES])
 
     def _matches(self, question: _Question) -> Mapping[str, np.ndarray]:
@@ -161,12 +171,14 @@ class SentenceIndex:
         context = np.maximum(padded.take(self._before, axis=1), padded.take(self._headings, axis=1))
         found = np.maximum(by_sentence, 0.5 * context)
         opening = np.maximum.reduce([similar.take(words, axis=1) for words in self._openings])
+        subject = (similar.max(axis=0)[self._openings] * self._subjects).sum(axis=0)
         asked = unit(question.weights @ question.vectors)
         return {
             "meaning": self._meanings @ asked,
             "words": shares @ found,
             "gap": ((1 - found) * (question.weights / question.weights.max())[:, None]).max(axis=0),
             "opening": shares @ opening,
+            "subject": subject / np.maximum(self._subjects.sum(axis=0), _TINY),
             "length": np.full(len(self.sentences), question.weights.sum()),
         }
 
@@ -201,6 +213,12 @@ def _considered(dialog: Sequence[str]) -> Sequence[str]:
     """The turns that say what is asked for, newest first: the last alone, unless it leans on those before it."""
     leans = _LEANS.search(dialog[-1]) or not content_words(dialog[-1])
     return dialog[: -_TURNS_CONSIDERED - 1 : -1] if leans else dialog[-1:]
+
+
+def _subject_words(sentence: str) -> int:
+    """How many content words the subject has: those before the first verb that is sure to be one, or else one."""
+    end = _SUBJECT_END.search(sentence, 0, _SUBJECT_CHARS)
+    return max(len(content_words(sentence[: end.start()])), 1) if end else 1
 
 
 def _blocks(size: int, block: int = 128) -> Iterator[slice]:

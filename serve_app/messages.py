@@ -14,11 +14,14 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    GetJsonSchemaHandler,
     Strict,
     StrictStr,
     StringConstraints,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 FinishReason = Literal["stop", "length"]
 State = Literal["RUNNING", "LATE", "STALLED"]  # of a model replica; see liveness.py
@@ -60,7 +63,7 @@ def _not_blank(text: str) -> str:
 
 
 Text = Annotated[StrictStr, AfterValidator(_encodable)]
-Phrase = Annotated[
+Line = Annotated[
     str,
     StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200),
     AfterValidator(_not_blank),
@@ -95,6 +98,31 @@ class WholeNumbers(KnownNames):
             name: int(value) if isinstance(value, float) and value.is_integer() else value
             for name, value in values.items()
         }
+
+
+class Phrase(KnownNames):
+    """A short reply that is no sentence of the knowledge; a text alone is one without examples."""
+
+    reply: Line
+    to: Annotated[
+        tuple[Line, ...],
+        FailFast(),
+        Field(max_length=128, description="examples of what it is the reply to; none: it may be the reply to anything"),
+    ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"reply": value}
+        if not isinstance(value, dict | cls):
+            raise ValueError("must be a text, or an object of `reply`, a text, and `to`, a list of texts")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        as_object = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [as_object["properties"]["reply"], as_object]}
 
 
 class SamplingValues(KnownNames):
@@ -158,7 +186,11 @@ class GenerationValues(SamplingValues):
         tuple[Phrase, ...],
         Strict(False),  # JSON and YAML have lists
         FailFast(),
-        Field(max_length=16, description="short replies that may be given instead of a sentence, if quoting"),
+        Field(
+            max_length=16,
+            description="short replies that may be given instead of a sentence, if quoting: each a text, or an object "
+            "of `reply` and `to`, examples of what it is the reply to",
+        ),
     ] = ()
 
 

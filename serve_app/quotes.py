@@ -4,7 +4,7 @@ The model reads and writes tokens, and a tokenizer may have none for a character
 candidate keeps the text that it was made of, and a reply is that text, word for word (law 9).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,16 +39,19 @@ class Quoter:
         self._tokenizer = tokenizer
         self._remembered = lru_cache(_REMEMBERED)(self._tokenize)
 
-    def quotes(self, sentences: Iterable[Sentence], phrases: Sequence[str], *, prior: float, max_length: int) -> Quotes:
-        """Phrases, and sentences with the bonus `prior` times their score; those with the best scores where not all
-        can be had, none that a reply of `max_length` has no room for. Of two with the same tokens the better one stays.
+    def quotes(
+        self, sentences: Iterable[Sentence], phrases: Iterable[Sentence], *, prior: float, max_length: int
+    ) -> Quotes:
+        """Phrases and sentences, each with the bonus `prior` times its score; the sentences with the best scores where
+        not all can be had, none that a reply of `max_length` has no room for. Of two with the same tokens the better
+        one stays.
         """
         bonuses: dict[TokenIds, float] = {}
         texts: dict[TokenIds, str] = {}
         room = MAX_TOKENS
         best_first = sorted(sentences, key=lambda sentence: -sentence.score)
-        options = [(phrase, 0.0) for phrase in phrases] + [(each.text, prior * each.score) for each in best_first]
-        for text, bonus in options:
+        for option in [*phrases, *best_first]:
+            text, bonus = option.text, prior * option.score
             token_ids = self._token_ids(text)
             if not 1 < len(token_ids) < max_length:  # `max_length` counts the start token, too; an empty text is none
                 continue

@@ -52,7 +52,7 @@ def test_the_shipped_configuration_is_good() -> None:
     assert "Kubernetes" in config.knowledge
     assert config.grounding.max_passages > 0
     assert config.generation.quote is None
-    assert any(phrase.startswith("I don't know.") for phrase in config.generation.phrases)
+    assert any(phrase.reply.startswith("I don't know.") for phrase in config.generation.phrases)
 
 
 def test_what_is_left_out_has_a_default(path: Path) -> None:

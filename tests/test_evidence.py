@@ -61,6 +61,23 @@ def test_openings_say_what_is_defined() -> None:
     assert feature("defines", "Where is a pod?", text=text)["A pod"] == 0
 
 
+def test_a_definition_is_of_the_whole_subject() -> None:
+    """Of the subject's words, up to its verb, the rare ones count most."""
+    text = "The head node is the node that runs the service. A node is a machine. A probe of a node has a limit."
+    subject = feature("subject", "What is a node?", text=text)
+    assert subject["A node"] == pytest.approx(1)
+    assert subject["The head"] < 0.5
+    assert subject["A probe"] < 0.5
+    assert not any(feature("subject", "Where is a node?", text=text).values())
+
+
+def test_without_a_verb_that_is_sure_to_be_one_the_first_word_is_the_subject() -> None:
+    text = "A decoder writes the answer. T5 is an encoder-decoder model that was made in 2019."
+    subject = feature("subject", "What is a decoder?", text=text)
+    assert subject["A decoder"] == pytest.approx(1)
+    assert subject["T5 is"] < 0.5
+
+
 def test_what_is_wanted_is_seen_in_the_sentence() -> None:
     assert [s for s, has in feature("perhaps", "How much is it?").items() if has] == [
         "You may",

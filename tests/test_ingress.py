@@ -530,6 +530,23 @@ def test_a_choice_that_arrives_in_two_parts_is_shown_when_it_is_whole(chat_confi
     assert '"text":"It is a pod, and small."' in body
 
 
+def test_small_talk_is_replied_to_by_the_phrase_that_fits(chat_config: Path) -> None:
+    """By the bonus alone, here; and no sentence of the knowledge nor another phrase comes near it."""
+    chat_config.write_text(
+        "instruction: Answer.\nknowledge: A pod is small. It says thanks.\ngeneration:\n  phrases:\n"
+        "    - {reply: You are welcome., to: [thanks, thank you]}\n    - {reply: Bye!, to: [bye, see you]}\n    - No.\n"
+    )
+    application = Application(choose_best, chat_config, quote=True)
+    assert application.post(dialog=["What is a pod?", "A pod is small.", "Thank you!"]).json()["response"] == (
+        "You are welcome."
+    )
+    found = application.candidates()
+    assert found["You are welcome."] > 0 == found["No."] > found["Bye!"]
+    assert application.post(dialog=["What is a pod?"]).json()["response"] == "A pod is small."
+    examples = [{"reply": "Ahoy!", "to": ["ahoy"]}]
+    assert application.post(dialog=["Ahoy"], generation={"phrases": examples}).json()["response"] == "Ahoy!"
+
+
 def test_phrases_may_be_quoted_without_any_knowledge(quoting: Application) -> None:
     assert quoting.post(dialog=["Hi"], knowledge="", generation={"phrases": ["Hello!"]}).json()["response"] == "Hello!"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.messages import ChatRequest, Generation, Sampling
+from serve_app.messages import ChatRequest, Generation, Phrase, Sampling
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_greedy_unless_asked_to_sample_with_a_temperature(settings: dict[str, An
 
 # --- a request's own settings over the configured ones --------------------------------------------------------------
 
-CONFIGURED = Generation(max_length=200, min_length=20, do_sample=True, top_k=40, seed=5, phrases=("Goodbye!",))
+CONFIGURED = Generation(
+    max_length=200, min_length=20, do_sample=True, top_k=40, seed=5, phrases=(Phrase(reply="Goodbye!"),)
+)
 
 
 def overrides(**settings: Any) -> ChatRequest:
@@ -85,7 +87,7 @@ def overrides(**settings: Any) -> ChatRequest:
 
 def test_a_request_changes_only_what_it_sets() -> None:
     merged = CONFIGURED.overridden_by(overrides(top_k=0, do_sample=False, seed=None, quote=True).generation)
-    assert merged == Generation(max_length=200, min_length=20, top_k=0, quote=True, phrases=("Goodbye!",))
+    assert merged == Generation(max_length=200, min_length=20, top_k=0, quote=True, phrases=(Phrase(reply="Goodbye!"),))
     assert CONFIGURED.overridden_by(overrides().generation) == CONFIGURED
     assert CONFIGURED.overridden_by(None) == CONFIGURED
 
@@ -114,10 +116,16 @@ def test_a_requests_lengths_are_compared_with_the_configured_ones_not_the_defaul
         ("quote_prior", 1001, ()),
         ("phrases", "Hello", ()),
         ("phrases", ["Hello"] * 17, ()),
-        ("phrases", ["Hello", "  "], (1,)),
-        ("phrases", ["x" * 201], (0,)),
+        ("phrases", ["Hello", "  "], (1, "reply")),
+        ("phrases", ["x" * 201], (0, "reply")),
         ("phrases", [True], (0,)),
-        ("phrases", ["\ud83d"], (0,)),
+        ("phrases", [["Hello", "hi"]], (0,)),
+        ("phrases", ["\ud83d"], (0, "reply")),
+        ("phrases", [{"to": ["hi"]}], (0, "reply")),
+        ("phrases", [{"reply": "Hello", "to": "hi"}], (0, "to")),
+        ("phrases", [{"reply": "Hello", "to": ["hi", ""]}], (0, "to", 1)),
+        ("phrases", [{"reply": "Hello", "to": ["hi"] * 129}], (0, "to")),
+        ("phrases", [{"reply": "Hello", "examples": ["hi"]}], (0, "examples")),
     ],
 )
 def test_a_wrong_way_to_quote_is_refused_with_its_name(name: str, value: object, place: tuple[int, ...]) -> None:
@@ -126,13 +134,25 @@ def test_a_wrong_way_to_quote_is_refused_with_its_name(name: str, value: object,
     assert refusal.value.errors()[0]["loc"] == (name, *place)
 
 
-def test_phrases_have_no_space_around_them() -> None:
-    assert Generation.model_validate({"phrases": [" Hello, you! \n"]}).phrases == ("Hello, you!",)
+def test_a_phrase_is_a_text_or_has_examples() -> None:
+    made = Generation.model_validate({"phrases": [" Hello, you! \n", {"reply": "Goodbye!", "to": ["bye", " ciao "]}]})
+    assert made.phrases == (Phrase(reply="Hello, you!"), Phrase(reply="Goodbye!", to=("bye", "ciao")))
+    assert Generation.model_validate(made.model_dump()) == made
+
+
+def test_a_request_may_send_examples() -> None:
+    sent = overrides(phrases=[{"reply": "Hello!", "to": ["hi"]}, "No."]).generation
+    assert CONFIGURED.overridden_by(sent).phrases == (Phrase(reply="Hello!", to=("hi",)), Phrase(reply="No."))
+
+
+def test_what_a_phrase_may_be_is_said() -> None:
+    with pytest.raises(ValidationError, match="a text, or an object of `reply`, a text, and `to`, a list of texts"):
+        Generation.model_validate({"phrases": [3]})
 
 
 def test_the_engine_gets_no_text() -> None:
     """It knows token ids only, and a phrase may be anything."""
-    generation = Generation(max_length=9, do_sample=True, quote=True, quote_prior=3, phrases=("Hello",))
+    generation = Generation(max_length=9, do_sample=True, quote=True, quote_prior=3, phrases=(Phrase(reply="Hello"),))
     assert generation.sampling(seed=7) == Sampling(max_length=9, do_sample=True, seed=7)
     assert type(generation.sampling(seed=7)) is Sampling
 
@@ -159,7 +179,7 @@ def test_the_engine_gets_no_text() -> None:
         ({"dialog": ["Hello"], "generation": {"top_p": 2}}, ("generation", "top_p")),
         ({"dialog": ["Hello"], "generation": {"beams": 4}}, ("generation", "beams")),
         ({"dialog": ["Hello"], "generation": [1]}, ("generation",)),
-        ({"dialog": ["Hello"], "generation": {"phrases": ["Yes.", ""]}}, ("generation", "phrases", 1)),
+        ({"dialog": ["Hello"], "generation": {"phrases": ["Yes.", ""]}}, ("generation", "phrases", 1, "reply")),
         ({"dialog": ["Hello"] * 10_001}, ("dialog",)),
         ({"dialog": ["Hello"], "stream": 1}, ("stream",)),
         ({"dialog": ["Hello"], "generation": {"do_sample": "true"}}, ("generation", "do_sample")),

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from serve_app import metrics
 from serve_app.engine.measures import ReplyTimes, Totals
 from serve_app.messages import ReplicaStatus
 from serve_app.metrics import IngressMetrics, ReplicaMetrics, StateMetrics
@@ -54,7 +53,7 @@ def test_a_reply_that_failed_at_once_has_no_times(reported: Reported) -> None:
 
 def test_steps_are_reported_once_a_second_and_each_once(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: now)
+    monkeypatch.setattr("serve_app.metrics.time.monotonic", lambda: now)
     totals, replica = Totals(steps=[0] * 5), ReplicaMetrics()
     replica.report(STATUS, totals)
     totals.steps[3] += 2
@@ -68,7 +67,7 @@ def test_steps_are_reported_once_a_second_and_each_once(reported: Reported, monk
     now += 0.5
     reported.clear()
     replica.report(STATUS, totals)
-    work = [
+    work: list[tuple[str, float, dict[str, str]]] = [
         ("godel_step_requests", 3, {}),
         ("godel_step_requests", 3, {}),
         ("godel_step_requests", 4, {}),

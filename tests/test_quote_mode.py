@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.quote import InProcess
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint
 from serve_app.engine.engine import Engine
 from serve_app.engine.weights import from_transformers
+from serve_app.in_process import InProcess
 from serve_app.ingress import create_api
 from serve_app.passages import split_paragraphs
 from serve_app.settings import AppArgs

@@ -26,7 +26,10 @@ def quotes(
     quoter: Quoter = QUOTER,
 ) -> Quotes:
     return quoter.quotes(
-        [Sentence(text, score) for text, score in sentences], phrases, prior=prior, max_length=max_length
+        [Sentence(text, score) for text, score in sentences],
+        [Sentence(phrase, 0) for phrase in phrases],
+        prior=prior,
+        max_length=max_length,
     )
 
 
@@ -53,6 +56,11 @@ def test_phrases_and_sentences_are_candidates_with_their_bonus() -> None:
         "A pod is small.": 4,
         "A node is big.": -2,
     }
+
+
+def test_a_phrase_has_a_bonus_by_its_score() -> None:
+    made = QUOTER.quotes([], [Sentence("Hello!", 0.5), Sentence("Bye!", -0.5)], prior=8, max_length=128)
+    assert [candidate.bonus for candidate in made.candidates] == [4, -4]
 
 
 def test_a_candidate_is_what_stands_in_a_prompt() -> None:

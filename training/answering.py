@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -14,17 +14,12 @@ import yaml
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, load_tokenizer, resolve
-from serve_app.engine.engine import Engine
-from serve_app.errors import DeadlineExceeded
+from serve_app.in_process import InProcess
 from serve_app.messages import (
     ChatReply,
     ChatRequest,
-    GenerateRequest,
     GenerationOverrides,
     Origin,
-    ReplicaStatus,
-    State,
-    TokenChunk,
 )
 from serve_app.model import make_engine
 from serve_app.settings import AppArgs, ChatConfig
@@ -47,25 +42,6 @@ class Answered:
     seconds: float  # ranking and fitting the prompt included
 
 
-class InProcessReplicas:
-    """One model replica, without Ray."""
-
-    ready: list[ReplicaStatus] = []
-    states: list[tuple[ReplicaStatus, State]] = []
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
-        reply = self._engine.submit(
-            request.prompt_ids, request.sampling, candidates=request.candidates, budget_s=request.budget_s
-        )
-        async for tokens in reply:
-            if reply.ending == "deadline":
-                raise DeadlineExceeded(f"no whole reply within {request.budget_s:.0f} s")
-            yield TokenChunk(tokens, _HERE, reply.ending)
-
-
 class Answerer:
     """A model and the shipped configuration. Use `close` to end its engine."""
 
@@ -77,7 +53,7 @@ class Answerer:
         config_file = ConfigFile(ROOT / args.chat_config, args.max_reply_tokens)
         torch.set_num_threads(args.threads or 1)  # as serve_config.yaml gives a replica
         self._engine = make_engine(checkpoint, args)
-        self._chat = Chat(args, checkpoint, load_tokenizer(checkpoint), config_file, InProcessReplicas(self._engine))
+        self._chat = Chat(args, checkpoint, load_tokenizer(checkpoint), config_file, InProcess(self._engine))
 
     @property
     def config(self) -> ChatConfig:

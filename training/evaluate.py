@@ -103,7 +103,8 @@ class Evaluation:
 def _known(text: TextQuestions, answerer: Answerer) -> Known:
     config = answerer.config
     knowledge = config.knowledge if text.text is None else text.text
-    return Known(knowledge, (*config.generation.phrases, baselines.DECLINING), config.grounding.passage_words)
+    phrases = (*(phrase.reply for phrase in config.generation.phrases), baselines.DECLINING)
+    return Known(knowledge, phrases, config.grounding.passage_words)
 
 
 def _asked(text: TextQuestions, question: Question, generation: GenerationOverrides) -> Asked:

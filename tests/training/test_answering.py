@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import DeadlineExceeded, ModelError
-from serve_app.messages import GenerateRequest, GenerationOverrides, Sampling
+from serve_app.in_process import InProcess
+from serve_app.messages import GenerateRequest, GenerationOverrides, Phrase, Sampling
 from tests.support.checkpoints import random_t5, save_checkpoint, small_tokenizer
-from training.answering import AT_ONCE, Answerer, Asked, InProcessReplicas
+from training.answering import AT_ONCE, Answerer, Asked, InProcess
 
 FREE = GenerationOverrides(quote=False, max_length=8)
 
@@ -38,7 +39,7 @@ def test_without_knowledge_the_configured_one_is_used(answerer: Answerer) -> Non
 def test_in_quote_mode_a_reply_is_a_sentence_of_the_knowledge_or_a_phrase(answerer: Answerer) -> None:
     knowledge = "A tent is a house of cloth. It has poles."
     phrases = ("I don't know.",)
-    quoted = GenerationOverrides(quote=True, phrases=phrases, quote_prior=1000)
+    quoted = GenerationOverrides(quote=True, phrases=tuple(Phrase(reply=each) for each in phrases), quote_prior=1000)
     asked = [Asked((ask,), knowledge, quoted) for ask in ("What is a tent?", "Has it poles?", "Who won?")]
     replies = [each.reply.response for each in asyncio.run(answerer.answer_all(asked, lambda done: None))]
     assert set(replies) <= {"A tent is a house of cloth.", "It has poles.", *phrases}
@@ -49,7 +50,7 @@ def test_a_reply_that_takes_too_long_is_an_error(answerer: Answerer) -> None:
     request = GenerateRequest("late", [5, 6, 1], Sampling(), budget_s=0)
 
     async def write() -> None:
-        async for _ in InProcessReplicas(answerer._engine).write(request):
+        async for _ in InProcess(answerer._engine).write(request):
             pass
 
     with pytest.raises(DeadlineExceeded, match="within 0 s"):

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from serve_app import chat_config
 from training import everyday, lessons
 from training.questions import EVALUATION, load
 
@@ -58,6 +59,11 @@ def test_small_talk_of_lessons_is_worded_otherwise() -> None:
     said = [line for _, lines in lessons.SMALL_TALK.values() for line in lines]
     told = itertools.product(lessons._OPENERS, said, lessons._CLOSERS)
     assert not leaks("".join(parts) for parts in told)
+
+
+def test_configured_examples_of_small_talk_are_worded_otherwise() -> None:
+    phrases = chat_config.load(Path("configs/chatbot.yaml"), environment={}).config.generation.phrases
+    assert not leaks(example for phrase in phrases for example in phrase.to)
 
 
 def test_no_file_of_training_holds_its_text() -> None:
