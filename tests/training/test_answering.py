@@ -10,7 +10,7 @@ from serve_app.errors import DeadlineExceeded, ModelError
 from serve_app.in_process import InProcess
 from serve_app.messages import GenerateRequest, GenerationOverrides, Phrase, Sampling
 from tests.support.checkpoints import random_t5, save_checkpoint, small_tokenizer
-from training.answering import AT_ONCE, Answerer, Asked, InProcess
+from training.answering import AT_ONCE, Answerer, Asked
 
 FREE = GenerationOverrides(quote=False, max_length=8)
 
