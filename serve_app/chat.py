@@ -33,6 +33,7 @@ from serve_app.messages import (
     Origin,
     Prompt,
     ReplicaStatus,
+    ReplyStart,
     Sampling,
     State,
     Timing,
@@ -71,6 +72,7 @@ class Plan:
 
     request_id: str
     prompt: Prompt
+    seed: int
     sampling: Sampling
     quotes: Quotes | None  # what the reply may be; None: anything
     config_version: str
@@ -79,10 +81,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text; the last piece comes with the whole reply."""
+    """The next piece of a reply's text; the first comes with what is known then, the last with the whole reply."""
 
     text: str
     chunk: TokenChunk
+    start: ReplyStart | None = None
     reply: ChatReply | None = None
 
 
@@ -148,24 +151,29 @@ class Chat:
         first_token_s: float | None = None
         writers: dict[Origin, None] = {}  # in their order
         async for chunk in self.replicas.write(request):
-            first_token_s = first_token_s or time.monotonic() - plan.started_at
+            start: ReplyStart | None = None
+            if first_token_s is None:
+                first_token_s = time.monotonic() - plan.started_at
+                start = self._start(plan, chunk.origin, first_token_s)
             writers[chunk.origin] = None
             piece = text.grow(chunk.token_ids, is_last=chunk.finish_reason is not None)
             if chunk.finish_reason in ("stop", "length"):
                 reply = self._finish(plan, text, list(writers), chunk.finish_reason, first_token_s)
-                yield Piece(piece, chunk, reply)
+                yield Piece(piece, chunk, start, reply)
             else:
-                yield Piece(piece, chunk)
+                yield Piece(piece, chunk, start)
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
+        seed = self.seed(request, request_id)
         generation = self._generation(request, current.config)
         ranking = self._rank(request, current.config)
         prompt = self._prompt(request, current.config, ranking)
         return Plan(
             request_id=request_id,
             prompt=prompt,
-            sampling=generation.sampling(self.seed(request, request_id)),
+            seed=seed,
+            sampling=generation.sampling(seed),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
             started_at=started_at,
@@ -234,6 +242,16 @@ class Chat:
             )
         return quotes
 
+    def _start(self, plan: Plan, origin: Origin, first_token_s: float) -> ReplyStart:
+        return ReplyStart(
+            request_id=plan.request_id,
+            seed=plan.seed,
+            **origin.names,
+            model=self.checkpoint.name,
+            config_version=plan.config_version,
+            timing_ms={"first_token": round(first_token_s * 1000, 1)},
+        )
+
     def _finish(
         self,
         plan: Plan,
@@ -261,7 +279,11 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=len(text.token_ids)),
+            usage=Usage(
+                prompt_tokens=len(plan.prompt.token_ids),
+                completion_tokens=len(text.token_ids),
+                max_prompt_tokens=self.args.max_prompt_tokens,
+            ),
             grounding=Grounding(
                 passages=plan.prompt.passages,
                 dropped_turns=plan.prompt.dropped_turns,

@@ -103,9 +103,8 @@ def _add_routes(api: FastAPI, chat: Chat) -> None:
         # The first piece is awaited before the answer begins, so that a refusal still has its status code.
         first = await anext(pieces)
         if streamed:
-            start = _Start(request_id=request_id, seed=chat.seed(body, request_id))
             return StreamingResponse(
-                _events(start, first, pieces),
+                _events(request_id, first, pieces),
                 media_type="text/event-stream",
                 headers=_origin_headers(first.chunk.origin) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -138,14 +137,14 @@ async def _last(first: Piece, pieces: AsyncGenerator[Piece]) -> tuple[ChatReply,
     return piece.reply, piece.chunk.origin
 
 
-async def _events(start: "_Start", first: Piece, pieces: AsyncGenerator[Piece]) -> AsyncIterator[str]:
+async def _events(request_id: str, first: Piece, pieces: AsyncGenerator[Piece]) -> AsyncIterator[str]:
     """One `start`, `token` events, then one `done` with the whole reply, or one `error`."""
-    request_id = start.request_id
     try:
         async with aclosing(pieces):
-            yield _event("start", start)
             piece = first
             while True:
+                if piece.start:
+                    yield _event("start", piece.start)
                 if piece.text:
                     yield _event("token", _Token(text=piece.text))
                 if piece.reply:
@@ -162,13 +161,6 @@ async def _events(start: "_Start", first: Piece, pieces: AsyncGenerator[Piece]) 
 
 def _event(name: str, data: BaseModel) -> str:
     return f"event: {name}\ndata: {data.model_dump_json()}\n\n"
-
-
-class _Start(BaseModel):
-    """With these two, and the same body, the same reply can be asked for again."""
-
-    request_id: str
-    seed: int
 
 
 class _Token(BaseModel):
