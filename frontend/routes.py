@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from frontend import sse
 from frontend.asking import Restart
-from frontend.backend import Token
+from frontend.backend import Start, Token
 from frontend.errors import (
     Busy,
     ConversationGone,
@@ -33,6 +33,7 @@ from frontend.errors import (
 from frontend.forms import checked_message
 from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
 from frontend.posts import Post, read_post
+from frontend.provenance import tag
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
@@ -248,6 +249,8 @@ async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[by
 
 def _encode(event: ReplyEvent, reached: Place) -> bytes:
     match event:
+        case Start():
+            return sse.encode("begun", {"tag": [fact.model_dump() for fact in tag(event.origin)]}, reached)
         case Token():
             return sse.encode("token", {"text": event.text}, reached)
         case Restart():

@@ -13,10 +13,8 @@ from frontend import marks
 from frontend.health import Health
 from frontend.models import Exchange
 from frontend.origin import Citation, Origin, Usage, Writer
+from frontend.provenance import Fact, Window, of_words, percent, tag, turns_left_out, window
 from frontend.store import Snapshot, is_whole
-
-SECONDS_FROM_MS = 50  # below, "0.0 s" would be said
-SHORT_ID = 8  # characters of an id that tell replicas apart at a glance
 
 FAILURES = {
     "unavailable": "The chat service is away",
@@ -73,15 +71,8 @@ class ReplyView(View):
     pieces: tuple[ReplyPiece, ...]  # the text in parts
     at: str  # ISO 8601, for the browser's own clock
     at_label: str
-    seconds: str
-    replica: str
-    replica_short: str
-    node: str
-    node_short: str
-    model: str
-    model_short: str
-    grounded: str
-    grounded_title: str
+    tag: tuple[Fact, ...]
+    window: Window | None
     details: tuple[Detail, ...]
     passages: tuple[Passage, ...]  # those that match the question, and any that the reply cites
     filling: tuple[Passage, ...]  # the rest, given because there was room
@@ -172,7 +163,6 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         return None
     origin = Origin.stored(exchange.origin)
     at = exchange.replied_at or exchange.sent_at
-    grounded = _percent(origin.grounded)
     given = list(_given(origin, exchange.position))
     citations = marks.fitting(origin.citations, exchange.reply, {each.id: each.text for each in given})
     cited = {citation.passage for citation in citations}
@@ -182,15 +172,8 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
-        seconds=_seconds(origin),
-        replica=origin.replica_id,
-        replica_short=origin.replica_id[-SHORT_ID:],
-        node=origin.node,
-        node_short=origin.node_name or origin.node_id[:SHORT_ID],
-        model=origin.model,
-        model_short="/".join(origin.model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
-        grounded=grounded,
-        grounded_title=_of_words(grounded),
+        tag=tag(origin),
+        window=window(origin),
         details=tuple(_details(origin, at)),
         passages=tuple(_passage(each, citations) for each in given if each not in filling),
         filling=tuple(_passage(each, citations) for each in filling),
@@ -213,8 +196,8 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         "Tokens": _tokens(origin.usage),
         "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
         "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
-        "Grounded": _of_words(_percent(origin.grounded)),
-        "Earlier turns left out": _left_out(origin),
+        "Grounded": of_words(percent(origin.grounded)),
+        "Earlier turns left out": "" if window(origin) else turns_left_out(origin),
         "Passages left out": _unless_zero(origin.grounding.dropped_passages),
         "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
         "Written": at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -245,13 +228,6 @@ def _tokens(usage: Usage) -> str:
         return ""
     prompt = f"{usage.prompt_tokens} in the prompt, " if usage.prompt_tokens is not None else ""
     return f"{prompt}{usage.completion_tokens} in the reply"
-
-
-def _left_out(origin: Origin) -> str:
-    """Turns that the model did not see, by either side's limit; empty when it saw all."""
-    by_backend = origin.grounding.dropped_turns
-    parts = [f"{origin.left_off} by this page's limit"] if origin.left_off else []
-    return ", ".join(parts + ([f"{by_backend} by the model's window"] if by_backend else []))
 
 
 def _unless_zero(count: int) -> str:
@@ -296,17 +272,6 @@ def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     )
 
 
-def _percent(share: float | None) -> str:
-    """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
-    if share is None:
-        return ""
-    return f"{100 if share == 1 else min(round(share * 100), 99)} %"
-
-
-def _of_words(percent: str) -> str:
-    return f"{percent} of the words stand in the knowledge" if percent else ""
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -329,11 +294,3 @@ def backend_view(health: Health | None) -> BackendView:
         return BackendView(state="unavailable", model=health.model.name, label="Away", notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"
     return BackendView(state=state, model=health.model.name, label=health.model.name or "Ready", notices=tuple(notices))
-
-
-def _seconds(origin: Origin) -> str:
-    """The whole time; in ms where tenths of a second would say nothing."""
-    total = origin.timing_ms.get("total")
-    if total is None:
-        return ""
-    return f"{total / 1000:.1f} s" if total >= SECONDS_FROM_MS else f"{total:.0f} ms"

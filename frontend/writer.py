@@ -129,7 +129,9 @@ class ReplyWriter:
             await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _keep_partial(self, stopped: StoppedByReader) -> End:
-        origin = Origin(request_id=self._question.request_id, left_off=self.claim.left_off).to_store()
+        told = self.log.start.origin if self.log.start else Origin()
+        known = {"request_id": self._question.request_id, "left_off": self.claim.left_off}
+        origin = told.model_copy(update=known).to_store()
         try:
             return Stopped(
                 await run_in_threadpool(

@@ -71,6 +71,8 @@ async function write(node, events, draft = null) {
       } else if (name === "token") {
         following(() => view.append(node, data.text));
         view.find(node, "field", "typing").textContent = "";
+      } else if (name === "begun") {
+        following(() => view.showBegun(node, data));
       } else if (name === "restart") {
         view.clearReply(node); // the tokens that follow are of another reply
       } else {
@@ -102,6 +104,7 @@ function begin(node) {
   view.showTrouble(node, null, false);
   view.showTyping(node, true);
   view.find(node, "field", "typing").textContent = "Writing";
+  view.showBegun(node, { tag: [] });
   [send.hidden, stop.hidden] = [true, false];
   stop.disabled = true;
   announce("A reply is being written.");

@@ -42,6 +42,11 @@ export function clearReply(node) {
   showReply(node, null);
 }
 
+/** Say who writes it, while it is being written. */
+export function showBegun(node, { tag }) {
+  find(node, "list", "begun").replaceChildren(...tag.map(factPart));
+}
+
 export function showTyping(node, writing) {
   find(node, "part", "typing").hidden = !writing;
   find(node, "part", "bot").setAttribute("aria-busy", String(writing));
@@ -83,15 +88,8 @@ function showReply(node, reply) {
   find(node, "part", "blank").hidden = !reply || reply.text.trim() !== "";
   find(node, "part", "origin").hidden = !reply;
   if (!reply) return;
-  for (const name of ["replica", "node", "model"]) {
-    setText(node, name, reply[`${name}_short`]);
-    find(node, "fact", name).title = reply[name];
-    find(node, "fact", name).hidden = !reply[name];
-  }
-  setText(node, "grounded", reply.grounded);
-  find(node, "fact", "grounded").title = reply.grounded_title;
-  find(node, "fact", "grounded").hidden = !reply.grounded;
-  setText(node, "seconds", reply.seconds);
+  find(node, "list", "tag").replaceChildren(...reply.tag.map(factPart));
+  showWindow(node, reply.window);
   find(node, "field", "at").dateTime = reply.at;
   find(node, "list", "details").replaceChildren(...reply.details.map(detailLine));
   find(node, "list", "passages").replaceChildren(...reply.passages.map(passageItem));
@@ -101,6 +99,19 @@ function showReply(node, reply) {
   setText(node, "filling-label", reply.filling_label);
   localizeTimes(node);
   find(node, "action", "copy").hidden = !navigator.clipboard;
+}
+
+/** How much of the model's window the prompt took. */
+function showWindow(node, window) {
+  find(node, "part", "window").hidden = !window;
+  Object.assign(find(node, "field", "meter"), { max: window?.size ?? 1, value: window?.used ?? 0 });
+  setText(node, "window", window?.label);
+}
+
+/** A replica has its colour beside its name. */
+function factPart({ name, text, title, hue }) {
+  const colour = hue === null ? [] : [element("i", { className: `hue hue-${hue}` })];
+  return element("span", { className: "fact", title }, ...colour, `${name} `, element("b", {}, text));
 }
 
 function detailLine({ label, value }) {

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import FrontendProcess, open_chat
-from tests.support.stub_backend import REPLICA, Answer, StubBackend
+from tests.support.stub_backend import BEGINS, REPLICA, Answer, StubBackend
 
 REPLY = Answer().text
 HARD_TEXT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> שלום 🙂"
@@ -39,6 +39,10 @@ def tag(page: Page, number: int = -1) -> Locator:
     return exchange(page, number).locator(".tag")
 
 
+def background(element: Locator) -> str:
+    return str(element.evaluate("(e) => getComputedStyle(e).backgroundColor"))
+
+
 def box(page: Page) -> Locator:
     return page.get_by_label("Your message")
 
@@ -47,15 +51,23 @@ def box(page: Page) -> Locator:
 
 
 def test_a_reply_is_seen_growing_then_tagged(page: Page, backend: StubBackend) -> None:
-    answer = backend.plan(Answer(hold_after=1))
+    answer = backend.plan(Answer(hold_after=1, seed=7, start=BEGINS))
     say(page, "What is a pod?")
     expect(reply(page)).to_have_text("A pod is ")
+    begun = exchange(page).locator("[data-list=begun]")
+    expect(begun).to_contain_text("replica 7f3c9a1e")
+    expect(begun).to_contain_text("first token 40 ms")
     expect(tag(page)).to_be_hidden()
+    colour = background(begun.locator(".hue"))
+    assert colour != "rgba(0, 0, 0, 0)"
     answer.release.set()
     expect(reply(page)).to_have_text(REPLY)
+    expect(begun).to_be_hidden()
     expect(tag(page)).to_contain_text("replica 7f3c9a1e")
+    assert background(tag(page).locator(".hue")) == colour
     expect(tag(page)).to_contain_text("node node-a")
     expect(tag(page)).to_contain_text("model models/mini")
+    expect(tag(page)).to_contain_text("8.9 tokens/s")
     expect(tag(page)).to_contain_text("1.2 s")
     expect(box(page)).to_have_value("")
     expect(box(page)).to_be_focused()
@@ -78,6 +90,9 @@ def test_details_tell_the_rest(page: Page) -> None:
     details = exchange(page).locator(".details")
     for told in (REPLICA, "req-1", "c0ffee12", "120 in the prompt", "p17 · score 4.25", "A pod is the smallest unit."):
         expect(details).to_contain_text(told)
+    meter = details.get_by_role("meter")
+    assert [meter.evaluate(f"(e) => e.{name}") for name in ("value", "max")] == [120, 512]
+    expect(details).to_contain_text("120 of 512 tokens read, no earlier turn left out")
 
 
 SOURCES = {

@@ -11,7 +11,7 @@ import requests
 from frontend.app import create_app
 from frontend.sse import SseParser
 from tests.frontend.conftest import MakeSettings, serving
-from tests.support.stub_backend import REPLICA, WAIT_SECONDS, Answer, StubBackend
+from tests.support.stub_backend import BEGINS, REPLICA, WAIT_SECONDS, Answer, StubBackend
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -84,7 +84,7 @@ def test_a_reply_is_stored_though_its_reader_has_left(
     eventually(lambda: last_exchange(browser, url)["reply"] is not None)
     exchange = last_exchange(browser, url)
     assert exchange["reply"]["text"] == answer.text
-    assert exchange["reply"]["replica"] == REPLICA
+    assert exchange["reply"]["tag"][0]["title"] == REPLICA
     assert not browser.get(f"{url}/conversation").json()["writing"]
 
 
@@ -144,7 +144,7 @@ def test_stop_frees_the_backend_and_keeps_what_was_written(
     url: str, browser: requests.Session, stub: StubBackend, headers: dict[str, str], status: int
 ) -> None:
     """The claim of this test would last an hour."""
-    stub.plan(Answer(hold_after=2))
+    stub.plan(Answer(hold_after=2, seed=7, start=BEGINS))
     with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
         chunks = response.iter_content(None)
         seen = next(chunks)
@@ -153,7 +153,16 @@ def test_stop_frees_the_backend_and_keeps_what_was_written(
         assert stop(browser, url, headers).status_code == status
         exchange = last_exchange(browser, url)
         stub.wait_for_hangup()
-        assert events(seen + b"".join(chunks))[-1] == ("stopped", exchange)
+        told = events(seen + b"".join(chunks))
+    assert told[-1] == ("stopped", exchange)
+    assert told[1] == ("begun", {"tag": exchange["reply"]["tag"]})
+    assert [fact["text"] for fact in exchange["reply"]["tag"]] == [
+        "7f3c9a1e",
+        "node-a",
+        "models/mini",
+        "c0ffee12",
+        "40 ms",
+    ]
     assert (exchange["reply"]["text"], exchange["retryable"]) == ("A pod is the smallest unit ", True)
     assert exchange["trouble"] == {"type": "stopped", "title": "The reply was stopped", "text": "Its text ends here."}
     page = browser.get(url).text
