@@ -163,7 +163,10 @@ class Library:
                 )
                 db.add(conversation)
                 db.flush()
-                db.add_all(Exchange(conversation_id=conversation.id, **each.model_dump()) for each in record.exchanges)
+                parents = record.parents
+                for each in record.exchanges:
+                    values = each.model_dump() | {"parent": parents[each.position]}
+                    db.add(Exchange(conversation_id=conversation.id, **values))
                 db.flush()
                 db.expunge_all()  # thousands need no memory twice
             make_room(db, self._settings, session_id, now)

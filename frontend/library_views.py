@@ -85,7 +85,7 @@ def hits_view(found: Hits, wanted: tuple[str, ...]) -> HitsView:
 def _hit(hit: Hit, wanted: tuple[str, ...]) -> HitView:
     message, reply = excerpt(hit.message, wanted), excerpt(hit.reply or "", wanted)
     return HitView(
-        href=f"/conversations/{hit.conversation_id}?from={hit.position}#exchange-{hit.position}",
+        href=f"/conversations/{hit.conversation_id}?at={hit.position}&from={hit.position}#exchange-{hit.position}",
         title=hit.title or UNTITLED,
         at=hit.sent_at.isoformat(),
         at_label=_day(hit.sent_at),

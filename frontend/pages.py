@@ -1,5 +1,6 @@
 """Renders the chat, and the page that says what went wrong."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
 from frontend.library_views import RecentView, chat_limit_notice, duration, recent
+from frontend.models import Exchange
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
@@ -26,6 +28,8 @@ async def chat_page(
     snapshot: Snapshot | None,
     *,
     begin: int | None = None,
+    at: int | None = None,
+    editing: int | None = None,
     temporary: bool = False,
     notice: str | None = None,
     status: int = 200,
@@ -34,20 +38,26 @@ async def chat_page(
 ) -> Response:
     """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable.
 
-    Shows the exchanges from position `begin` on, by default the newest `NEWEST`.
+    Shows the exchanges from position `begin` on, by default the newest `NEWEST`. `at`: the branch that was asked for.
+    `editing`: the message that what is sent takes the place of.
     """
     parts = services(request)
-    number = len(snapshot.exchanges) if snapshot is not None else 0
-    conversation = conversation_view(snapshot if snapshot is None else _shown(snapshot, begin), temporary=temporary)
+    exchanges = snapshot.exchanges if snapshot is not None else ()
+    first = _first(exchanges, begin)
+    shown = snapshot and replace(snapshot, exchanges=exchanges[first:])
+    conversation = conversation_view(shown, temporary=temporary)
     response = parts.templates.TemplateResponse(
         request,
         "chat.html",
         {
             "settings": parts.settings,
             "conversation": conversation,
-            "earlier": number - len(conversation.exchanges),
+            "earlier": first,
             "more": MORE,
-            "nearly_full": chat_limit_notice(number, parts.settings),
+            "earlier_from": exchanges[max(0, first - MORE)].position if first else None,
+            "at": at,
+            "editing": editing,
+            "nearly_full": chat_limit_notice(snapshot.kept if snapshot else 0, parts.settings),
             "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
             "recent": await recent_view(request, session),
             "backend": backend_view(await parts.health.current(HEALTH_WAIT_SECONDS)),
@@ -61,10 +71,11 @@ async def chat_page(
     return response
 
 
-def _shown(snapshot: Snapshot, begin: int | None) -> Snapshot:
+def _first(exchanges: Sequence[Exchange], begin: int | None) -> int:
+    """The index of the first exchange to show."""
     if begin is None:
-        return replace(snapshot, exchanges=snapshot.exchanges[-NEWEST:])
-    return replace(snapshot, exchanges=tuple(each for each in snapshot.exchanges if each.position >= begin))
+        return max(0, len(exchanges) - NEWEST)
+    return sum(each.position < begin for each in exchanges)
 
 
 async def recent_view(request: Request, session: BrowserSession) -> RecentView:

@@ -14,7 +14,7 @@ from frontend.health import Health
 from frontend.models import Exchange
 from frontend.origin import Citation, Origin, Usage, Writer
 from frontend.provenance import Fact, Window, of_words, percent, tag, turns_left_out, window
-from frontend.store import Snapshot, is_whole
+from frontend.store import Claim, Snapshot, is_whole
 
 FAILURES = {
     "unavailable": "The chat service is away",
@@ -71,6 +71,7 @@ class ReplyView(View):
     pieces: tuple[ReplyPiece, ...]  # the text in parts
     at: str  # ISO 8601, for the browser's own clock
     at_label: str
+    rating: str  # the reader's: up, down, or empty
     tag: tuple[Fact, ...]
     window: Window | None
     details: tuple[Detail, ...]
@@ -87,11 +88,30 @@ class TroubleView(View):
     text: str
 
 
+class VersionsView(View):
+    """The versions of an exchange: which of how many is shown, and where its neighbours are; empty at an end."""
+
+    number: int
+    count: int
+    earlier: str
+    later: str
+
+
+class StoredView(View):
+    """A message that is stored, and whose reply is being written."""
+
+    conversation: str
+    position: int
+    parent: int
+    versions: VersionsView
+
+
 class ExchangeView(View):
     """A message with its reply, or with its trouble, or with both where the reply is partial, or still waiting."""
 
     position: int
     message: str
+    versions: VersionsView
     reply: ReplyView | None
     trouble: TroubleView | None
     retryable: bool
@@ -128,25 +148,52 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
         title=snapshot.title,
         temporary=snapshot.temporary,
         exchanges=tuple(
-            exchange_view(e, is_last=e.position == last, writing=snapshot.writing and e.position == last)
-            for e in snapshot.exchanges
+            exchange_view(
+                each,
+                is_last=each.position == last,
+                writing=snapshot.writing and each.position == last,
+                versions=snapshot.versions[each.position],
+            )
+            for each in snapshot.exchanges
         ),
         removed=snapshot.removed,
         writing=snapshot.writing,
     )
 
 
-def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool) -> ExchangeView:
-    """One exchange. Only the last message can be tried again: a later one has gone on without it."""
+def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool, versions: Sequence[int]) -> ExchangeView:
+    """One exchange, with the positions of its versions. The last message can be answered again, and any be edited."""
     settled = is_whole(exchange) or writing
     return ExchangeView(
         position=exchange.position,
         message=exchange.message,
+        versions=_versions_view(exchange.conversation_id, exchange.position, versions),
         reply=_reply_view(exchange),
         trouble=None if settled else _trouble_view(exchange),
-        retryable=is_last and not settled,
+        retryable=is_last and not writing,
         writing=writing and exchange.reply is None,
     )
+
+
+def stored_view(claim: Claim) -> StoredView:
+    """A message whose reply was claimed."""
+    return StoredView(
+        conversation=claim.conversation_id,
+        position=claim.position,
+        parent=claim.parent,
+        versions=_versions_view(claim.conversation_id, claim.position, claim.versions),
+    )
+
+
+def _versions_view(conversation_id: str, position: int, versions: Sequence[int]) -> VersionsView:
+    number = versions.index(position)
+    beside = [
+        f"/conversations/{conversation_id}?at={versions[each]}#exchange-{versions[each]}"
+        if 0 <= each < len(versions)
+        else ""
+        for each in (number - 1, number + 1)
+    ]
+    return VersionsView(number=number + 1, count=len(versions), earlier=beside[0], later=beside[1])
 
 
 def trouble_view(failure_type: str, text: str) -> TroubleView:
@@ -172,6 +219,7 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
+        rating=exchange.rating or "",
         tag=tag(origin),
         window=window(origin),
         details=tuple(_details(origin, at)),

@@ -15,19 +15,44 @@ export function make(message) {
 export function fill(node, view, conversation) {
   identify(node, view.position, conversation);
   setText(node, "message", view.message);
+  showVersions(node, view.versions);
   showTyping(node, view.writing);
   showReply(node, view.reply);
   showTrouble(node, view.trouble, view.retryable);
+  find(node, "part", "again").hidden = Boolean(view.trouble) || !view.retryable;
   return node;
 }
 
-/** Say which stored message this is, so that it can be tried again. */
+/** Say which stored message this is, so that it can be answered again, rated and edited. */
 export function identify(node, position, conversation) {
   node.dataset.position = position;
   node.id = `exchange-${position}`;
-  const form = find(node, "form", "retry");
-  form.setAttribute("action", `/messages/${position}/retry`);
-  form.elements.conversation.value = conversation;
+  for (const button of node.querySelectorAll("[form=act]")) {
+    button.setAttribute("formaction", `/messages/${position}/${button.dataset.action}`);
+  }
+  const edit = find(node, "action", "edit");
+  edit.setAttribute("href", `/conversations/${conversation}?edit=${position}#text`);
+  edit.hidden = false;
+}
+
+/** Which of the message's versions this is, with links to its neighbours. */
+export function showVersions(node, versions) {
+  find(node, "part", "versions").hidden = versions.count < 2;
+  setText(node, "version", `${versions.number}/${versions.count}`);
+  for (const way of ["earlier", "later"]) {
+    const link = find(node, "version", way);
+    if (versions[way]) link.setAttribute("href", versions[way]);
+    else link.removeAttribute("href");
+  }
+}
+
+/** What the reader thinks of the reply. Pressing the same again takes it back. */
+export function showRating(node, rating) {
+  for (const button of node.querySelectorAll("[data-rating]")) {
+    const pressed = button.dataset.rating === rating;
+    button.ariaPressed = String(pressed);
+    button.value = pressed ? "none" : button.dataset.rating;
+  }
 }
 
 /** Append a piece of a reply that is being written. */
@@ -56,7 +81,7 @@ export function showTrouble(node, trouble, retryable) {
   const part = find(node, "part", "trouble");
   part.hidden = !trouble;
   part.dataset.type = trouble?.type ?? "";
-  find(node, "form", "retry").hidden = !retryable;
+  find(part, "action", "retry").hidden = !retryable;
   setText(node, "trouble-title", trouble?.title);
   setText(node, "trouble-text", trouble?.text);
   const text = find(node, "field", "text");
@@ -90,6 +115,7 @@ function showReply(node, reply) {
   if (!reply) return;
   find(node, "list", "tag").replaceChildren(...reply.tag.map(factPart));
   showWindow(node, reply.window);
+  showRating(node, reply.rating);
   find(node, "field", "at").dateTime = reply.at;
   find(node, "list", "details").replaceChildren(...reply.details.map(detailLine));
   find(node, "list", "passages").replaceChildren(...reply.passages.map(passageItem));

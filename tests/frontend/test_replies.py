@@ -106,7 +106,8 @@ def test_a_reader_that_comes_back_has_the_whole_reply(url: str, browser: request
         read = [b"".join(response.iter_content(None)) for response in (first, second)]
     for content in read:  # two tabs see the same
         assert text(content) == answer.text
-        assert events(content)[0] == ("stored", {"conversation": first.url.split("=")[1], "position": 1})
+        name, stored = events(content)[0]
+        assert (name, stored["conversation"], stored["position"]) == ("stored", first.url.split("=")[1], 1)
         assert events(content)[-1] == ("done", last_exchange(browser, url))
 
 

@@ -22,7 +22,9 @@ def exchange(position: int, reply: str | None = None, **fields: Any) -> Exchange
 
 
 def shown(*exchanges: Exchange, writing: bool = False) -> Any:
-    return conversation_view(Snapshot("c", "title", False, exchanges, removed=0, writing=writing)).exchanges
+    versions = {each.position: (each.position,) for each in exchanges}
+    snapshot = Snapshot("c", "title", False, exchanges, versions, kept=len(exchanges), removed=0, writing=writing)
+    return conversation_view(snapshot).exchanges
 
 
 def tag(view: Any) -> dict[str, str]:
