@@ -202,6 +202,101 @@ LOOK = """(page) => [...page.querySelectorAll('#log *')]
               ].join('|'))"""
 
 
+# ---- versions and branches
+
+
+def versions(page: Page, number: int = -1) -> Locator:
+    return exchange(page, number).get_by_role("navigation", name="Versions")
+
+
+def test_a_reply_is_regenerated_and_every_version_reached(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    backend.plan(Answer(response="first"), Answer(response="second"), Answer(status=422, message="no"))
+    say(page, "What is a pod?")
+    expect(versions(page)).to_be_hidden()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    exchange(page).get_by_role("button", name="Regenerate").click()
+    expect(reply(page)).to_have_text("second")
+    expect(versions(page)).to_contain_text("2/2")
+    expect(reply(other)).to_have_text("second")
+    exchange(page).get_by_role("button", name="Regenerate").click()
+    expect(exchange(page)).to_contain_text("not accepted")  # what failed is a version too, and the others are kept
+    expect(versions(page)).to_contain_text("3/3")
+    for text in ("second", "first"):
+        versions(page).get_by_role("link", name="Earlier version").press("Enter")
+        expect(reply(page)).to_have_text(text)
+    expect(versions(page).get_by_role("link", name="Later version")).to_be_focused()
+    page.reload()
+    expect(reply(page)).to_have_text("first")
+    say(page, "And a node?")
+    expect(tag(page, 1)).to_be_visible()
+    assert backend.dialogs[-1] == ["What is a pod?", "first", "And a node?"]
+
+
+def test_an_earlier_message_is_edited_and_its_branch_kept(page: Page, backend: StubBackend) -> None:
+    for number, text in enumerate(("one", "two", "three")):
+        say(page, text)
+        expect(tag(page, number)).to_be_visible()
+    edit = exchange(page, 1).get_by_role("link", name="Edit")
+    edit.click()
+    expect(box(page)).to_have_value("two")
+    page.get_by_role("link", name="Cancel").click()
+    expect(box(page)).to_have_value("")
+    edit.click()
+    say(page, "2")
+    expect(page.locator("#log .exchange")).to_have_count(2)
+    expect(tag(page, 1)).to_be_visible()
+    expect(page.locator("#editing")).to_be_hidden()
+    assert backend.dialogs[-1] == ["one", REPLY, "2"]
+    versions(page, 1).get_by_role("link", name="Earlier version").click()
+    expect(page.locator("#log .exchange")).to_have_count(3)
+    expect(exchange(page, 2).locator("[data-field=message]")).to_have_text("three")
+    say(page, "four")
+    expect(tag(page, 3)).to_be_visible()
+    assert backend.dialogs[-1] == ["one", REPLY, "two", REPLY, "three", REPLY, "four"]
+
+
+def test_an_edited_message_waits_for_another_tabs_reply(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    say(page, "one")
+    expect(tag(page)).to_be_visible()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    exchange(other).get_by_role("link", name="Edit").click()
+    answer = backend.plan(Answer(hold_after=1))
+    say(page, "two")
+    expect(reply(page, 1)).to_have_text("A pod is ")
+    expect(reply(other, 1)).to_have_text("A pod is ")
+    box(other).fill("1")
+    other.keyboard.press("Enter")  # it waits in the box until the reply is complete
+    answer.release.set()
+    expect(tag(other, 1)).to_be_visible()
+    expect(box(other)).to_have_value("1")
+    other.keyboard.press("Enter")
+    expect(versions(other, 0)).to_contain_text("2/2")
+    assert backend.dialogs[-1] == ["1"]
+
+
+def test_a_reply_is_rated_and_the_rating_taken_back(page: Page) -> None:
+    say(page, "What is a pod?")
+    good, bad = (exchange(page).get_by_role("button", name=f"{name} reply") for name in ("Good", "Bad"))
+    good.click()
+    expect(good).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    page.locator("html[data-ready=true]").wait_for()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    expect(bad).to_have_attribute("aria-pressed", "false")
+
+
 # ---- it lasts
 
 

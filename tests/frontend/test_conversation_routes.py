@@ -240,7 +240,7 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 def test_what_is_found_is_marked_and_leads_to_its_message(client: TestClient) -> None:
     conversation = begin(client, "What is <b>batching</b>?")
     page = client.get("/conversations?q=BATCH").text
-    assert f'<a href="/conversations/{conversation}?from=1#exchange-1"' in page
+    assert f'<a href="/conversations/{conversation}?at=1&amp;from=1#exchange-1"' in page
     assert "&lt;b&gt;<mark>batching</mark>&lt;/b&gt;?" in page
     assert 'id="exchange-1"' in client.get(f"/conversations/{conversation}").text
 
