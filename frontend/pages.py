@@ -16,7 +16,7 @@ from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
 
-NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
+NEWEST = 5  # exchanges that a page shows at first: each weighs up to 7 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
 RECENT = 30  # chats in the list beside one
 HEALTH_WAIT_SECONDS = 0.3  # a page is not delayed longer than this to say how the backend is; its script asks again

@@ -47,7 +47,7 @@ async function retry(button) {
 /** The exchange at `position` and all that follow it; none where it is not shown. */
 function exchangesFrom(position) {
   const all = [...log.children];
-  const first = all.findIndex((node) => Number(node.dataset.position) === position);
+  const first = all.findIndex((node) => position && Number(node.dataset.position) === position);
   return first < 0 ? [] : all.slice(first);
 }
 
