@@ -314,7 +314,7 @@ def test_every_version_of_a_reply_is_reached_without_the_script(client: TestClie
     again = client.post("/messages/1/retry", data={"conversation": conversation}, headers=PAGE)
     assert "second" in again.text and "first" not in again.text
     assert '<span data-field="version">2/2</span>' in again.text
-    link = re.search(r'title="Earlier version" href="([^"#]+)#exchange-1"', again.text)
+    link = re.search(r'aria-label="Earlier version" href="([^"#]+)#exchange-1"', again.text)
     assert link is not None
     assert "first" in client.get(link[1]).text
     assert stub.dialogs[1] == ["q"]
