@@ -144,7 +144,12 @@ def _measured(browser: requests.Session, url: str, name: str, address: str) -> M
         page.raise_for_status()
     assets = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
     if "/static/chat.js" in assets:
-        assets |= {"/static/view.js", "/static/stream.js", "/static/chats.js"}  # which it imports
+        assets |= {
+            "/static/view.js",
+            "/static/stream.js",
+            "/static/chats.js",
+            "/static/branches.js",
+        }  # which it imports
     weight = len(page.content) + sum(len(browser.get(url + each).content) for each in assets)
     return Measured(name, statistics.median(times), max(times), len(page.content) / 1e3, weight / 1e3)
 

@@ -28,8 +28,12 @@ class Restart:
     """The reply has become another one, say by a new configuration: what was shown of it is void."""
 
 
-async def whole_reply(backend: Backend, question: Question, seconds: float) -> AsyncGenerator[Token | Restart | Done]:
+async def whole_reply(
+    backend: Backend, question: Question, seconds: float
+) -> AsyncGenerator[Start | Token | Restart | Done]:
     """The reply to a question, across broken connections: tokens, then exactly one `Done`.
+
+    A `Start` comes before the tokens of each attempt of which it is known who writes it.
 
     Nothing is asked anew later than `seconds` from now. Raises BackendError, the last attempt's.
     """
@@ -43,7 +47,9 @@ async def whole_reply(backend: Backend, question: Question, seconds: float) -> A
                         yield item.asked_again(asked_again)
                         return
                     if isinstance(item, Start):
-                        question = replace(question, seed=item.seed if question.seed is None else question.seed)
+                        question = replace(question, seed=item.origin.seed if question.seed is None else question.seed)
+                        if item.origin.replica_id:
+                            yield item
                     else:
                         for piece in shown.add(item.text):
                             yield piece

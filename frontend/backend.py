@@ -55,11 +55,11 @@ class Question:
         }
 
 
-class Start(BaseModel):
-    """The backend has begun to answer, with this seed. Older backends do not say so."""
+@dataclass(frozen=True)
+class Start:
+    """The backend has begun to answer: who, with what, and with which seed. Older backends say less, or nothing."""
 
-    model_config = ConfigDict(frozen=True)
-    seed: int | None = None
+    origin: Origin
 
 
 class Token(BaseModel):
@@ -146,7 +146,7 @@ class Backend:
                 yield _checked(Done.parse(event.data), limit)
                 return
             elif event.event == "start":
-                yield Start.model_validate_json(event.data)
+                yield Start(Origin.model_validate_json(event.data))
             elif event.event == "error":
                 problem = Problem.of(event.data) or Problem()
                 raise Interrupted(f"{BROKE_OFF} {problem.message}".strip(), broken=problem.is_death)

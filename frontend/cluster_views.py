@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 
 from frontend.cluster import GONE, Change, Cluster, Ingress, Known, sparkline
-from frontend.replica_colours import colour_class
-from frontend.views import SHORT_ID, View
+from frontend.hues import hue
+from frontend.provenance import SHORT_ID
+from frontend.views import View
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 LABELS = {
@@ -112,7 +113,7 @@ def _replica(known: Known, most: float, demo: bool) -> ReplicaRow:
     return ReplicaRow(
         id=each.replica_id,
         short=each.replica_id[-SHORT_ID:],
-        colour=colour_class(each.replica_id),
+        colour=f"hue-{hue(each.replica_id)}",
         state=each.state.lower(),
         state_label=LABELS.get(each.state, each.state.lower()),
         node=each.node_name or each.node_id[:SHORT_ID] or NOT_ASKED,
@@ -151,6 +152,6 @@ def _change(change: Change) -> ChangeRow:
         at=at.isoformat(),
         at_label=at.strftime("%H:%M:%S UTC"),
         short=change.replica_id[-SHORT_ID:],
-        colour=colour_class(change.replica_id),
+        colour=f"hue-{hue(change.replica_id)}",
         text=CHANGED.get(change.state, f"is {change.state.lower()}"),
     )

@@ -52,12 +52,18 @@ async def recent(request: Request) -> Response:
 
 @router.get("/conversations/{conversation}")
 async def show(
-    request: Request, conversation: ConversationId, begin: Annotated[int | None, Query(alias="from")] = None
+    request: Request,
+    conversation: ConversationId,
+    begin: Annotated[int | None, Query(alias="from")] = None,
+    at: int | None = None,
+    edit: int | None = None,
 ) -> Response:
-    """A chat: its newest exchanges, or those from a position on."""
+    """A chat: its newest exchanges, or those from a position on; of the branch through `at`, or through one to edit."""
     session = services(request).sessions.read(request)
-    snapshot = await run_in_threadpool(services(request).store.read, session.id, conversation)
-    return await chat_page(request, session, snapshot, begin=begin)
+    snapshot = await run_in_threadpool(services(request).store.read, session.id, conversation, edit or at)
+    edited = next((each for each in snapshot.exchanges if each.position == edit), None)
+    draft, editing = (edited.message, edited.position) if edited else ("", None)
+    return await chat_page(request, session, snapshot, begin=begin, at=at, draft=draft, editing=editing)
 
 
 @router.post("/conversations/{conversation}/rename")

@@ -10,7 +10,7 @@ FrontendError
 │   ├── StoreUnavailable      the database does not answer
 │   ├── ReplyInProgress       another tab's reply is being written
 │   ├── ConversationGone      the conversation was cleared, or has expired
-│   ├── NothingToRetry        that message has its reply already, or is not the last one
+│   ├── NoSuchMessage         that message, or its reply, is not kept (any more)
 │   ├── NothingToStop         that message's reply is not being written
 │   ├── TooMany               the session keeps as many conversations as it may
 │   └── ClaimLost             the right to write this reply was lost while it was written
@@ -104,10 +104,10 @@ class ConversationGone(StoreError):
     type = "conversation_gone"
 
 
-class NothingToRetry(StoreError):
-    """Only the last message, and only without a whole reply, can be tried again."""
+class NoSuchMessage(StoreError):
+    """The message, or the reply, that is to be changed is not kept, or not any more."""
 
-    type = "nothing_to_retry"
+    type = "no_such_message"
 
 
 class NothingToStop(StoreError):

@@ -7,7 +7,8 @@ from pydantic import BaseModel, JsonValue
 from frontend.errors import BackendError
 from frontend.origin import GivenPassage
 from frontend.trial import Preview, Trial, TriedReply
-from frontend.views import Detail, View, percent, seconds_of
+from frontend.provenance import of_words, percent, time_label
+from frontend.views import Detail, View
 
 
 class ConfigFile(BaseModel):
@@ -131,6 +132,5 @@ def _left_out(preview: Preview) -> str:
 def _reply(mode: str, reply: TriedReply | BackendError) -> TriedReplyView:
     if isinstance(reply, BackendError):
         return TriedReplyView(mode=mode, text="", trouble=reply.advice, facts="")
-    grounded = percent(reply.grounded)
-    facts = (seconds_of(reply), f"{grounded} of its words stand in the knowledge" if grounded else "")
+    facts = (time_label(reply.timing_ms.get("total")), of_words(percent(reply.grounded)))
     return TriedReplyView(mode=mode, text=reply.response, trouble="", facts=" · ".join(filter(None, facts)))

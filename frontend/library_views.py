@@ -47,9 +47,19 @@ class HitView(View):
     reply: tuple[Piece, ...]
 
 
+class TitleView(View):
+    """A chat that was found by its title."""
+
+    href: str
+    title: tuple[Piece, ...]
+    at: str
+    at_label: str
+
+
 class HitsView(View):
     """A page of what was found."""
 
+    titles: tuple[TitleView, ...]
     hits: tuple[HitView, ...]
     number: int
     more: bool
@@ -79,13 +89,27 @@ def page_view(page: Page) -> PageView:
 
 def hits_view(found: Hits, wanted: tuple[str, ...]) -> HitsView:
     """A page of what was found."""
-    return HitsView(hits=tuple(_hit(each, wanted) for each in found.hits), number=found.number, more=found.more)
+    return HitsView(
+        titles=tuple(_title(each, wanted) for each in found.titles),
+        hits=tuple(_hit(each, wanted) for each in found.hits),
+        number=found.number,
+        more=found.more,
+    )
+
+
+def _title(entry: Entry, wanted: tuple[str, ...]) -> TitleView:
+    return TitleView(
+        href=f"/conversations/{entry.id}",
+        title=excerpt(entry.title, wanted),
+        at=entry.last_used_at.isoformat(),
+        at_label=_day(entry.last_used_at),
+    )
 
 
 def _hit(hit: Hit, wanted: tuple[str, ...]) -> HitView:
     message, reply = excerpt(hit.message, wanted), excerpt(hit.reply or "", wanted)
     return HitView(
-        href=f"/conversations/{hit.conversation_id}?from={hit.position}#exchange-{hit.position}",
+        href=f"/conversations/{hit.conversation_id}?at={hit.position}&from={hit.position}#exchange-{hit.position}",
         title=hit.title or UNTITLED,
         at=hit.sent_at.isoformat(),
         at_label=_day(hit.sent_at),

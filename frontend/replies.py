@@ -19,6 +19,7 @@ class RunningReply:
     """A reply under way, and whose it is. Readers follow `log`."""
 
     def __init__(self, session_id: str, claim: Claim, writer: ReplyWriter) -> None:
+        self.claim = claim
         self.key = (session_id, claim.conversation_id, claim.position)
         self.conversation_id = claim.conversation_id
         self.position = claim.position

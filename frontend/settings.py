@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         default=200,
         ge=1,
         le=10_000,
-        description="Most questions kept in a chat; older ones are removed, and the page says so.",
+        description="Most questions kept in a chat, versions included; older ones are removed, and the page says so.",
     )
     max_conversations: int = Field(
         default=50_000,

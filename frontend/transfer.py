@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from frontend import branches
 from frontend.errors import ImportRefused
 from frontend.own_knowledge import MAX_NAME_CHARS
 from frontend.text import clean
@@ -29,7 +30,7 @@ from frontend.titles import MAX_TITLE_CHARS
 Kind = Literal["json", "md"]
 
 FORMAT = "grounded-chat"
-VERSION = 1
+VERSIONS = (1, 2)  # that are read; the last is written. Version 1 knew neither branches nor ratings
 MAX_PROBLEMS = 3  # of a refused file that are shown
 MAX_POSITION = 2**31 - 2
 FIRST_YEAR, LAST_YEAR = 1970, 2200  # every time zone's and database's arithmetic holds there
@@ -61,6 +62,7 @@ class ExchangeRecord(Record):
     """A message, with its reply or with why there is none."""
 
     position: int = Field(ge=1, le=MAX_POSITION)
+    parent: int | None = Field(default=None, ge=0)  # the position of the one that it follows; None: the one before it
     message: Text
     sent_at: Moment
     reply: Text | None = None
@@ -68,6 +70,7 @@ class ExchangeRecord(Record):
     origin: dict[str, JsonValue] | None = None
     failure_type: str | None = Field(default=None, max_length=32)
     failure_message: Text | None = None
+    rating: Literal["up", "down"] | None = None
 
     @field_validator("origin")
     @classmethod
@@ -92,12 +95,23 @@ class ConversationRecord(Record):
         positions = [each.position for each in self.exchanges]
         if positions != sorted(set(positions)) or positions[-1] >= self.next_position:
             raise ValueError("the exchanges' positions must ascend and be below next_position")
+        if any(parent >= position for position, parent in self.parents.items()):
+            raise ValueError("an exchange's parent must be an earlier one")
         return self
+
+    @property
+    def parents(self) -> branches.Parents:
+        """The position that each exchange follows, by its own; see `branches.py`."""
+        before = (0, *(each.position for each in self.exchanges))
+        return {
+            each.position: earlier if each.parent is None else each.parent
+            for earlier, each in zip(before, self.exchanges, strict=False)
+        }
 
 
 class _File(Record):
     format: Literal["grounded-chat"]
-    version: Literal[1]
+    version: Literal[1, 2]
     conversations: tuple[ConversationRecord, ...]
 
 
@@ -110,7 +124,7 @@ class _Heading(BaseModel):
 
 def to_json(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
     """The file, in pieces: one for each conversation, so that thousands need no memory."""
-    yield f'{{"format": "{FORMAT}", "version": {VERSION}, "conversations": ['
+    yield f'{{"format": "{FORMAT}", "version": {VERSIONS[-1]}, "conversations": ['
     between = "\n"
     for conversation in conversations:
         yield between + conversation.model_dump_json()
@@ -128,10 +142,10 @@ def from_json(content: bytes, max_exchanges: int) -> tuple[ConversationRecord, .
         raise ImportRefused(f"{_NOT_OURS} Nothing was imported.") from None
     if heading.format != FORMAT:
         raise ImportRefused(f"{_NOT_OURS} Nothing was imported.")
-    if heading.version != VERSION:
+    if heading.version not in VERSIONS:
         raise ImportRefused(
-            f"The file has version {str(heading.version)[:20]} of the format, and this page reads version {VERSION}. "
-            "Nothing was imported."
+            f"The file has version {str(heading.version)[:20]} of the format, and this page reads versions "
+            f"{' and '.join(map(str, VERSIONS))}. Nothing was imported."
         )
     try:
         conversations = _File.model_validate_json(content).conversations
@@ -150,11 +164,17 @@ _NOT_OURS = 'This is not a file of exported chats: those are JSON and begin with
 
 
 def to_markdown(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
-    """The same for reading: titles, messages, replies and what wrote them; as pieces."""
+    """The same for reading: titles, messages, replies and what wrote them; as pieces. The newest branch comes first."""
     for conversation in conversations:
         yield f"# {_line(conversation.title)}\n\n"
+        branch = set(branches.branch(conversation.parents, branches.newest(conversation.parents)))
         for exchange in conversation.exchanges:
-            yield from _exchange_markdown(exchange)
+            if exchange.position in branch:
+                yield from _exchange_markdown(exchange)
+        for exchange in conversation.exchanges:
+            if exchange.position not in branch:
+                yield "*Of another branch:*\n\n"
+                yield from _exchange_markdown(exchange)
 
 
 def _exchange_markdown(exchange: ExchangeRecord) -> Iterator[str]:
@@ -164,7 +184,9 @@ def _exchange_markdown(exchange: ExchangeRecord) -> Iterator[str]:
         return
     origin = exchange.origin or {}
     writer = [str(origin[name]) for name in ("model", "replica_id") if origin.get(name)]
-    yield f"## Reply, {', '.join([_time(exchange.replied_at or exchange.sent_at), *map(_line, writer)])}\n\n"
+    rating = [f"rated {exchange.rating}"] if exchange.rating else []
+    told = [_time(exchange.replied_at or exchange.sent_at), *map(_line, writer), *rating]
+    yield f"## Reply, {', '.join(told)}\n\n"
     yield f"{_block(exchange.reply)}\n\n"
 
 

@@ -143,7 +143,8 @@ class ReplyWriter:
             await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _keep_partial(self, stopped: StoppedByReader) -> End:
-        origin = Origin(request_id=self._question.request_id).model_copy(update=self._own).to_store()
+        begun = self.log.start.origin if self.log.start else Origin()
+        origin = begun.model_copy(update={"request_id": self._question.request_id, **self._own}).to_store()
         try:
             return Stopped(
                 await run_in_threadpool(

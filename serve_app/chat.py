@@ -36,6 +36,7 @@ from serve_app.messages import (
     Prompt,
     PromptPreview,
     ReplicaStatus,
+    ReplyStart,
     Sampling,
     State,
     Timing,
@@ -80,6 +81,7 @@ class Plan:
 
     request_id: str
     prompt: Prompt
+    seed: int
     sampling: Sampling
     quotes: Quotes | None  # what the reply may be; None: anything
     config_version: str
@@ -88,10 +90,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text; the last piece comes with the whole reply."""
+    """The next piece of a reply's text; the first comes with what is known then, the last with the whole reply."""
 
     text: str
     chunk: TokenChunk
+    start: ReplyStart | None = None
     reply: ChatReply | None = None
 
 
@@ -168,6 +171,7 @@ class Chat:
             async with aclosing(self.replicas.write(self._question(plan, asked, streamed))) as chunks:
                 async for chunk in chunks:
                     outcome.note_tokens(len(chunk.token_ids))
+                    start = None if writers else self._start(plan, chunk.origin, outcome)
                     writers[chunk.origin] = None
                     is_last = chunk.finish_reason is not None
                     piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
@@ -176,9 +180,9 @@ class Chat:
                         outcome.ending = "done"
                         whole = until.text if until.found else text.whole
                         reply = self._finish(plan, whole, list(writers), finish_reason, outcome)
-                        yield Piece(piece, chunk, reply)
+                        yield Piece(piece, chunk, start, reply)
                     else:
-                        yield Piece(piece, chunk)
+                        yield Piece(piece, chunk, start)
                     if until.found:  # the replica would write on
                         return
 
@@ -194,13 +198,15 @@ class Chat:
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
+        seed = self.seed(request, request_id)
         generation = self._generation(request, current.config)
         ranking = self._rank(request, current.config)
         prompt = self._prompt(request, current.config, ranking)
         return Plan(
             request_id=request_id,
             prompt=prompt,
-            sampling=generation.sampling(self.seed(request, request_id)),
+            seed=seed,
+            sampling=generation.sampling(seed),
             quotes=self._quotes(generation, ranking, prompt) if self._is_quoted(generation) else None,
             config_version=current.version,
             started_at=started_at,
@@ -269,6 +275,16 @@ class Chat:
             )
         return quotes
 
+    def _start(self, plan: Plan, origin: Origin, outcome: Outcome) -> ReplyStart:
+        return ReplyStart(
+            request_id=plan.request_id,
+            seed=plan.seed,
+            **origin.names,
+            model=self.checkpoint.name,
+            config_version=plan.config_version,
+            timing_ms={"first_token": round((outcome.first_token_s or 0.0) * 1000, 1)},
+        )
+
     def _finish(
         self,
         plan: Plan,
@@ -297,7 +313,11 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=outcome.reply_tokens),
+            usage=Usage(
+                prompt_tokens=len(plan.prompt.token_ids),
+                completion_tokens=outcome.reply_tokens,
+                max_prompt_tokens=self.args.max_prompt_tokens,
+            ),
             grounding=_grounding(plan.prompt),
             citations=cited.citations,
             grounded=cited.grounded,

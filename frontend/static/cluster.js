@@ -51,7 +51,7 @@ function fillReplica(node, row) {
   node.dataset.state = row.state;
   for (const name of ["short", "state_label", "node", "pod", "slots_label", "waiting", "speed"]) setText(node, name, row[name]);
   field(node, "short").title = row.id;
-  field(node, "swatch").className = `swatch ${row.colour}`;
+  field(node, "hue").className = `hue ${row.colour}`;
   const meter = node.querySelector("meter");
   [meter.max, meter.value] = [row.slots || 1, row.active];
   const end = node.querySelector("form"); // in a demo
@@ -66,7 +66,7 @@ function fillIngress(node, row) {
 
 function fillChange(node, row) {
   for (const name of ["short", "text"]) setText(node, name, row[name]);
-  field(node, "swatch").className = `swatch ${row.colour}`;
+  field(node, "hue").className = `hue ${row.colour}`;
   field(node, "at").dateTime = row.at;
   field(node, "at").textContent = new Date(row.at).toLocaleTimeString();
 }

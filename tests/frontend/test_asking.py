@@ -37,11 +37,11 @@ STATED = [
 ]
 
 
-async def read(backend: Backend, seconds: float = SECONDS) -> list[Token | Restart | Done]:
+async def read(backend: Backend, seconds: float = SECONDS) -> list[Start | Token | Restart | Done]:
     return [item async for item in whole_reply(backend, QUESTION, seconds)]
 
 
-def text(items: list[Token | Restart | Done]) -> str:
+def text(items: list[Start | Token | Restart | Done]) -> str:
     return "".join(item.text for item in items if isinstance(item, Token))
 
 

@@ -226,9 +226,9 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 
     for address in ("/", f"/conversations/{conversation}"):
         positions, earlier = shown(address)
-        assert positions == [str(number) for number in range(27, 33)]
+        assert positions == [str(number) for number in range(28, 33)]
     positions, earlier = shown(earlier[0][0])
-    assert (positions[0], positions[-1], earlier[0][1]) == ("7", "32", "Show 6 before")
+    assert (positions[0], positions[-1], earlier[0][1]) == ("8", "32", "Show 7 before")
     assert shown(earlier[0][0]) == ([str(number) for number in range(1, 33)], [])
     assert client.get(f"/conversations/{conversation}?from=x", headers=PAGE).status_code == 404
     assert shown(f"/conversations/{conversation}?from=99")[0] == []
@@ -240,7 +240,7 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 def test_what_is_found_is_marked_and_leads_to_its_message(client: TestClient) -> None:
     conversation = begin(client, "What is <b>batching</b>?")
     page = client.get("/conversations?q=BATCH").text
-    assert f'<a href="/conversations/{conversation}?from=1#exchange-1"' in page
+    assert f'<a href="/conversations/{conversation}?at=1&amp;from=1#exchange-1"' in page
     assert "&lt;b&gt;<mark>batching</mark>&lt;/b&gt;?" in page
     assert 'id="exchange-1"' in client.get(f"/conversations/{conversation}").text
 

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.backend import Backend
-from tests.support.waiting import eventually
 from tests.support.disconnects import leave_at_random
+from tests.support.waiting import eventually
 
 _COUNT = 300
 _GROWTH = 16 * 2**20  # of the ingress and the replica, from then on
