@@ -144,12 +144,8 @@ def _measured(browser: requests.Session, url: str, name: str, address: str) -> M
         page.raise_for_status()
     assets = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
     if "/static/chat.js" in assets:
-        assets |= {
-            "/static/view.js",
-            "/static/stream.js",
-            "/static/chats.js",
-            "/static/branches.js",
-        }  # which it imports
+        names = ("view.js", "stream.js", "chats.js", "branches.js", "thumb.svg")  # which it or its styles load
+        assets |= {f"/static/{name}" for name in names}
     weight = len(page.content) + sum(len(browser.get(url + each).content) for each in assets)
     return Measured(name, statistics.median(times), max(times), len(page.content) / 1e3, weight / 1e3)
 

@@ -117,7 +117,8 @@ class ChatStore:
             if conversation.next_position == 1 and conversation.title == title_of(conversation.knowledge_name or ""):
                 conversation.title = title_of(clean(message))  # it began with its knowledge
             parents = _parents(db, conversation.id)
-            return self._add(db, conversation, after if after in parents else branches.newest(parents), message)
+            parent = after if after is not None and after in parents else branches.newest(parents)
+            return self._add(db, conversation, parent, message)
 
     def edit(self, session_id: str, conversation_id: str, position: int, message: str) -> Claim:
         """Store another message beside the one at `position`, and claim its reply; what followed the old one stays.
@@ -254,7 +255,7 @@ class ChatStore:
     def _snapshot(self, db: Session, conversation: Conversation, at: int | None = None) -> Snapshot:
         parents = _parents(db, conversation.id)
         newest = branches.newest(parents)
-        leaf = branches.newest_through(parents, at) if at in parents else newest
+        leaf = branches.newest_through(parents, at) if at is not None and at in parents else newest
         exchanges = _branch(db, conversation.id, parents, leaf)
         return Snapshot(
             id=conversation.id,
