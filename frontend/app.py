@@ -24,10 +24,12 @@ from frontend.backend import Backend
 from frontend.conversation_routes import router as conversation_router
 from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
-from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
+from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable, TooFast
 from frontend.health import HealthWatch, ask_health
 from frontend.library import Library
-from frontend.pages import error_response
+from frontend.pages import error_response, with_wait
+from frontend.proxies import TrustedProxies
+from frontend.rates import Rates
 from frontend.replies import Replies
 from frontend.routes import router
 from frontend.secret_key import secret_key
@@ -52,10 +54,12 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies, user_header=settings.user_header)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(ConversationGone, _conversation_gone)
+    app.add_exception_handler(TooFast, _too_fast)
     app.add_exception_handler(Exception, _unexpected_error)
     return app
 
@@ -76,6 +80,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             replies=Replies(backend, health, store, settings),
             health=health,
             sessions=Sessions(settings, secret_key(settings)),
+            rates=Rates(settings),
             templates=_templates(),
         )
         async with _running(app.state.services):
@@ -156,6 +161,13 @@ async def _conversation_gone(request: Request, error: Exception) -> Response:
     if not isinstance(error, FrontendError):
         raise error
     return error_response(request, 404, error.type, error.message)
+
+
+async def _too_fast(request: Request, error: Exception) -> Response:
+    """Where nothing that was typed needs to be given back. Forms of which something does answer for themselves."""
+    if not isinstance(error, FrontendError):
+        raise error
+    return with_wait(error_response(request, 429, error.type, error.message), error)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:

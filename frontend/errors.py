@@ -14,6 +14,7 @@ FrontendError
 │   ├── NothingToStop         that message's reply is not being written
 │   ├── TooMany               the session keeps as many conversations as it may
 │   └── ClaimLost             the right to write this reply was lost while it was written
+├── TooFast                   the session or its address does too much in a short time
 ├── StoppedByReader           the person at the page has stopped the reply
 └── InputRefused              what the person gave is not accepted
     ├── MessageRefused        the message is blank or too long
@@ -27,9 +28,10 @@ class FrontendError(Exception):
 
     type = "error"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_after = retry_after  # seconds, where it is known when to try again
 
     @property
     def advice(self) -> str:
@@ -40,15 +42,14 @@ class FrontendError(Exception):
 class BackendError(FrontendError):
     """The backend gave no reply.
 
-    `retry_after` is in seconds, where the backend said it. `broken`: the connection ended, or whoever was writing did,
+    `retry_after` is the backend's word. `broken`: the connection ended, or whoever was writing did,
     before the backend itself said how it ends; asked again, it may give the rest.
     """
 
     type = "unavailable"
 
     def __init__(self, message: str, retry_after: float | None = None, *, broken: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+        super().__init__(message, retry_after)
         self.broken = broken
 
     @property
@@ -125,6 +126,12 @@ class TooMany(StoreError):
     """The session keeps as many conversations as it may."""
 
     type = "too_many_conversations"
+
+
+class TooFast(FrontendError):
+    """Too much in a short time, of one session or from one address; nothing was stored."""
+
+    type = "too_fast"
 
 
 class StoppedByReader(FrontendError):

@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 from http import HTTPStatus
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
-from frontend.library_views import RecentView, chat_limit_notice, duration, recent
+from frontend.library_views import RecentView, chat_limit_notice, recent
+from frontend.quantities import duration
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
+
+AnyResponse = TypeVar("AnyResponse", bound=Response)
 
 NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
@@ -91,7 +95,14 @@ def error_json(status: int, error_type: str, message: str) -> JSONResponse:
 
 def refusal_json(status: int, error: FrontendError) -> JSONResponse:
     """An error of ours in the same shape."""
-    return error_json(status, error.type, error.message)
+    return with_wait(error_json(status, error.type, error.message), error)
+
+
+def with_wait(response: AnyResponse, error: FrontendError) -> AnyResponse:
+    """The response, with when to try again where the error says it."""
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = f"{error.retry_after:.0f}"
+    return response
 
 
 def wants_page(request: Request) -> bool:

@@ -28,11 +28,13 @@ from frontend.errors import (
     ReplyInProgress,
     StoppedByReader,
     StoreUnavailable,
+    TooFast,
     TooMany,
 )
 from frontend.forms import checked_message
-from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page
+from frontend.pages import chat_page, error_json, error_response, refusal_json, wants_page, with_wait
 from frontend.posts import Post, read_post
+from frontend.rates import Action
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
@@ -40,6 +42,7 @@ from frontend.session import BrowserSession
 from frontend.store import Claim, Snapshot
 from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
+from frontend.visitors import visitor
 
 router = APIRouter()
 
@@ -51,6 +54,7 @@ STATUS: Mapping[type[FrontendError], int] = {
     NothingToRetry: 409,
     NothingToStop: 409,
     TooMany: 409,
+    TooFast: 429,
     Busy: 503,
     StoreUnavailable: 503,
 }
@@ -67,14 +71,14 @@ Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the 
 @router.get("/")
 async def chat(request: Request) -> Response:
     """The chat that was used last, or a new one."""
-    session = services(request).sessions.read(request)
+    session = await visitor(request)
     return await chat_page(request, session, await _latest(request, session))
 
 
 @router.get("/new")
 async def new_chat(request: Request, temporary: bool = False, notice: str = "") -> Response:
     """An empty chat; it is stored with its first message."""
-    session = services(request).sessions.read(request)
+    session = await visitor(request)
     return await chat_page(request, session, None, temporary=temporary, notice=NOTICES.get(notice))
 
 
@@ -183,9 +187,13 @@ async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:
 async def _claim(request: Request, post: Post, position: int | None, message: str) -> Claim:
     parts = services(request)
     if post.session.fresh:
+        await parts.rates.spend(Action.SESSION, request, post.session)
         raise ConversationGone(NO_SESSION)
     parts.replies.check_room()
+    await parts.rates.spend(Action.MESSAGE, request, post.session)
     if position is None:
+        if not post.conversation:
+            await parts.rates.spend(Action.CONVERSATION, request, post.session)
         begin = partial(parts.store.begin, temporary=post.temporary)
         return await run_in_threadpool(begin, post.session.id, post.conversation, message)
     return await run_in_threadpool(parts.store.retry, post.session.id, post.conversation, position)
@@ -194,10 +202,12 @@ async def _claim(request: Request, post: Post, position: int | None, message: st
 async def _refusal(request: Request, post: Post, error: FrontendError, draft: str = "") -> Response:
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
+    if post.session.fresh and isinstance(error, TooFast):  # it is given no cookie
+        return with_wait(error_response(request, status, error.type, error.message, draft), error)
     if draft and isinstance(error, ConversationGone) and not post.session.fresh:
         error = ConversationGone(f"{error.message} Send the message again to begin a new one.")
     if not _wants_stream(request):
-        return await _refusal_page(request, post, status, error, draft)
+        return with_wait(await _refusal_page(request, post, status, error, draft), error)
     response = refusal_json(status, error)
     if post.session.fresh:
         services(request).sessions.write(response, post.session)

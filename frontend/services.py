@@ -9,6 +9,7 @@ from starlette.templating import Jinja2Templates
 
 from frontend.health import HealthWatch
 from frontend.library import Library
+from frontend.rates import Rates
 from frontend.replies import Replies
 from frontend.session import Sessions
 from frontend.settings import Settings
@@ -26,6 +27,7 @@ class Services:
     replies: Replies
     health: HealthWatch
     sessions: Sessions
+    rates: Rates
     templates: Jinja2Templates
 
 
