@@ -24,6 +24,8 @@ from frontend.backend import Backend
 from frontend.conversation_routes import router as conversation_router
 from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
+from frontend.display import router as display_router
+from frontend.display import theme
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable, TooFast
 from frontend.health import HealthWatch, ask_health
 from frontend.library import Library
@@ -50,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    for each in (router, conversation_router, data_router):
+    for each in (router, conversation_router, data_router, display_router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
@@ -129,9 +131,10 @@ async def _sweep(store: ChatStore) -> None:
 def _templates() -> Jinja2Templates:
     # Autoescape always, and a misspelt name is an error instead of an empty place on the page.
     loader = FileSystemLoader(HERE / "templates")
-    return Jinja2Templates(
-        env=Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return Jinja2Templates(env=environment, context_processors=[lambda request: {"theme": theme(request)}])
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

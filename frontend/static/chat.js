@@ -2,6 +2,7 @@
 // Without it the page works through plain form posts.
 
 import { closed, opened, refreshList } from "./chats.js";
+import * as speech from "./speech.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
 
@@ -70,9 +71,11 @@ async function write(node, events, draft = null) {
         adopt(node, data);
       } else if (name === "token") {
         following(() => view.append(node, data.text));
+        speech.add(data.text);
         view.find(node, "field", "typing").textContent = "";
       } else if (name === "restart") {
         view.clearReply(node); // the tokens that follow are of another reply
+        speech.begin();
       } else {
         outcome = name;
         following(() => (name === "error" ? fail(node, data) : view.fill(node, data, conversation())));
@@ -105,6 +108,7 @@ function begin(node) {
   [send.hidden, stop.hidden] = [true, false];
   stop.disabled = true;
   announce("A reply is being written.");
+  speech.begin();
   toEnd();
   const startedAt = performance.now();
   const elapsed = view.find(node, "field", "elapsed");
@@ -120,6 +124,7 @@ function end(node, outcome) {
   [send.hidden, stop.hidden] = [false, true];
   if (node.isConnected) view.showTyping(node, false);
   if (hadFocus || document.activeElement === document.body) box.focus();
+  speech.end();
   announce(OUTCOMES[outcome] ?? "There is no reply.");
   tabs.postMessage("changed");
   const isAnswering = outcome in OUTCOMES;
