@@ -28,6 +28,7 @@ from frontend.display import router as display_router
 from frontend.display import theme
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable, TooFast
 from frontend.health import HealthWatch, ask_health
+from frontend.language import ReadersLanguage
 from frontend.library import Library
 from frontend.pages import error_response, with_wait
 from frontend.proxies import TrustedProxies
@@ -40,6 +41,7 @@ from frontend.services import Services
 from frontend.session import Sessions
 from frontend.settings import Settings
 from frontend.store import ChatStore
+from frontend.words import _, current, isolated, plural
 
 log = logging.getLogger("frontend")
 
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(ReadersLanguage)
     app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies, user_header=settings.user_header)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
@@ -134,6 +137,8 @@ def _templates() -> Jinja2Templates:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals.update(_=_, plural=plural, language=current)
+    environment.filters["isolated"] = isolated
     return Jinja2Templates(env=environment, context_processors=[lambda request: {"theme": theme(request)}])
 
 
@@ -141,8 +146,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     message = {
-        404: "There is no such page.",
-        405: "This address does not work that way.",
+        404: _("There is no such page."),
+        405: _("This address does not work that way."),
     }.get(error.status_code, error.detail)
     response = error_response(request, error.status_code, "http_error", message)
     response.headers.update(error.headers or {})
@@ -156,7 +161,7 @@ async def _no_such_address(request: Request, error: Exception) -> Response:
 
 async def _store_error(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", type(error.__cause__).__name__)
-    return error_response(request, 503, "store_unavailable", "The conversations cannot be reached. Try again soon.")
+    return error_response(request, 503, "store_unavailable", _("The conversations cannot be reached. Try again soon."))
 
 
 async def _conversation_gone(request: Request, error: Exception) -> Response:
@@ -177,6 +182,8 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
     """The traceback is in the log by uvicorn; the number connects it with what the person saw."""
     number = uuid4().hex[:12]
     log.error("unexpected error %s: %s", number, type(error).__name__)
-    response = error_response(request, 500, "internal_error", f"Something went wrong here. Its number is {number}.")
+    response = error_response(
+        request, 500, "internal_error", _("Something went wrong here. Its number is {number}.", number=number)
+    )
     response.headers.update(HEADERS)  # this handler runs outside the middleware that adds them
     return response

@@ -21,6 +21,7 @@ from frontend.services import Services, services
 from frontend.session import BrowserSession
 from frontend.upload import read_file
 from frontend.visitors import visitor
+from frontend.words import _
 
 router = APIRouter(prefix="/data")
 
@@ -60,7 +61,9 @@ async def bring_back(request: Request) -> Response:
         if error.status_code != 413:
             raise
         limit = size(parts.settings.max_import_bytes)
-        problem = f"The file is too large: at most {limit} can be imported at once. Nothing was imported."
+        problem = _(
+            "The file is too large: at most {limit} can be imported at once. Nothing was imported.", limit=limit
+        )
         return await data_page(request, session, status=413, problem=problem)
     response = RedirectResponse(f"/conversations?imported={number}", 303)
     parts.sessions.write(response, session)
@@ -72,7 +75,7 @@ async def forget(request: Request) -> Response:
     """Delete everything that is kept of the session, and end it."""
     post = await read_post(request)
     if post.form.get("sure") != "yes":
-        problem = "Nothing was deleted. Tick the box if you are sure."
+        problem = _("Nothing was deleted. Tick the box if you are sure.")
         return await data_page(request, post.session, status=422, problem=problem)
     await run_in_threadpool(services(request).library.forget, post.session.id)
     response = RedirectResponse("/new?notice=forgotten", 303)
@@ -82,7 +85,7 @@ async def forget(request: Request) -> Response:
 
 async def _import(request: Request, parts: Services, session: BrowserSession) -> int:
     if parts.imports.locked():
-        raise Busy("Others are importing at this moment, so nothing was imported. Try again in a moment.")
+        raise Busy(_("Others are importing at this moment, so nothing was imported. Try again in a moment."))
     async with parts.imports:
         # The file comes first: a browser that is cut off while it sends shows a network error instead of a reason.
         content = await read_file(request, "file", parts.settings.max_import_bytes)
@@ -90,7 +93,7 @@ async def _import(request: Request, parts: Services, session: BrowserSession) ->
             await parts.rates.spend(Action.SESSION, request, session)
         await parts.rates.spend(Action.TRANSFER, request, session)
         if not content.strip():
-            raise ImportRefused("No file was chosen, or it is empty. Choose a file that was exported here as JSON.")
+            raise ImportRefused(_("No file was chosen, or it is empty. Choose a file that was exported here as JSON."))
         records = await run_in_threadpool(transfer.from_json, content, parts.settings.max_exchanges_kept)
         await run_in_threadpool(parts.library.add, session.id, records)
         return len(records)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from frontend.errors import StoreUnavailable
 from frontend.settings import Settings
+from frontend.words import _
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x60DE1  # PostgreSQL's advisory locks are numbers; any that nothing else in the database uses
@@ -56,7 +57,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
         with Session(engine, expire_on_commit=False) as db, db.begin():
             yield db
     except SQLAlchemyError as error:
-        raise StoreUnavailable("The conversations cannot be reached at the moment.") from error
+        raise StoreUnavailable(_("The conversations cannot be reached at the moment.")) from error
 
 
 def migrate(engine: Engine) -> None:

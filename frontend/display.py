@@ -1,4 +1,4 @@
-"""How the page looks: its colours, kept in a cookie, so that a page comes in them and does not change before one's eyes."""
+"""How the page looks: its colours, kept in a cookie, so that a page comes in them and never changes as it loads."""
 
 from urllib.parse import urlsplit
 

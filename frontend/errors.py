@@ -22,6 +22,8 @@ FrontendError
     └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
+from frontend.words import _
+
 
 class FrontendError(Exception):
     """An error with a sentence for the person at the page, and a short name for programs."""
@@ -55,7 +57,9 @@ class BackendError(FrontendError):
     @property
     def advice(self) -> str:
         """The message, and when to try again where the backend said it."""
-        return f"{self.message} Try again in {self.retry_after:.0f} seconds." if self.retry_after else self.message
+        if not self.retry_after:
+            return self.message
+        return self.message + " " + _("Try again in {seconds} seconds.", seconds=round(self.retry_after))
 
 
 class Unavailable(BackendError):
@@ -140,7 +144,7 @@ class StoppedByReader(FrontendError):
     type = "stopped"
 
     def __init__(self) -> None:
-        super().__init__("Its text ends here.")
+        super().__init__(_("Its text ends here."))
 
 
 class InputRefused(FrontendError):

@@ -15,7 +15,18 @@ from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import backend_view, conversation_view
+from frontend.words import _, later
 
+TITLES = {
+    400: later("Bad Request"),
+    403: later("Forbidden"),
+    404: later("Not Found"),
+    409: later("Conflict"),
+    413: later("Content Too Large"),
+    429: later("Too Many Requests"),
+    500: later("Internal Server Error"),
+    503: later("Service Unavailable"),
+}
 AnyResponse = TypeVar("AnyResponse", bound=Response)
 
 NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
@@ -83,7 +94,12 @@ def error_response(request: Request, status: int, error_type: str, message: str,
     """A page for browsers, with the text that was not stored; the project's one error shape for programs."""
     if wants_page(request):
         settings = services(request).settings
-        context = {"title": HTTPStatus(status).phrase, "message": message, "draft": draft, "settings": settings}
+        context = {
+            "title": _(TITLES.get(status, "") or HTTPStatus(status).phrase),
+            "message": message,
+            "draft": draft,
+            "settings": settings,
+        }
         return services(request).templates.TemplateResponse(request, "error.html", context, status_code=status)
     return error_json(status, error_type, message)
 

@@ -1,15 +1,28 @@
 """Times and sizes in words."""
 
+from frontend.words import number, plural
+
 
 def duration(seconds: float) -> str:
     """A time in its largest unit that is not below one: "an hour", "30 days"."""
-    for unit, length, one in (("days", 86_400, "a day"), ("hours", 3_600, "an hour"), ("minutes", 60, "a minute")):
+    for unit, length in ((_days, 86_400), (_hours, 3_600), (_minutes, 60)):
         if seconds >= length:
-            number = round(seconds / length)
-            return one if number == 1 else f"{number:,} {unit}"
-    return "a second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
+            return unit(round(seconds / length))
+    return plural("a second", "{count} seconds", round(seconds))
 
 
-def size(number: int) -> str:
+def _days(count: int) -> str:
+    return plural("a day", "{count} days", count)
+
+
+def _hours(count: int) -> str:
+    return plural("an hour", "{count} hours", count)
+
+
+def _minutes(count: int) -> str:
+    return plural("a minute", "{count} minutes", count)
+
+
+def size(bytes_: int) -> str:
     """Bytes in words."""
-    return f"{number / 1e6:,.0f} MB" if number >= 1e6 else f"{number / 1e3:,.0f} kB"
+    return f"{number(round(bytes_ / 1e6))} MB" if bytes_ >= 1e6 else f"{number(round(bytes_ / 1e3))} kB"

@@ -22,6 +22,7 @@ from frontend.errors import TooFast
 from frontend.quantities import duration
 from frontend.session import BrowserSession
 from frontend.settings import Settings
+from frontend.words import _, later
 
 log = logging.getLogger("frontend.rates")
 
@@ -41,11 +42,11 @@ class Action(StrEnum):
 
 
 WORDS = {
-    Action.SESSION: "Too many new sessions begin at your network address. (This page needs its cookie.)",
-    Action.MESSAGE: "That was too many messages in a short time.",
-    Action.CONVERSATION: "That was too many new chats in a short time.",
-    Action.TRANSFER: "That was too many imports and exports in a short time.",
-    Action.SEARCH: "That was too many searches in a short time.",
+    Action.SESSION: later("Too many new sessions begin at your network address. (This page needs its cookie.)"),
+    Action.MESSAGE: later("That was too many messages in a short time."),
+    Action.CONVERSATION: later("That was too many new chats in a short time."),
+    Action.TRANSFER: later("That was too many imports and exports in a short time."),
+    Action.SEARCH: later("That was too many searches in a short time."),
 }
 
 
@@ -64,7 +65,7 @@ class Rates:
         for limit, who in self._counted(action, request, session):
             wait = await run_in_threadpool(self._hit, limit, action, who)
             if wait is not None:
-                raise TooFast(f"{WORDS[action]} Try again in {duration(wait)}.", wait)
+                raise TooFast(" ".join((_(WORDS[action]), _("Try again in {time}.", time=duration(wait)))), wait)
 
     def _counted(
         self, action: Action, request: Request, session: BrowserSession

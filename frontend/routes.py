@@ -43,6 +43,7 @@ from frontend.store import Claim, Snapshot
 from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
 from frontend.visitors import visitor
+from frontend.words import _, later
 
 router = APIRouter()
 
@@ -59,10 +60,12 @@ STATUS: Mapping[type[FrontendError], int] = {
     StoreUnavailable: 503,
 }
 NOTICES: Mapping[str, str] = {
-    "ended": "The temporary chat was deleted.",
-    "forgotten": "Everything that was kept of you is deleted. This is a new session.",
+    "ended": later("The temporary chat was deleted."),
+    "forgotten": later("Everything that was kept of you is deleted. This is a new session."),
 }
-NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+NO_SESSION = later(
+    "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+)
 
 
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
@@ -79,7 +82,7 @@ async def chat(request: Request) -> Response:
 async def new_chat(request: Request, temporary: bool = False, notice: str = "") -> Response:
     """An empty chat; it is stored with its first message."""
     session = await visitor(request)
-    return await chat_page(request, session, None, temporary=temporary, notice=NOTICES.get(notice))
+    return await chat_page(request, session, None, temporary=temporary, notice=_(NOTICES.get(notice, "")))
 
 
 @router.post("/messages")
@@ -115,7 +118,7 @@ async def follow(request: Request, position: Position, conversation: str = "") -
     session = services(request).sessions.read(request)
     reply = services(request).replies.find(session.id, conversation, position)
     if reply is None:
-        return error_json(404, "reply_not_running", "This reply is not being written here.")
+        return error_json(404, "reply_not_running", _("This reply is not being written here."))
     return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
 
 
@@ -188,7 +191,7 @@ async def _claim(request: Request, post: Post, position: int | None, message: st
     parts = services(request)
     if post.session.fresh:
         await parts.rates.spend(Action.SESSION, request, post.session)
-        raise ConversationGone(NO_SESSION)
+        raise ConversationGone(_(NO_SESSION))
     parts.replies.check_room()
     await parts.rates.spend(Action.MESSAGE, request, post.session)
     if position is None:
@@ -205,7 +208,7 @@ async def _refusal(request: Request, post: Post, error: FrontendError, draft: st
     if post.session.fresh and isinstance(error, TooFast):  # it is given no cookie
         return with_wait(error_response(request, status, error.type, error.message, draft), error)
     if draft and isinstance(error, ConversationGone) and not post.session.fresh:
-        error = ConversationGone(f"{error.message} Send the message again to begin a new one.")
+        error = ConversationGone(" ".join((error.message, _("Send the message again to begin a new one."))))
     if not _wants_stream(request):
         return with_wait(await _refusal_page(request, post, status, error, draft), error)
     response = refusal_json(status, error)

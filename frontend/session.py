@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from frontend.settings import Settings
 from frontend.store import new_session_id
+from frontend.words import _, later
 
 COOKIE = "chat_session"
-EXPIRED = "Your last session has expired, so this is a new chat."
-UNREADABLE = "Your last session could not be recognised, so this is a new chat. Nothing stored was changed."
+EXPIRED = later("Your last session has expired, so this is a new chat.")
+UNREADABLE = later("Your last session could not be recognised, so this is a new chat. Nothing stored was changed.")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class Sessions:
         try:
             return BrowserSession(self._signer.unsign(cookie, max_age=self._max_age).decode("ascii"))
         except SignatureExpired:
-            return BrowserSession(new_session_id(), fresh=True, notice=EXPIRED)
+            return BrowserSession(new_session_id(), fresh=True, notice=_(EXPIRED))
         except (BadSignature, UnicodeError):
-            return BrowserSession(new_session_id(), fresh=True, notice=UNREADABLE)
+            return BrowserSession(new_session_id(), fresh=True, notice=_(UNREADABLE))
 
     def write(self, response: Response, session: BrowserSession) -> None:
         """Set the cookie, dated now: a session that is used does not expire.

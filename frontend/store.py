@@ -25,6 +25,7 @@ from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
 from frontend.titles import title_of
+from frontend.words import _, later
 
 Clock = Callable[[], datetime]
 
@@ -85,7 +86,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             return self._snapshot(db, conversation)
 
     def begin(self, session_id: str, conversation_id: str, message: str, *, temporary: bool = False) -> Claim:
@@ -116,7 +117,7 @@ class ChatStore:
             conversation = self._claimed(db, session_id, conversation_id)
             exchange = db.scalar(_exchange(conversation.id, position))
             if exchange is None or is_whole(exchange) or position != conversation.next_position - 1:
-                raise NothingToRetry("This message has its reply already, or newer messages follow it.")
+                raise NothingToRetry(_("This message has its reply already, or newer messages follow it."))
             exchange.reply = exchange.replied_at = exchange.origin = None
             exchange.failure_type = exchange.failure_message = None
             return self._claim(db, conversation, position)
@@ -157,7 +158,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
-                raise NothingToStop("This reply has ended already.")
+                raise NothingToStop(_("This reply has ended already."))
             asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
             db.execute(asked.values(failure_type=_STOPPING))
 
@@ -216,9 +217,9 @@ class ChatStore:
         )
         conversation = db.scalar(_of(session_id, conversation_id))
         if conversation is None:
-            raise ConversationGone(GONE)
+            raise ConversationGone(_(GONE))
         if not _changed(taken):
-            raise ReplyInProgress(_IN_PROGRESS)
+            raise ReplyInProgress(_(_IN_PROGRESS))
         return conversation
 
     def _created(self, db: Session, session_id: str, title: str, temporary: bool) -> Conversation:
@@ -266,7 +267,7 @@ class ChatStore:
             .values(claim_token=next_token, claim_expires_at=self._claim_end() if next_token else None)
         )
         if not _changed(held):
-            raise ClaimLost("This chat was deleted, or went on in another tab, before the reply was complete.")
+            raise ClaimLost(_("This chat was deleted, or went on in another tab, before the reply was complete."))
 
     def _claim_end(self) -> datetime:
         return self._clock() + timedelta(seconds=self._settings.claim_seconds)
@@ -277,9 +278,9 @@ class ChatStore:
 
 
 # The same words whether it never was, was deleted, or is another session's: none of them is told.
-GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
+GONE = later("There is no such chat. It was deleted, perhaps in another tab, or it has expired.")
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
-_IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+_IN_PROGRESS = later("A reply is being written in another tab. Send this again when it is complete.")
 NEWEST_FIRST = (Conversation.last_used_at.desc(), Conversation.id.desc())
 
 

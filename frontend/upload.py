@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from frontend.forms import read_body
+from frontend.words import _
 
 ENVELOPE_BYTES = 4_096  # what a form with one file adds to it
 
@@ -29,4 +30,4 @@ def _part(content_type: str, body: bytes, field: str) -> bytes:
         if part.get_param("name", header="content-disposition") == field:
             content = part.get_payload(decode=True)
             return content if isinstance(content, bytes) else b""
-    raise HTTPException(400, "The form could not be read.")
+    raise HTTPException(400, _("The form could not be read."))

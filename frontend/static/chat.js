@@ -5,6 +5,7 @@ import { closed, opened, refreshList } from "./chats.js";
 import * as speech from "./speech.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
+import { withNumber, words } from "./words.js";
 
 const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
 const BACKEND_MS = 30_000; // between questions about the backend's state
@@ -93,10 +94,10 @@ async function write(node, events, draft = null) {
   }
 }
 
-const LOST = { type: "interrupted", title: "The connection was lost", text: "Reload the page to see what became of the reply." };
+const LOST = { type: "interrupted", title: words.lost, text: words.reload };
 
 const failure = (error) =>
-  error instanceof Refusal ? { type: error.type, title: "Not sent", text: error.message } : LOST;
+  error instanceof Refusal ? { type: error.type, title: words.unsent, text: error.message } : LOST;
 
 function begin(node) {
   [writing, stopping] = [node, false];
@@ -104,10 +105,10 @@ function begin(node) {
   showProblem("");
   view.showTrouble(node, null, false);
   view.showTyping(node, true);
-  view.find(node, "field", "typing").textContent = "Writing";
+  view.find(node, "field", "typing").textContent = words.writing;
   [send.hidden, stop.hidden] = [true, false];
   stop.disabled = true;
-  announce("A reply is being written.");
+  announce(words.begun);
   speech.begin();
   toEnd();
   const startedAt = performance.now();
@@ -125,13 +126,13 @@ function end(node, outcome) {
   if (node.isConnected) view.showTyping(node, false);
   if (hadFocus || document.activeElement === document.body) box.focus();
   speech.end();
-  announce(OUTCOMES[outcome] ?? "There is no reply.");
+  announce(OUTCOMES[outcome] ?? words.none);
   tabs.postMessage("changed");
   const isAnswering = outcome in OUTCOMES;
   if (isAnswering !== isBackendWell()) showBackend(); // the one or the other has changed
 }
 
-const OUTCOMES = { done: "The reply is complete.", stopped: "The reply was stopped.", missed: "" };
+const OUTCOMES = { done: words.done, stopped: words.stopped, missed: "" };
 
 /** The server has stored the message: it has a number now, and perhaps earlier ones that this tab has not seen. */
 function adopt(node, { conversation: id, position }) {
@@ -155,7 +156,7 @@ function giveBack(node, draft, error) {
   byId("welcome").hidden = log.children.length > 0;
   if (!box.value) box.value = draft;
   box.focus();
-  showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+  showProblem(error instanceof Refusal ? error.message : words.away);
 }
 
 function startAnew() {
@@ -169,7 +170,7 @@ function startAnew() {
 function isSendable(text) {
   const [length, limit] = [[...text].length, Number(document.body.dataset.maxMessageChars)];
   if (length > limit) {
-    showProblem(`The message is too long by ${(length - limit).toLocaleString()} characters. Shorten it.`);
+    showProblem(withNumber(words.tooLong, length - limit));
   }
   return text.length > 0 && length <= limit;
 }
@@ -296,8 +297,8 @@ function toEnd() {
 
 async function copy(button) {
   await navigator.clipboard.writeText(view.find(button.closest(".exchange"), "field", "text").textContent);
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 1500);
+  button.textContent = words.copied;
+  setTimeout(() => (button.textContent = words.copy), 1500);
 }
 
 document.addEventListener("submit", (event) => {
@@ -334,7 +335,7 @@ stop.addEventListener("click", async () => {
   } catch {
     if (writing !== node) return; // it has ended by itself
     [stopping, stop.disabled] = [false, false];
-    showProblem("The reply could not be stopped. Try again.");
+    showProblem(words.notStopped);
   }
 });
 
