@@ -37,7 +37,7 @@ def forms(message: Message) -> list[tuple[str, str]]:
     """Each English form beside its translation."""
     if isinstance(message.id, str):
         return [(message.id, str(message.string))]
-    return list(zip(message.id, message.string, strict=True))
+    return list(zip(message.id, message.string or (), strict=True))
 
 
 def values(text: str) -> set[str]:
