@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Unavailable
 from frontend.problems import BROKE_OFF
+from frontend.words import _
 
 log = logging.getLogger("frontend.asking")
 
@@ -86,7 +87,7 @@ class _Shown:
     def told(self, error: BackendError) -> BackendError:
         """What to say of the last attempt's error: a reply whose beginning was shown is said to have broken off."""
         if self._text and isinstance(error, Busy | Unavailable):
-            return Interrupted(f"{BROKE_OFF} {error.message}", error.retry_after)
+            return Interrupted(f"{_(BROKE_OFF)} {error.message}", error.retry_after)
         return error
 
     def add(self, piece: str) -> Iterator[Token | Restart]:

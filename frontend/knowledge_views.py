@@ -6,8 +6,8 @@ from pydantic import BaseModel, JsonValue
 
 from frontend.errors import BackendError
 from frontend.origin import GivenPassage
-from frontend.trial import Preview, Trial, TriedReply
 from frontend.provenance import of_words, percent, time_label
+from frontend.trial import Preview, Trial, TriedReply
 from frontend.views import Detail, View
 
 

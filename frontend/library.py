@@ -18,6 +18,7 @@ from frontend.settings import Settings
 from frontend.store import GONE, NEWEST_FIRST, Clock, listed, new_conversation_id, now_utc, owned
 from frontend.titles import UNTITLED
 from frontend.transfer import ConversationRecord, ExchangeRecord
+from frontend.words import _
 
 PAGE_SIZE = 50
 HITS_PAGE_SIZE = 20
@@ -97,7 +98,7 @@ class Library:
         with self._transaction() as db:
             change = update(Conversation).where(owned(session_id, conversation_id)).values(title=title)
             if db.scalar(change.returning(Conversation.id)) is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
 
     def delete(self, session_id: str, conversation_id: str) -> bool:
         """Delete it, and say whether that can be undone: not so for a temporary one. Raises ConversationGone."""
@@ -107,7 +108,7 @@ class Library:
             change = update(Conversation).where(mine).values(deleted_at=now).returning(Conversation.temporary)
             temporary = db.scalar(change)
             if temporary is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             if temporary:
                 db.execute(delete(Conversation).where(Conversation.id == conversation_id))
             return not temporary
@@ -117,7 +118,7 @@ class Library:
         with self._transaction() as db:
             change = update(Conversation).where(self._deleted(session_id, conversation_id)).values(deleted_at=None)
             if db.scalar(change.returning(Conversation.id)) is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             make_room(db, self._settings, session_id, self._clock())
 
     def deleted(self, session_id: str, conversation_id: str) -> Entry | None:
@@ -148,7 +149,7 @@ class Library:
             which = listed(session_id) if conversation_id is None else owned(session_id, conversation_id)
             ids = db.scalars(select(Conversation.id).where(which).order_by(*NEWEST_FIRST)).all()
         if conversation_id is not None and not ids:
-            raise ConversationGone(GONE)
+            raise ConversationGone(_(GONE))
         for begin in range(0, len(ids), EXPORT_BATCH):
             yield from self._records(session_id, ids[begin : begin + EXPORT_BATCH])
 
@@ -246,7 +247,7 @@ def found_exchanges(
 def _record(conversation: Conversation, said: Sequence[Exchange]) -> ConversationRecord:
     """As it is stored: whatever an older version has stored can be exported."""
     return ConversationRecord.model_construct(
-        title=conversation.title or UNTITLED,
+        title=conversation.title or _(UNTITLED),
         last_used_at=conversation.last_used_at,
         next_position=conversation.next_position,
         knowledge=conversation.knowledge,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from typing import TypeVar
 from zlib import crc32
 
 from starlette.concurrency import run_in_threadpool
@@ -10,12 +11,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
-from frontend.library_views import RecentView, chat_limit_notice, duration, recent
+from frontend.library_views import RecentView, chat_limit_notice, recent
 from frontend.models import Exchange
+from frontend.quantities import duration
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import BackendView, backend_view, conversation_view
+from frontend.words import _, later
+
+TITLES = {
+    400: later("Bad Request"),
+    403: later("Forbidden"),
+    404: later("Not Found"),
+    409: later("Conflict"),
+    413: later("Content Too Large"),
+    429: later("Too Many Requests"),
+    500: later("Internal Server Error"),
+    503: later("Service Unavailable"),
+}
+AnyResponse = TypeVar("AnyResponse", bound=Response)
 
 NEWEST = 5  # exchanges that a page shows at first: each weighs up to 7 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
@@ -118,7 +133,12 @@ def error_response(request: Request, status: int, error_type: str, message: str,
     """A page for browsers, with the text that was not stored; the project's one error shape for programs."""
     if wants_page(request):
         settings = services(request).settings
-        context = {"title": HTTPStatus(status).phrase, "message": message, "draft": draft, "settings": settings}
+        context = {
+            "title": _(TITLES.get(status, "") or HTTPStatus(status).phrase),
+            "message": message,
+            "draft": draft,
+            "settings": settings,
+        }
         return services(request).templates.TemplateResponse(request, "error.html", context, status_code=status)
     return error_json(status, error_type, message)
 
@@ -130,7 +150,14 @@ def error_json(status: int, error_type: str, message: str) -> JSONResponse:
 
 def refusal_json(status: int, error: FrontendError) -> JSONResponse:
     """An error of ours in the same shape."""
-    return error_json(status, error.type, error.message)
+    return with_wait(error_json(status, error.type, error.message), error)
+
+
+def with_wait(response: AnyResponse, error: FrontendError) -> AnyResponse:
+    """The response, with when to try again where the error says it."""
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = f"{error.retry_after:.0f}"
+    return response
 
 
 def wants_page(request: Request) -> bool:

@@ -28,6 +28,7 @@ from frontend.errors import (
     ReplyInProgress,
     StoppedByReader,
     StoreUnavailable,
+    TooFast,
     TooMany,
 )
 from frontend.forms import checked_message
@@ -40,9 +41,11 @@ from frontend.pages import (
     remember_seen,
     seen_key,
     wants_page,
+    with_wait,
 )
 from frontend.posts import Post, read_post
 from frontend.provenance import tag
+from frontend.rates import Action
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
@@ -50,6 +53,8 @@ from frontend.session import BrowserSession
 from frontend.store import Claim, Rating, Snapshot
 from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, stored_view, trouble_view
+from frontend.visitors import visitor
+from frontend.words import _, later
 
 router = APIRouter()
 
@@ -61,15 +66,18 @@ STATUS: Mapping[type[FrontendError], int] = {
     NoSuchMessage: 409,
     NothingToStop: 409,
     TooMany: 409,
+    TooFast: 429,
     Busy: 503,
     StoreUnavailable: 503,
 }
 RATINGS: Mapping[str, Rating] = {"up": "up", "down": "down"}
 NOTICES: Mapping[str, str] = {
-    "ended": "The temporary chat was deleted.",
-    "forgotten": "Everything that was kept of you is deleted. This is a new session.",
+    "ended": later("The temporary chat was deleted."),
+    "forgotten": later("Everything that was kept of you is deleted. This is a new session."),
 }
-NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+NO_SESSION = later(
+    "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+)
 
 
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
@@ -78,15 +86,15 @@ Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the 
 @router.get("/")
 async def chat(request: Request) -> Response:
     """The chat that was used last, or a new one."""
-    session = services(request).sessions.read(request)
+    session = await visitor(request)
     return await chat_page(request, session, await _latest(request, session))
 
 
 @router.get("/new")
 async def new_chat(request: Request, temporary: bool = False, notice: str = "") -> Response:
     """An empty chat; it is stored with its first message."""
-    session = services(request).sessions.read(request)
-    return await chat_page(request, session, None, temporary=temporary, notice=NOTICES.get(notice))
+    session = await visitor(request)
+    return await chat_page(request, session, None, temporary=temporary, notice=_(NOTICES.get(notice, "")))
 
 
 @router.post("/messages")
@@ -136,7 +144,7 @@ async def follow(request: Request, position: Position, conversation: str = "") -
     session = services(request).sessions.read(request)
     reply = services(request).replies.find(session.id, conversation, position)
     if reply is None:
-        return error_json(404, "reply_not_running", "This reply is not being written here.")
+        return error_json(404, "reply_not_running", _("This reply is not being written here."))
     return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
 
 
@@ -225,8 +233,12 @@ async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:
 async def _claim(request: Request, post: Post, take: Callable[..., Claim], *which: int | str) -> Claim:
     """What `take` of the store claims: it is told the session, the conversation and `which`."""
     if post.session.fresh:
-        raise ConversationGone(NO_SESSION)
+        await services(request).rates.spend(Action.SESSION, request, post.session)
+        raise ConversationGone(_(NO_SESSION))
     services(request).replies.check_room()
+    await services(request).rates.spend(Action.MESSAGE, request, post.session)
+    if not post.conversation:
+        await services(request).rates.spend(Action.CONVERSATION, request, post.session)
     return await run_in_threadpool(take, post.session.id, post.conversation, *which)
 
 
@@ -235,10 +247,12 @@ async def _refusal(
 ) -> Response:
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
+    if post.session.fresh and isinstance(error, TooFast):  # it is given no cookie
+        return with_wait(error_response(request, status, error.type, error.message, draft), error)
     if draft and isinstance(error, ConversationGone) and not post.session.fresh:
-        error = ConversationGone(f"{error.message} Send the message again to begin a new one.")
+        error = ConversationGone(" ".join((error.message, _("Send the message again to begin a new one."))))
     if not _wants_stream(request):
-        return await _refusal_page(request, post, status, error, draft, editing)
+        return with_wait(await _refusal_page(request, post, status, error, draft, editing), error)
     response = refusal_json(status, error)
     if post.session.fresh:
         services(request).sessions.write(response, post.session)

@@ -27,6 +27,7 @@ from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
 from frontend.titles import title_of
+from frontend.words import _, later
 
 Clock = Callable[[], datetime]
 Rating = Literal["up", "down"]
@@ -98,7 +99,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             return self._snapshot(db, conversation, at)
 
     def begin(
@@ -146,10 +147,10 @@ class ChatStore:
         """Keep what the reader thinks of a reply; None: nothing. Raises ConversationGone or NoSuchMessage."""
         with self._transaction() as db:
             if db.scalar(_of(session_id, conversation_id)) is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             exchange = _required(db, conversation_id, position)
             if exchange.reply is None:
-                raise NoSuchMessage("There is no reply to rate.")
+                raise NoSuchMessage(_("There is no reply to rate."))
             exchange.rating = rating
 
     def renew(self, claim: Claim) -> None:
@@ -195,7 +196,7 @@ class ChatStore:
             if conversation_id:
                 conversation = db.scalar(_of(session_id, conversation_id).with_for_update())
                 if conversation is None:
-                    raise ConversationGone(GONE)
+                    raise ConversationGone(_(GONE))
             else:
                 title = title_of(knowledge.name if knowledge else "")
                 conversation = self._created(db, session_id, title, temporary)
@@ -210,7 +211,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             return _knowledge(conversation)
 
     def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
@@ -218,7 +219,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
-                raise NothingToStop("This reply has ended already.")
+                raise NothingToStop(_("This reply has ended already."))
             asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
             db.execute(asked.values(failure_type=_STOPPING))
 
@@ -284,9 +285,9 @@ class ChatStore:
         )
         conversation = db.scalar(_of(session_id, conversation_id))
         if conversation is None:
-            raise ConversationGone(GONE)
+            raise ConversationGone(_(GONE))
         if not _changed(taken):
-            raise ReplyInProgress(_IN_PROGRESS)
+            raise ReplyInProgress(_(_IN_PROGRESS))
         return conversation
 
     def _created(self, db: Session, session_id: str, title: str, temporary: bool) -> Conversation:
@@ -349,7 +350,7 @@ class ChatStore:
             .values(claim_token=next_token, claim_expires_at=self._claim_end() if next_token else None)
         )
         if not _changed(held):
-            raise ClaimLost("This chat was deleted, or went on in another tab, before the reply was complete.")
+            raise ClaimLost(_("This chat was deleted, or went on in another tab, before the reply was complete."))
 
     def _claim_end(self) -> datetime:
         return self._clock() + timedelta(seconds=self._settings.claim_seconds)
@@ -363,9 +364,9 @@ class ChatStore:
 
 
 # The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.
-GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
+GONE = later("There is no such chat. It was deleted, perhaps in another tab, or it has expired.")
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
-_IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+_IN_PROGRESS = later("A reply is being written in another tab. Send this again when it is complete.")
 NEWEST_FIRST = (Conversation.last_used_at.desc(), Conversation.id.desc())
 
 
@@ -409,7 +410,7 @@ def _exchange(conversation_id: str, position: int) -> Select[Exchange]:
 def _required(db: Session, conversation_id: str, position: int) -> Exchange:
     exchange = db.scalar(_exchange(conversation_id, position))
     if exchange is None:
-        raise NoSuchMessage("This message is not kept any more.")
+        raise NoSuchMessage(_("This message is not kept any more."))
     return exchange
 
 

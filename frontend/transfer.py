@@ -26,6 +26,7 @@ from frontend.errors import ImportRefused
 from frontend.own_knowledge import MAX_NAME_CHARS
 from frontend.text import clean
 from frontend.titles import MAX_TITLE_CHARS
+from frontend.words import _, later
 
 Kind = Literal["json", "md"]
 
@@ -138,29 +139,45 @@ def from_json(content: bytes, max_exchanges: int) -> tuple[ConversationRecord, .
         heading = _Heading.model_validate_json(content)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise ImportRefused(f"The file is not JSON, so nothing was imported: {_reason(error)}.") from None
-        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.") from None
+            raise ImportRefused(
+                _("The file is not JSON, so nothing was imported: {reason}.", reason=_reason(error))
+            ) from None
+        raise ImportRefused(_(_NOT_OURS)) from None
     if heading.format != FORMAT:
-        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.")
+        raise ImportRefused(_(_NOT_OURS))
     if heading.version not in VERSIONS:
         raise ImportRefused(
-            f"The file has version {str(heading.version)[:20]} of the format, and this page reads versions "
-            f"{' and '.join(map(str, VERSIONS))}. Nothing was imported."
+            _(
+                "The file has version {version} of the format, and this page reads versions {ours}. "
+                "Nothing was imported.",
+                version=str(heading.version)[:20],
+                ours=", ".join(map(str, VERSIONS)),
+            )
         )
     try:
         conversations = _File.model_validate_json(content).conversations
     except ValidationError as error:
-        raise ImportRefused(f"The file is not sound, so nothing of it was imported: {_reason(error)}.") from None
+        raise ImportRefused(
+            _("The file is not sound, so nothing of it was imported: {reason}.", reason=_reason(error))
+        ) from None
     for number, conversation in enumerate(conversations):
         if len(conversation.exchanges) > max_exchanges:
             raise ImportRefused(
-                f"conversations.{number} has {len(conversation.exchanges):,} questions; at most {max_exchanges:,} are "
-                "kept in a chat. Nothing was imported."
+                _(
+                    "{place} has {number} questions; at most {limit} are kept in a chat. Nothing was imported.",
+                    place="conversations." + str(number),
+                    number=len(conversation.exchanges),
+                    limit=max_exchanges,
+                )
             )
     return conversations
 
 
-_NOT_OURS = 'This is not a file of exported chats: those are JSON and begin with {"format": "grounded-chat", ...}.'
+RATED = {"up": later("rated up"), "down": later("rated down")}  # in Markdown
+_NOT_OURS = later(
+    "This is not a file of exported chats, so nothing was imported: "
+    'those are JSON and begin with {"format": "grounded-chat", ...}.'
+)
 
 
 def to_markdown(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
@@ -178,15 +195,17 @@ def to_markdown(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
 
 
 def _exchange_markdown(exchange: ExchangeRecord) -> Iterator[str]:
-    yield f"## You, {_time(exchange.sent_at)}\n\n{_block(exchange.message)}\n\n"
+    you, reply = _("You"), _("Reply")
+    yield f"## {you}, {_time(exchange.sent_at)}\n\n{_block(exchange.message)}\n\n"
     if exchange.reply is None:
-        yield f"*No reply. {_line(exchange.failure_message or '')}*\n\n"
+        none = _("No reply.")
+        yield f"*{none} {_line(exchange.failure_message or '')}*\n\n"
         return
     origin = exchange.origin or {}
     writer = [str(origin[name]) for name in ("model", "replica_id") if origin.get(name)]
-    rating = [f"rated {exchange.rating}"] if exchange.rating else []
+    rating = [_(RATED[exchange.rating])] if exchange.rating else []
     told = [_time(exchange.replied_at or exchange.sent_at), *map(_line, writer), *rating]
-    yield f"## Reply, {', '.join(told)}\n\n"
+    yield f"## {reply}, {', '.join(told)}\n\n"
     yield f"{_block(exchange.reply)}\n\n"
 
 
@@ -226,5 +245,5 @@ def _reason(error: ValidationError) -> str:
         ": ".join(part for part in (".".join(map(str, p["loc"])), p["msg"].removeprefix("Value error, ")) if part)
         for p in problems[:MAX_PROBLEMS]
     ]
-    more = [f"and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
+    more = [_("and {count} more", count=len(problems) - MAX_PROBLEMS)] if len(problems) > MAX_PROBLEMS else []
     return "; ".join(told + more)

@@ -15,17 +15,18 @@ from frontend.models import Exchange
 from frontend.origin import Citation, Origin, Usage, Writer
 from frontend.provenance import Fact, Window, of_words, percent, tag, turns_left_out, window
 from frontend.store import Claim, Snapshot, is_whole
+from frontend.words import _, later, plural
 
 FAILURES = {
-    "unavailable": "The chat service is away",
-    "busy": "The chat service is busy",
-    "refused": "The message was not accepted",
-    "interrupted": "The reply was interrupted",
-    "stopped": "The reply was stopped",
-    "store_unavailable": "The reply could not be stored",
-    "claim_lost": "The reply was dropped",
+    "unavailable": later("The chat service is away"),
+    "busy": later("The chat service is busy"),
+    "refused": later("The message was not accepted"),
+    "interrupted": later("The reply was interrupted"),
+    "stopped": later("The reply was stopped"),
+    "store_unavailable": later("The reply could not be stored"),
+    "claim_lost": later("The reply was dropped"),
 }
-NO_REPLY_YET = "No reply was written"
+NO_REPLY_YET = later("No reply was written")
 
 
 class View(BaseModel):
@@ -167,7 +168,7 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
 
 def own_knowledge_label(name: str, chars: int) -> str:
     """A knowledge text's name and size; empty where there is none."""
-    return f"{name} ({chars:,} characters)" if name else ""
+    return plural("{name} ({count} character)", "{name} ({count} characters)", chars, name=name) if name else ""
 
 
 def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool, versions: Sequence[int]) -> ExchangeView:
@@ -207,7 +208,7 @@ def _versions_view(conversation_id: str, position: int, versions: Sequence[int])
 
 def trouble_view(failure_type: str, text: str) -> TroubleView:
     """A failure in words."""
-    return TroubleView(type=failure_type, title=FAILURES.get(failure_type, NO_REPLY_YET), text=text)
+    return TroubleView(type=failure_type, title=_(FAILURES.get(failure_type, NO_REPLY_YET)), text=_(text))
 
 
 def _trouble_view(exchange: Exchange) -> TroubleView:
@@ -234,31 +235,35 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         details=tuple(_details(origin, at)),
         passages=tuple(_passage(each, citations) for each in given if each not in filling),
         filling=tuple(_passage(each, citations) for each in filling),
-        filling_label=f"Also given: {_count(len(filling), 'passage')} without a match",
+        filling_label=plural(
+            "Also given: {count} passage without a match", "Also given: {count} passages without a match", len(filling)
+        ),
     )
 
 
 def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
     """The lines that have a value, in the order of interest."""
     lines = {
-        "Replica": origin.replica_id,
-        "Pod": origin.pod_name,
-        "Node": origin.node_name,
-        "Node id": origin.node_id,
-        "Written by": _writers(origin.origins),
-        "Asked again": _asked_again(origin.asked_again),
-        "Model": origin.model,
-        "Configuration": origin.config_version,
-        "Request": origin.request_id,
-        "Tokens": _tokens(origin.usage),
-        "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
-        "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
-        "Knowledge": f"this chat’s own: {origin.own_knowledge}" if origin.own_knowledge else "",
-        "Grounded": of_words(percent(origin.grounded)),
-        "Earlier turns left out": "" if window(origin) else turns_left_out(origin),
-        "Passages left out": _unless_zero(origin.grounding.dropped_passages),
-        "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
-        "Written": at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        _("Replica"): origin.replica_id,
+        _("Pod"): origin.pod_name,
+        _("Node"): origin.node_name,
+        _("Node id"): origin.node_id,
+        _("Written by"): _writers(origin.origins),
+        _("Asked again"): _asked_again(origin.asked_again),
+        _("Model"): origin.model,
+        _("Configuration"): origin.config_version,
+        _("Request"): origin.request_id,
+        _("Tokens"): _tokens(origin.usage),
+        _("Timing"): ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
+        _("Ended by"): {"stop": _("the model"), "length": _("the length limit")}.get(
+            origin.finish_reason, origin.finish_reason
+        ),
+        _("Knowledge"): _("this chat’s own: {name}", name=origin.own_knowledge) if origin.own_knowledge else "",
+        _("Grounded"): of_words(percent(origin.grounded)),
+        _("Earlier turns left out"): "" if window(origin) else turns_left_out(origin),
+        _("Passages left out"): _unless_zero(origin.grounding.dropped_passages),
+        _("Tokens cut off"): _unless_zero(origin.grounding.truncated_tokens),
+        _("Written"): at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     return (Detail(label=label, value=value) for label, value in lines.items() if value)
 
@@ -266,26 +271,33 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
 def _writers(writers: Sequence[Writer]) -> str:
     """Every replica that took part, where it was more than one."""
     names = [
-        f"{each.replica_id} on {each.node}" if each.node else each.replica_id for each in writers if each.replica_id
+        _("{replica} on {node}", replica=each.replica_id, node=each.node) if each.node else each.replica_id
+        for each in writers
+        if each.replica_id
     ]
     if len(names) < 2:
         return ""
-    return ", ".join(
-        [f"begun by {names[0]}", *(f"continued by {name}" for name in names[1:-1]), f"finished by {names[-1]}"]
-    )
+    continued = [_("continued by {name}", name=name) for name in names[1:-1]]
+    return ", ".join([_("begun by {name}", name=names[0]), *continued, _("finished by {name}", name=names[-1])])
 
 
 def _asked_again(times: int) -> str:
     if times == 0:
         return ""
-    return f"{'once' if times == 1 else f'{times} times'}, after the connection to the chat service broke"
+    return plural(
+        "once, after the connection to the chat service broke",
+        "{count} times, after the connection to the chat service broke",
+        times,
+    )
 
 
 def _tokens(usage: Usage) -> str:
     if usage.completion_tokens is None:
         return ""
-    prompt = f"{usage.prompt_tokens} in the prompt, " if usage.prompt_tokens is not None else ""
-    return f"{prompt}{usage.completion_tokens} in the reply"
+    reply = _("{count} in the reply", count=usage.completion_tokens)
+    if usage.prompt_tokens is None:
+        return reply
+    return ", ".join((_("{count} in the prompt", count=usage.prompt_tokens), reply))
 
 
 def _unless_zero(count: int) -> str:
@@ -314,13 +326,15 @@ def _reply_pieces(reply: str, citations: Sequence[Citation], given: Mapping[str,
             yield ReplyPiece(text=piece.text, href="", title="")
         else:
             passage = given[citations[piece.span].passage]
-            yield ReplyPiece(text=piece.text, href=f"#{passage.anchor}", title=f"Stands in passage {passage.id}")
+            yield ReplyPiece(
+                text=piece.text, href=f"#{passage.anchor}", title=_("Stands in passage {name}", name=passage.id)
+            )
 
 
 def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     spans = marks.merged((each.passage_start, each.passage_end) for each in citations if each.passage == given.id)
-    score = "" if given.filling or given.score is None else f"score {given.score:.4g}"
-    room = "given because there was room" if given.filling and spans else ""  # it stands among those that match
+    score = "" if given.filling or given.score is None else _("score {score}", score=format(given.score, ".4g"))
+    room = _("given because there was room") if given.filling and spans else ""  # it stands among those that match
     return Passage(
         anchor=given.anchor,
         label=" · ".join(part for part in (given.id, score, room) if part),
@@ -330,27 +344,26 @@ def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def backend_view(health: Health | None) -> BackendView:
     """The notices; None stands for "not known yet" and says nothing."""
     if health is None:
-        return BackendView(state="unknown", model="", label="Checking the service", notices=())
+        return BackendView(state="unknown", model="", label=_("Checking the service"), notices=())
     notices = []
     if health.config_error:
         notices.append(
-            f"The configuration file has an error, so its last good version stays in use: {health.config_error}"
+            _(
+                "The configuration file has an error, so its last good version stays in use: {error}",
+                error=health.config_error,
+            )
         )
     if health.status != "ok":
-        notices.insert(0, "The chat service is away at the moment. Messages are kept and can be sent again.")
-        return BackendView(state="unavailable", model=health.model.name, label="Away", notices=tuple(notices))
+        notices.insert(0, _("The chat service is away at the moment. Messages are kept and can be sent again."))
+        return BackendView(state="unavailable", model=health.model.name, label=_("Away"), notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"
     return BackendView(
         state=state,
         model=health.model.name,
-        label=health.model.name or "Ready",
+        label=health.model.name or _("Ready"),
         notices=tuple(notices),
         fallback=health.model.fallback_sentence,
         fallback_reason=health.model.reason or "",

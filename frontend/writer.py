@@ -23,6 +23,7 @@ from frontend.problems import BROKE_OFF
 from frontend.reply_log import End, Failed, Finished, ReplyLog, Stopped
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
+from frontend.words import _
 
 log = logging.getLogger("frontend.writer")
 
@@ -83,7 +84,7 @@ class ReplyWriter:
             return Failed(error.type, error.message)
         except Exception:
             log.exception("writing a reply failed")
-            return await self._fail(Interrupted(BROKE_OFF))
+            return await self._fail(Interrupted(_(BROKE_OFF)))
 
     async def _complete_reply(self) -> Done:
         """Listen in a task of its own, which `end` can cancel and nothing else. Raises why it was ended."""
@@ -92,7 +93,7 @@ class ReplyWriter:
             await asyncio.wait([self._listening])
             if not self._listening.cancelled():
                 return self._listening.result()
-        raise self._why or Interrupted(BROKE_OFF)
+        raise self._why or Interrupted(_(BROKE_OFF))
 
     async def _listen(self) -> Done:
         seconds = self._settings.read_timeout_seconds
@@ -103,8 +104,8 @@ class ReplyWriter:
                         return item
                     self.log.add(item)
         except TimeoutError:
-            raise Interrupted("The chat service could not finish the reply in time.") from None
-        raise Interrupted(BROKE_OFF)
+            raise Interrupted(_("The chat service could not finish the reply in time.")) from None
+        raise Interrupted(_(BROKE_OFF))
 
     async def _keep_claim(self) -> None:
         while True:

@@ -3,8 +3,10 @@
 
 import { chosenBranch, edited, showNewest, startEditing, stopEditing } from "./branches.js";
 import { closed, opened, refreshList } from "./chats.js";
+import * as speech from "./speech.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
+import { withNumber, words } from "./words.js";
 
 const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
 const BACKEND_MS = 30_000; // between questions about the backend's state
@@ -81,11 +83,13 @@ async function write(node, events, draft = null) {
         adopt(node, data);
       } else if (name === "token") {
         following(() => view.append(node, data.text));
+        speech.add(data.text);
         view.find(node, "field", "typing").textContent = "";
       } else if (name === "begun") {
         following(() => view.showBegun(node, data));
       } else if (name === "restart") {
         view.clearReply(node); // the tokens that follow are of another reply
+        speech.begin();
       } else {
         outcome = name;
         following(() => (name === "error" ? fail(node, data) : view.fill(node, data, conversation())));
@@ -103,10 +107,10 @@ async function write(node, events, draft = null) {
   }
 }
 
-const LOST = { type: "interrupted", title: "The connection was lost", text: "Reload the page to see what became of the reply." };
+const LOST = { type: "interrupted", title: words.lost, text: words.reload };
 
 const failure = (error) =>
-  error instanceof Refusal ? { type: error.type, title: "Not sent", text: error.message } : LOST;
+  error instanceof Refusal ? { type: error.type, title: words.unsent, text: error.message } : LOST;
 
 function begin(node) {
   [writing, stopping] = [node, false];
@@ -114,11 +118,12 @@ function begin(node) {
   showProblem("");
   view.showTrouble(node, null, false);
   view.showTyping(node, true);
-  view.find(node, "field", "typing").textContent = "Writing";
+  view.find(node, "field", "typing").textContent = words.writing;
   view.showBegun(node, { tag: [] });
   [send.hidden, stop.hidden] = [true, false];
   stop.disabled = true;
-  announce("A reply is being written.");
+  announce(words.begun);
+  speech.begin();
   toEnd();
   const startedAt = performance.now();
   const elapsed = view.find(node, "field", "elapsed");
@@ -134,13 +139,14 @@ function end(node, outcome) {
   [send.hidden, stop.hidden] = [false, true];
   if (node.isConnected) view.showTyping(node, false);
   if (hadFocus || document.activeElement === document.body) box.focus();
-  announce(OUTCOMES[outcome] ?? "There is no reply.");
+  speech.end();
+  announce(OUTCOMES[outcome] ?? words.none);
   tabs.postMessage("changed");
   const isAnswering = outcome in OUTCOMES;
   if (isAnswering !== isBackendWell()) showBackend(); // the one or the other has changed
 }
 
-const OUTCOMES = { done: "The reply is complete.", stopped: "The reply was stopped.", missed: "" };
+const OUTCOMES = { done: words.done, stopped: words.stopped, missed: "" };
 
 /** The server has stored the message: it has a number now, and perhaps earlier ones that this tab has not seen. */
 function adopt(node, { conversation: id, position, parent, versions }) {
@@ -167,7 +173,7 @@ function giveBack(node, draft, error) {
   byId("welcome").hidden = log.children.length > 0;
   if (!box.value) box.value = draft;
   box.focus();
-  showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+  showProblem(error instanceof Refusal ? error.message : words.away);
 }
 
 function startAnew() {
@@ -183,7 +189,7 @@ function startAnew() {
 function isSendable(text) {
   const [length, limit] = [[...text].length, Number(document.body.dataset.maxMessageChars)];
   if (length > limit) {
-    showProblem(`The message is too long by ${(length - limit).toLocaleString()} characters. Shorten it.`);
+    showProblem(withNumber(words.tooLong, length - limit));
   }
   return text.length > 0 && length <= limit;
 }
@@ -340,8 +346,8 @@ const act = { retry, rate };
 
 async function copy(button) {
   await navigator.clipboard.writeText(view.find(button.closest(".exchange"), "field", "text").textContent);
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 1500);
+  button.textContent = words.copied;
+  setTimeout(() => (button.textContent = words.copy), 1500);
 }
 
 document.addEventListener("submit", (event) => {
@@ -392,7 +398,7 @@ stop.addEventListener("click", async () => {
   } catch {
     if (writing !== node) return; // it has ended by itself
     [stopping, stop.disabled] = [false, false];
-    showProblem("The reply could not be stopped. Try again.");
+    showProblem(words.notStopped);
   }
 });
 

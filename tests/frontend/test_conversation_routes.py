@@ -11,6 +11,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from frontend.session import COOKIE
+from frontend.words import isolated
 from tests.frontend.test_routes import PAGE, STREAM
 
 HARD_TITLE = "<script>alert('x')</script> & \"quotes\" שלום 🙂"
@@ -135,7 +136,7 @@ def test_deleting_and_undoing(client: TestClient) -> None:
     first = begin(client, HARD_TITLE)
     begin(client, "two")
     page = act(client, first, "delete")
-    assert unescape(page.text).count(f"“<bdi>{HARD_TITLE}</bdi>” is deleted. It can be taken back for a day.") == 1
+    assert unescape(page.text).count(f"“{isolated(HARD_TITLE)}” is deleted. It can be taken back for a day.") == 1
     assert listed(client) == ["two"]
     assert client.get(f"/conversations/{first}").status_code == 404
     act(client, first, "restore")
