@@ -84,9 +84,9 @@ def isolated(text: str) -> str:
     return f"{FIRST_STRONG_ISOLATE}{text}{POP_DIRECTIONAL_ISOLATE}"
 
 
-def number(value: float) -> str:
-    """A number, its digits grouped."""
-    return format_decimal(value, locale=current().locale)
+def number(value: float, places: int = 0) -> str:
+    """A number, its digits grouped, with so many places after the point."""
+    return format_decimal(value, "#,##0." + "0" * places if places else "#,##0", locale=current().locale)
 
 
 def day(at: datetime) -> str:

@@ -6,7 +6,7 @@ import { closed, opened, refreshList } from "./chats.js";
 import * as speech from "./speech.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
-import { withNumber, words } from "./words.js";
+import { filled, words } from "./words.js";
 
 const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
 const BACKEND_MS = 30_000; // between questions about the backend's state
@@ -189,7 +189,7 @@ function startAnew() {
 function isSendable(text) {
   const [length, limit] = [[...text].length, Number(document.body.dataset.maxMessageChars)];
   if (length > limit) {
-    showProblem(withNumber(words.tooLong, length - limit));
+    showProblem(filled(words.tooLong, { number: length - limit }));
   }
   return text.length > 0 && length <= limit;
 }
@@ -336,7 +336,7 @@ async function rate(button) {
   const node = button.closest(".exchange");
   const body = new URLSearchParams({ conversation: conversation(), rating: button.value });
   const response = await fetch(button.formAction, { method: "POST", body }).catch(() => null);
-  if (!response?.ok) return showProblem("The rating could not be kept. Try again.");
+  if (!response?.ok) return showProblem(words.unrated);
   showProblem("");
   view.showRating(node, button.value);
   tabs.postMessage("changed");

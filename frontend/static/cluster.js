@@ -1,6 +1,8 @@
 // Keeps the cluster's page up to date, by server-sent events, while somebody looks at it.
 // The server says what each place shows; without this script the page loads itself again now and then.
 
+import { words } from "./words.js";
+
 const lists = { replicas: fillReplica, ingresses: fillIngress, changes: fillChange };
 const live = document.getElementById("live");
 let source = null;
@@ -73,7 +75,7 @@ function fillChange(node, row) {
 
 function showLive(isLive) {
   live.dataset.live = String(isLive);
-  live.textContent = isLive ? "Live" : "The connection was lost; trying again";
+  live.textContent = isLive ? words.live : words.lost;
 }
 
 const field = (root, name) => root.querySelector(`[data-field="${name}"]`);

@@ -1,7 +1,7 @@
 // A reply as server-sent events: of the post that asks for it, and on another connection where one breaks. Knows
 // nothing of the page.
 
-import { withNumber, words } from "./words.js";
+import { filled, words } from "./words.js";
 
 const PAUSES_MS = [200, 500, 1000, 2000]; // before each further connection, none of which brought anything
 
@@ -72,7 +72,7 @@ async function refusal(response) {
     const { error } = await response.json();
     return new Refusal(error.type, error.message);
   } catch {
-    return new Refusal("http_error", withNumber(words.status, response.status));
+    return new Refusal("http_error", filled(words.status, { number: response.status }));
   }
 }
 

@@ -2,5 +2,5 @@
 
 export const words = JSON.parse(document.body.dataset.words ?? "{}");
 
-/** The words with a number in them. */
-export const withNumber = (text, number) => text.replace("{number}", number.toLocaleString(document.documentElement.lang));
+/** The words with the values in place of their {names}; a number as the language writes it. */
+export const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(document.documentElement.lang));

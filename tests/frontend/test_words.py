@@ -157,7 +157,19 @@ def test_a_text_of_a_person_is_no_format() -> None:
     assert _("") == ""
 
 
-@pytest.mark.parametrize("address", ["/new", "/conversations", "/conversations?q=zebra", "/data", "/nowhere"])
+PAGES = [
+    "/new",
+    "/conversations",
+    "/conversations?q=zebra",
+    "/data",
+    "/cluster",
+    "/knowledge",
+    "/new/knowledge",
+    "/nowhere",
+]
+
+
+@pytest.mark.parametrize("address", PAGES)
 def test_pages_come_in_the_browsers_language(client: TestClient, address: str) -> None:
     german, english = client.get(address, headers=GERMAN).text, client.get(address, headers=PAGE).text
     assert '<html lang="de"' in german and "Alle Chats" in german

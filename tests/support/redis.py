@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.backend import free_port
+from launcher.preflight import free_port
 
 START_S = 20
 
