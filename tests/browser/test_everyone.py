@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import FrontendProcess
 from tests.browser.test_chat import box, exchange, reply, say, tag
-from tests.support.stub_backend import Answer, StubBackend
+from tests.support.stub_backend import Answer, StubBackend, cluster, replica
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 FIND = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.flatMap(
@@ -38,6 +38,7 @@ def test_axe_finds_nothing_and_the_page_loads_nothing_from_elsewhere(
     addresses: list[str] = []
     page.on("request", lambda request: addresses.append(request.url))
     url = frontend_process.url
+    backend.replicas = cluster(replica("GodelModel#aaaaaaaa"), replica("GodelModel#bbbbbbbb", "LATE"), target=2)
     page.reload()
     page.locator("html[data-ready=true]").wait_for()
     check(page)
@@ -58,11 +59,20 @@ def test_axe_finds_nothing_and_the_page_loads_nothing_from_elsewhere(
         "conversations?q=pod",
         "conversations?q=zebra",
         "data",
+        "cluster",
+        "knowledge",
+        "new/knowledge",
         "new?temporary=true",
         f"conversations/{'0' * 32}",  # an error
     ):
         page.goto(url + address)
         check(page)
+    page.goto(url + "knowledge")
+    backend.plan(Answer(as_json=True), Answer(as_json=True))
+    page.get_by_label("Question").fill("What is a pod?")
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_role("heading", name="Passages")).to_be_visible()
+    check(page)
     assert [each for each in addresses if not each.startswith(url)] == []
 
 
