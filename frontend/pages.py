@@ -32,7 +32,7 @@ TITLES = {
 }
 AnyResponse = TypeVar("AnyResponse", bound=Response)
 
-NEWEST = 5  # exchanges that a page shows at first: each weighs up to 7 kB with its passages
+NEWEST = 4  # exchanges that a page shows at first: each weighs up to 7 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
 RECENT = 30  # chats in the list beside one
 SEEN_COOKIE = "chat_seen"  # the notice about the fallback model that an earlier page has shown
