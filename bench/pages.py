@@ -142,10 +142,13 @@ def _measured(browser: requests.Session, url: str, name: str, address: str) -> M
         page = browser.get(url + address)
         times.append((time.perf_counter() - begin) * 1_000)
         page.raise_for_status()
-    assets = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
-    if "/static/chat.js" in assets:
-        assets |= {"/static/view.js", "/static/stream.js", "/static/chats.js"}  # which it imports
-    weight = len(page.content) + sum(len(browser.get(url + each).content) for each in assets)
+    loaded: dict[str, bytes] = {}
+    awaited = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
+    while awaited:
+        loaded |= {each: browser.get(url + each).content for each in awaited}
+        named = re.findall(rb'^import .*?"\./([^"]+)"|url\("([^"]+)"\)', b"\n".join(loaded.values()), re.M)
+        awaited = {f"/static/{(module or image).decode()}" for module, image in named} - loaded.keys()
+    weight = len(page.content) + sum(map(len, loaded.values()))
     return Measured(name, statistics.median(times), max(times), len(page.content) / 1e3, weight / 1e3)
 
 

@@ -80,6 +80,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         log_config=logs.uvicorns(settings.log_format),
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds) + CLOSING_SECONDS,
         server_header=False,
+        proxy_headers=False,  # `proxies.py` says whom to believe; uvicorn by itself believes all of this machine
     )
     log_no_queries()
     return config

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from uuid import uuid4
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.ext import Extension
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -28,13 +30,18 @@ from frontend.cluster_watch import ClusterWatch
 from frontend.conversation_routes import router as conversation_router
 from frontend.data_routes import router as data_router
 from frontend.database import migrate, open_engine
-from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable
+from frontend.display import router as display_router
+from frontend.display import theme
+from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable, TooFast
 from frontend.health import HealthWatch, ask_health
 from frontend.knowledge_routes import router as knowledge_router
+from frontend.language import ReadersLanguage
 from frontend.library import Library
 from frontend.metrics import RequestTimes
 from frontend.own_knowledge_routes import router as own_knowledge_router
-from frontend.pages import error_response
+from frontend.pages import error_response, with_wait
+from frontend.proxies import TrustedProxies
+from frontend.rates import Rates
 from frontend.replies import Replies
 from frontend.routes import router
 from frontend.secret_key import secret_key
@@ -43,6 +50,7 @@ from frontend.services import Services
 from frontend.session import Sessions
 from frontend.settings import Settings
 from frontend.store import ChatStore
+from frontend.words import _, current, isolated, plural
 
 log = logging.getLogger("frontend")
 
@@ -56,15 +64,26 @@ def create_app(settings: Settings) -> FastAPI:
     """The frontend as an ASGI application. Its resources are opened at start-up and closed at shutdown."""
     app = FastAPI(title=settings.title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
-    for each in (router, conversation_router, data_router, cluster_router, knowledge_router, own_knowledge_router):
+    for each in (
+        router,
+        conversation_router,
+        data_router,
+        display_router,
+        cluster_router,
+        knowledge_router,
+        own_knowledge_router,
+    ):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(ReadersLanguage)
+    app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies, user_header=settings.user_header)
     app.add_middleware(RequestTimes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(ConversationGone, _conversation_gone)
+    app.add_exception_handler(TooFast, _too_fast)
     app.add_exception_handler(Exception, _unexpected_error)
     return app
 
@@ -88,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             backend=backend_json,
             cluster=ClusterWatch(partial(backend_json.get, "/replicas", Told, seconds=settings.health_timeout_seconds)),
             sessions=Sessions(settings, secret_key(settings)),
+            rates=Rates(settings),
             templates=_templates(),
         )
         async with _running(app.state.services):
@@ -134,20 +154,36 @@ async def _sweep(store: ChatStore) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
+class Unindented(Extension):
+    """Indentation is for who reads the templates: a page does not weigh more for it."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The template's source, as it is compiled."""
+        return re.sub(r"^[ \t]+", "", source, flags=re.MULTILINE)
+
+
 def _templates() -> Jinja2Templates:
     # Autoescape always, and a misspelt name is an error instead of an empty place on the page.
     loader = FileSystemLoader(HERE / "templates")
-    return Jinja2Templates(
-        env=Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader,
+        extensions=[Unindented],
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.globals.update(_=_, plural=plural, language=current)
+    environment.filters["isolated"] = isolated
+    return Jinja2Templates(env=environment, context_processors=[lambda request: {"theme": theme(request)}])
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     message = {
-        404: "There is no such page.",
-        405: "This address does not work that way.",
+        404: _("There is no such page."),
+        405: _("This address does not work that way."),
     }.get(error.status_code, error.detail)
     response = error_response(request, error.status_code, "http_error", message)
     response.headers.update(error.headers or {})
@@ -161,7 +197,7 @@ async def _no_such_address(request: Request, error: Exception) -> Response:
 
 async def _store_error(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", type(error.__cause__).__name__)
-    return error_response(request, 503, "store_unavailable", "The conversations cannot be reached. Try again soon.")
+    return error_response(request, 503, "store_unavailable", _("The conversations cannot be reached. Try again soon."))
 
 
 async def _conversation_gone(request: Request, error: Exception) -> Response:
@@ -171,10 +207,19 @@ async def _conversation_gone(request: Request, error: Exception) -> Response:
     return error_response(request, 404, error.type, error.message)
 
 
+async def _too_fast(request: Request, error: Exception) -> Response:
+    """Where nothing that was typed needs to be given back. Forms of which something does answer for themselves."""
+    if not isinstance(error, FrontendError):
+        raise error
+    return with_wait(error_response(request, 429, error.type, error.message), error)
+
+
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     """The traceback is in the log by uvicorn; the number connects it with what the person saw."""
     number = uuid4().hex[:12]
     log.error("unexpected error %s: %s", number, type(error).__name__)
-    response = error_response(request, 500, "internal_error", f"Something went wrong here. Its number is {number}.")
+    response = error_response(
+        request, 500, "internal_error", _("Something went wrong here. Its number is {number}.", number=number)
+    )
     response.headers.update(HEADERS)  # this handler runs outside the middleware that adds them
     return response

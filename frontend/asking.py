@@ -16,6 +16,7 @@ from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Unavailable
 from frontend.logs import about
 from frontend.problems import BROKE_OFF
+from frontend.words import _
 
 log = logging.getLogger("frontend.asking")
 
@@ -29,8 +30,12 @@ class Restart:
     """The reply has become another one, say by a new configuration: what was shown of it is void."""
 
 
-async def whole_reply(backend: Backend, question: Question, seconds: float) -> AsyncGenerator[Token | Restart | Done]:
+async def whole_reply(
+    backend: Backend, question: Question, seconds: float
+) -> AsyncGenerator[Start | Token | Restart | Done]:
     """The reply to a question, across broken connections: tokens, then exactly one `Done`.
+
+    A `Start` comes before the tokens of each attempt of which it is known who writes it.
 
     Nothing is asked anew later than `seconds` from now. Raises BackendError, the last attempt's.
     """
@@ -44,7 +49,9 @@ async def whole_reply(backend: Backend, question: Question, seconds: float) -> A
                         yield item.asked_again(asked_again)
                         return
                     if isinstance(item, Start):
-                        question = replace(question, seed=item.seed if question.seed is None else question.seed)
+                        question = replace(question, seed=item.origin.seed if question.seed is None else question.seed)
+                        if item.origin.replica_id:
+                            yield item
                     else:
                         for piece in shown.add(item.text):
                             yield piece
@@ -87,7 +94,7 @@ class _Shown:
     def told(self, error: BackendError) -> BackendError:
         """What to say of the last attempt's error: a reply whose beginning was shown is said to have broken off."""
         if self._text and isinstance(error, Busy | Unavailable):
-            return Interrupted(f"{BROKE_OFF} {error.message}", error.retry_after)
+            return Interrupted(f"{_(BROKE_OFF)} {error.message}", error.retry_after)
         return error
 
     def add(self, piece: str) -> Iterator[Token | Restart]:

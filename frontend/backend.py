@@ -19,6 +19,7 @@ from frontend.problems import AWAY, BROKE_OFF, MAX_ERROR_BYTES, Problem, refusal
 from frontend.settings import Settings
 from frontend.sse import ServerSentEvent, SseParser
 from frontend.text import clean
+from frontend.words import _
 
 EVENT_OVERHEAD_CHARS = 1_000_000  # besides the reply, a `done` event carries passages of knowledge
 
@@ -55,11 +56,11 @@ class Question:
         }
 
 
-class Start(BaseModel):
-    """The backend has begun to answer, with this seed. Older backends do not say so."""
+@dataclass(frozen=True)
+class Start:
+    """The backend has begun to answer: who, with what, and with which seed. Older backends say less, or nothing."""
 
-    model_config = ConfigDict(frozen=True)
-    seed: int | None = None
+    origin: Origin
 
 
 class Token(BaseModel):
@@ -113,7 +114,7 @@ class Backend:
         Takes at most the read timeout. Raises BackendError. Cancelled or closed, it ends the
         connection at once, and the backend frees the slot.
         """
-        with failures_mapped(Unavailable(AWAY, broken=True)):
+        with failures_mapped(Unavailable(_(AWAY), broken=True)):
             response = await self._session.post(
                 f"{self._settings.backend_url}/chat",
                 data=question.body,
@@ -121,7 +122,7 @@ class Backend:
                 allow_redirects=False,
             )
         try:
-            with failures_mapped(Interrupted(BROKE_OFF, broken=True)):
+            with failures_mapped(Interrupted(_(BROKE_OFF), broken=True)):
                 if response.status != 200:
                     raise refusal(response.status, response.headers, await content_of(response, MAX_ERROR_BYTES))
                 async for item in self._reply(response):
@@ -146,11 +147,11 @@ class Backend:
                 yield _checked(Done.parse(event.data), limit)
                 return
             elif event.event == "start":
-                yield Start.model_validate_json(event.data)
+                yield Start(Origin.model_validate_json(event.data))
             elif event.event == "error":
                 problem = Problem.of(event.data) or Problem()
-                raise Interrupted(f"{BROKE_OFF} {problem.message}".strip(), broken=problem.is_death)
-        raise Interrupted(BROKE_OFF, broken=True)
+                raise Interrupted(f"{_(BROKE_OFF)} {problem.message}".strip(), broken=problem.is_death)
+        raise Interrupted(_(BROKE_OFF), broken=True)
 
 
 def open_session(settings: Settings) -> aiohttp.ClientSession:
@@ -189,7 +190,7 @@ async def content_of(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 def _check_length(received: int, limit: int) -> None:
     if received > limit:
-        raise Interrupted(f"It was broken off: it is longer than {limit:,} characters.")
+        raise Interrupted(_("It was broken off: it is longer than {limit} characters.", limit=limit))
 
 
 def _checked(done: Done, limit: int) -> Done:
@@ -205,8 +206,8 @@ def failures_mapped(lost: BackendError) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError as error:
         raise lost from error
     except TimeoutError as error:
-        raise Interrupted("The chat service could not finish the reply in time.") from error
+        raise Interrupted(_("The chat service could not finish the reply in time.")) from error
     except (aiohttp.ClientError, OSError) as error:
         raise lost from error
     except ValueError as error:  # of JSON, of pydantic and of the parser of events
-        raise Interrupted("The chat service answered something that is not a reply.") from error
+        raise Interrupted(_("The chat service answered something that is not a reply.")) from error

@@ -11,9 +11,10 @@ from frontend.backend import content_of, failures_mapped, open_session
 from frontend.errors import Refused, Unavailable
 from frontend.problems import MAX_ERROR_BYTES, refusal
 from frontend.settings import Settings
+from frontend.words import _, later
 
 MAX_ANSWER_BYTES = 16_000_000  # a configuration's knowledge may be long
-AWAY = "It cannot be reached at the moment."
+AWAY = later("It cannot be reached at the moment.")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -55,7 +56,7 @@ class BackendJson:
         headers: Mapping[str, str],
         body: Mapping[str, object] | None = None,
     ) -> T:
-        with failures_mapped(Unavailable(AWAY, broken=True)):
+        with failures_mapped(Unavailable(_(AWAY), broken=True)):
             async with self._session.request(
                 method,
                 f"{self._url}{path}",
@@ -65,7 +66,7 @@ class BackendJson:
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as response:
                 if response.status == 401 and "Authorization" in headers:
-                    raise Refused("This key is not known to the chat service, or has expired.")
+                    raise Refused(_("This key is not known to the chat service, or has expired."))
                 if response.status != 200:
                     raise refusal(response.status, response.headers, await content_of(response, MAX_ERROR_BYTES))
                 return answer.model_validate_json(await content_of(response, MAX_ANSWER_BYTES))

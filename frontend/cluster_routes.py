@@ -16,6 +16,8 @@ from frontend.errors import BackendError
 from frontend.forms import read_form
 from frontend.pages import error_response, render
 from frontend.services import Services, services
+from frontend.visitors import visitor
+from frontend.words import _
 
 router = APIRouter(prefix="/cluster")
 
@@ -28,7 +30,7 @@ async def cluster(request: Request) -> Response:
         "cluster": _view(parts, await parts.cluster.now()),
         "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
     }
-    return render(request, parts.sessions.read(request), "cluster.html", context)
+    return render(request, await visitor(request), "cluster.html", context)
 
 
 @router.get("/events")
@@ -55,7 +57,7 @@ async def end(request: Request) -> Response:
         body = {"replica_id": form.get("replica", "")}
         await parts.backend.post("/demo/end", body, Ended, seconds=parts.settings.health_timeout_seconds + 3)
     except BackendError as error:
-        return error_response(request, 409, error.type, f"The replica was not ended. {error.advice}")
+        return error_response(request, 409, error.type, " ".join((_("The replica was not ended."), error.advice)))
     return RedirectResponse("/cluster", 303)
 
 

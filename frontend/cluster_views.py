@@ -3,26 +3,28 @@
 from datetime import UTC, datetime
 
 from frontend.cluster import GONE, Change, Cluster, Ingress, Known, sparkline
-from frontend.replica_colours import colour_class
-from frontend.views import SHORT_ID, View
+from frontend.hues import hue
+from frontend.provenance import SHORT_ID
+from frontend.views import View
+from frontend.words import _, later, number
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 LABELS = {
-    "STARTING": "starting",
-    "RUNNING": "ready",
-    "LATE": "late",
-    "STALLED": "stalled",
-    "DRAINING": "draining",
-    "LOST": "lost",
+    "STARTING": later("starting"),
+    "RUNNING": later("ready"),
+    "LATE": later("late"),
+    "STALLED": later("stalled"),
+    "DRAINING": later("draining"),
+    "LOST": later("lost"),
 }
 CHANGED = {
-    "STARTING": "is being started",
-    "RUNNING": "is ready",
-    "LATE": "answers late",
-    "STALLED": "has stalled: others go on with its replies",
-    "DRAINING": "drains: it finishes its replies and goes",
-    "LOST": "is lost: others go on with its replies",
-    GONE: "has gone",
+    "STARTING": later("is being started"),
+    "RUNNING": later("is ready"),
+    "LATE": later("answers late"),
+    "STALLED": later("has stalled: others go on with its replies"),
+    "DRAINING": later("drains: it finishes its replies and goes"),
+    "LOST": later("is lost: others go on with its replies"),
+    GONE: later("has gone"),
 }
 NOT_ASKED = "–"
 
@@ -86,7 +88,7 @@ def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
     most = max((speed for each in cluster.replicas for speed in each.speeds), default=0.0)
     return ClusterView(
         summary=_summary(cluster),
-        trouble=f"The list is as it was last known. {cluster.trouble}" if cluster.trouble else "",
+        trouble=" ".join((_("The list is as it was last known."), _(cluster.trouble))) if cluster.trouble else "",
         model=cluster.model.name,
         fallback=cluster.model.fallback_sentence,
         reason=cluster.model.reason or "",
@@ -99,11 +101,13 @@ def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
 
 def _summary(cluster: Cluster) -> str:
     if not cluster.replicas and cluster.trouble:
-        return "Nothing is known of the replicas."
+        return _("Nothing is known of the replicas.")
     states = [each.replica.state for each in cluster.replicas]
-    parts = [f"{states.count(state)} {label}" for state, label in LABELS.items() if state in states]
-    wanted = "" if cluster.target is None else f"; autoscaling wants {cluster.target}"
-    return f"{', '.join(parts) or 'None'}{wanted}."
+    parts = [f"{number(states.count(state))} {_(label)}" for state, label in LABELS.items() if state in states]
+    counts = ", ".join(parts) or _("None")
+    if cluster.target is None:
+        return f"{counts}."
+    return _("{counts}; autoscaling wants {target}.", counts=counts, target=cluster.target)
 
 
 def _replica(known: Known, most: float, demo: bool) -> ReplicaRow:
@@ -112,16 +116,16 @@ def _replica(known: Known, most: float, demo: bool) -> ReplicaRow:
     return ReplicaRow(
         id=each.replica_id,
         short=each.replica_id[-SHORT_ID:],
-        colour=colour_class(each.replica_id),
+        colour=f"hue-{hue(each.replica_id)}",
         state=each.state.lower(),
-        state_label=LABELS.get(each.state, each.state.lower()),
+        state_label=_(LABELS.get(each.state, each.state.lower())),
         node=each.node_name or each.node_id[:SHORT_ID] or NOT_ASKED,
         pod=each.pod_name or NOT_ASKED,
         slots=each.slots or 0,
         active=each.active or 0,
-        slots_label=f"{each.active} of {each.slots}" if asked else NOT_ASKED,
-        waiting=NOT_ASKED if each.waiting is None else str(each.waiting),
-        speed=NOT_ASKED if each.tokens_per_second is None else f"{each.tokens_per_second:.0f}",
+        slots_label=_("{active} of {slots}", active=each.active, slots=each.slots) if asked else NOT_ASKED,
+        waiting=NOT_ASKED if each.waiting is None else number(each.waiting),
+        speed=NOT_ASKED if each.tokens_per_second is None else number(each.tokens_per_second),
         points=sparkline(known.speeds, most, SPARK_WIDTH, SPARK_HEIGHT),
         can_be_ended=demo and each.state == "RUNNING",
     )
@@ -141,8 +145,8 @@ def _ingress(each: Ingress) -> IngressRow:
 def _versions(cluster: Cluster) -> str:
     versions = sorted({each.config_version for each in cluster.ingresses})
     if len(versions) < 2:
-        return f"Configuration {versions[0]} is in use everywhere." if versions else ""
-    return f"Configurations {' and '.join(versions)} are in use: an edit is being taken up."
+        return _("Configuration {version} is in use everywhere.", version=versions[0]) if versions else ""
+    return _("Configurations {versions} are in use: an edit is being taken up.", versions=", ".join(versions))
 
 
 def _change(change: Change) -> ChangeRow:
@@ -151,6 +155,6 @@ def _change(change: Change) -> ChangeRow:
         at=at.isoformat(),
         at_label=at.strftime("%H:%M:%S UTC"),
         short=change.replica_id[-SHORT_ID:],
-        colour=colour_class(change.replica_id),
-        text=CHANGED.get(change.state, f"is {change.state.lower()}"),
+        colour=f"hue-{hue(change.replica_id)}",
+        text=_(CHANGED[change.state]) if change.state in CHANGED else _("is {state}", state=change.state.lower()),
     )

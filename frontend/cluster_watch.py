@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import Context
 
 from frontend.cluster import Cluster, ClusterMemory, Told
 from frontend.errors import BackendError
@@ -14,7 +15,7 @@ FORGET_SECONDS = 15.0  # what became of the replicas while nobody looked for so 
 class ClusterWatch:
     """What `ask` says, shared by all viewers. Belongs to one event loop."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Told]]) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[object, object, Told]]) -> None:
         self._ask = ask
         self._loop = asyncio.get_running_loop()
         self._memory = ClusterMemory()
@@ -66,9 +67,11 @@ class ClusterWatch:
         if time.monotonic() - self._asked_at > FORGET_SECONDS:
             self._memory = ClusterMemory()
         try:
-            self._cluster = self._memory.hear(await self._ask(), time.time())
+            # In no viewer's language, since it goes to all of them.
+            asked = asyncio.create_task(self._ask(), context=Context())
+            self._cluster = self._memory.hear(await asked, time.time())
         except BackendError as error:
-            self._cluster = self._memory.fail(error.advice)
+            self._cluster = self._memory.fail(error.message)
         self._asked_at = time.monotonic()
 
     def _wake(self) -> None:

@@ -13,13 +13,16 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from frontend import transfer
 from frontend.downloads import download
-from frontend.errors import TitleRefused, TooMany
+from frontend.errors import TitleRefused, TooFast, TooMany
 from frontend.library_pages import library_page, search_page
-from frontend.pages import chat_page, recent_view
+from frontend.pages import chat_page, recent_view, with_wait
 from frontend.posts import read_post
+from frontend.rates import Action
 from frontend.services import services
+from frontend.session import BrowserSession
 from frontend.text import clean
 from frontend.titles import checked_title
+from frontend.visitors import visitor
 
 router = APIRouter()
 
@@ -37,9 +40,9 @@ async def conversations(
     imported: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
     """All chats, newest first, or with `q` what is found in them."""
-    session = services(request).sessions.read(request)
+    session = await visitor(request)
     if q is not None:
-        return await search_page(request, session, clean(q), page)
+        return await _search(request, session, clean(q), page)
     return await library_page(request, session, page, deleted=clean(deleted), imported=imported)
 
 
@@ -52,12 +55,18 @@ async def recent(request: Request) -> Response:
 
 @router.get("/conversations/{conversation}")
 async def show(
-    request: Request, conversation: ConversationId, begin: Annotated[int | None, Query(alias="from")] = None
+    request: Request,
+    conversation: ConversationId,
+    begin: Annotated[int | None, Query(alias="from")] = None,
+    at: int | None = None,
+    edit: int | None = None,
 ) -> Response:
-    """A chat: its newest exchanges, or those from a position on."""
+    """A chat: its newest exchanges, or those from a position on; of the branch through `at`, or through one to edit."""
     session = services(request).sessions.read(request)
-    snapshot = await run_in_threadpool(services(request).store.read, session.id, conversation)
-    return await chat_page(request, session, snapshot, begin=begin)
+    snapshot = await run_in_threadpool(services(request).store.read, session.id, conversation, edit or at)
+    edited = next((each for each in snapshot.exchanges if each.position == edit), None)
+    draft, editing = (edited.message, edited.position) if edited else ("", None)
+    return await chat_page(request, session, snapshot, begin=begin, at=at, draft=draft, editing=editing)
 
 
 @router.post("/conversations/{conversation}/rename")
@@ -107,6 +116,15 @@ async def export(request: Request, conversation: ConversationId, kind: transfer.
     session = services(request).sessions.read(request)
     records = await run_in_threadpool(lambda: list(services(request).library.export(session.id, conversation)))
     return download(records, kind, f"chat-{conversation[:8]}")
+
+
+async def _search(request: Request, session: BrowserSession, query: str, page: int) -> Response:
+    try:
+        await services(request).rates.spend(Action.SEARCH, request, session)
+    except TooFast as error:
+        response = await search_page(request, session, query, page, status=429, problem=error.message)
+        return with_wait(response, error)
+    return await search_page(request, session, query, page)
 
 
 def _page(raw: str) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from frontend.errors import StoreUnavailable
 from frontend.metrics import STORE_ERRORS
 from frontend.settings import Settings
+from frontend.words import _
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x60DE1  # PostgreSQL's advisory locks are numbers; any that nothing else in the database uses
@@ -58,7 +59,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
             yield db
     except SQLAlchemyError as error:
         STORE_ERRORS.inc()
-        raise StoreUnavailable("The conversations cannot be reached at the moment.") from error
+        raise StoreUnavailable(_("The conversations cannot be reached at the moment.")) from error
 
 
 def migrate(engine: Engine) -> None:

@@ -10,10 +10,11 @@ FrontendError
 │   ├── StoreUnavailable      the database does not answer
 │   ├── ReplyInProgress       another tab's reply is being written
 │   ├── ConversationGone      the conversation was cleared, or has expired
-│   ├── NothingToRetry        that message has its reply already, or is not the last one
+│   ├── NoSuchMessage         that message, or its reply, is not kept (any more)
 │   ├── NothingToStop         that message's reply is not being written
 │   ├── TooMany               the session keeps as many conversations as it may
 │   └── ClaimLost             the right to write this reply was lost while it was written
+├── TooFast                   the session or its address does too much in a short time
 ├── StoppedByReader           the person at the page has stopped the reply
 └── InputRefused              what the person gave is not accepted
     ├── MessageRefused        the message is blank or too long
@@ -22,15 +23,18 @@ FrontendError
     └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
+from frontend.words import _
+
 
 class FrontendError(Exception):
     """An error with a sentence for the person at the page, and a short name for programs."""
 
     type = "error"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_after = retry_after  # seconds, where it is known when to try again
 
     @property
     def advice(self) -> str:
@@ -48,14 +52,15 @@ class BackendError(FrontendError):
     type = "unavailable"
 
     def __init__(self, message: str, retry_after: float | None = None, *, broken: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+        super().__init__(message, retry_after)
         self.broken = broken
 
     @property
     def advice(self) -> str:
         """The message, and when to try again where the backend said it."""
-        return f"{self.message} Try again in {self.retry_after:.0f} seconds." if self.retry_after else self.message
+        if not self.retry_after:
+            return self.message
+        return self.message + " " + _("Try again in {seconds} seconds.", seconds=round(self.retry_after))
 
 
 class Unavailable(BackendError):
@@ -104,10 +109,10 @@ class ConversationGone(StoreError):
     type = "conversation_gone"
 
 
-class NothingToRetry(StoreError):
-    """Only the last message, and only without a whole reply, can be tried again."""
+class NoSuchMessage(StoreError):
+    """The message, or the reply, that is to be changed is not kept, or not any more."""
 
-    type = "nothing_to_retry"
+    type = "no_such_message"
 
 
 class NothingToStop(StoreError):
@@ -128,13 +133,19 @@ class TooMany(StoreError):
     type = "too_many_conversations"
 
 
+class TooFast(FrontendError):
+    """Too much in a short time, of one session or from one address; nothing was stored."""
+
+    type = "too_fast"
+
+
 class StoppedByReader(FrontendError):
     """The person at the page has stopped the reply; what was written of it is kept."""
 
     type = "stopped"
 
     def __init__(self) -> None:
-        super().__init__("Its text ends here.")
+        super().__init__(_("Its text ends here."))
 
 
 class InputRefused(FrontendError):

@@ -8,6 +8,7 @@ import requests
 from pydantic import BaseModel
 
 from frontend.settings import Settings
+from frontend.words import _
 
 
 class Model(BaseModel):
@@ -23,9 +24,9 @@ class Model(BaseModel):
         """That the fallback answers; empty where the model does that was asked for."""
         if not self.fallback:
             return ""
-        return f"The fallback model {self.name} answers" + (
-            f" in place of {self.requested}." if self.requested else "."
-        )
+        if not self.requested:
+            return _("The fallback model {name} answers.", name=self.name)
+        return _("The fallback model {name} answers in place of {other}.", name=self.name, other=self.requested)
 
 
 class Health(BaseModel):

@@ -10,13 +10,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from frontend.errors import BackendError, Busy, MessageRefused
+from frontend.errors import BackendError, Busy, MessageRefused, TooFast
 from frontend.forms import checked_message, read_form
 from frontend.knowledge_views import ConfigFile, ConfigTold, config_view, trial_view
-from frontend.pages import render
+from frontend.pages import render, with_wait
+from frontend.rates import Action
 from frontend.services import services
 from frontend.text import clean
 from frontend.trial import Trial, try_question
+from frontend.visitors import visitor
+from frontend.words import _
 
 router = APIRouter(prefix="/knowledge")
 
@@ -32,18 +35,21 @@ async def try_out(request: Request) -> Response:
     """What a question would bring; nothing is kept of it."""
     parts = services(request)
     form = await read_form(request, parts.settings.max_form_bytes)
+    session = await visitor(request)
     draft = form.get("question", "")
     try:
         question = checked_message(draft, parts.settings.max_message_chars)
         if parts.trials.locked():
-            raise Busy("Others are trying questions at this moment. Try again in a moment.")
+            raise Busy(_("Others are trying questions at this moment. Try again in a moment."))
+        await parts.rates.spend(Action.MESSAGE, request, session)
     except MessageRefused as error:
         return await _page(request, question=draft, problem=error.message, status=422)
     except Busy as error:
         return await _page(request, question=draft, problem=error.message, status=503)
+    except TooFast as error:
+        return with_wait(await _page(request, question=draft, problem=error.message, status=429), error)
     async with parts.trials:
-        asker = parts.sessions.read(request).id
-        trial = await try_question(parts.backend, question, parts.settings, asker)
+        trial = await try_question(parts.backend, question, parts.settings, session.id)
     return await _page(request, question=question, trial=trial)
 
 
@@ -57,7 +63,7 @@ async def edit(request: Request) -> Response:
     except BackendError as error:
         return await _page(request, problem=error.advice, status=403)
     if told.file is None:
-        return await _page(request, problem="This key may not change the configuration.", status=403)
+        return await _page(request, problem=_("This key may not change the configuration."), status=403)
     return await _page(request, file=told.file, key=_key(form))
 
 
@@ -71,9 +77,12 @@ async def save(request: Request) -> Response:
         body = edited.model_dump()
         told = await parts.backend.put("/config/file", body, ConfigTold, seconds=_seconds(request), key=_key(form))
     except BackendError as error:
-        problem = f"Nothing was saved. {error.advice}"
+        problem = " ".join((_("Nothing was saved."), error.advice))
         return await _page(request, problem=problem, status=422, file=edited, key=_key(form))
-    saved = f"Saved: configuration {told.version} is in use, and the page of the cluster shows who has taken it up."
+    saved = _(
+        "Saved: configuration {version} is in use, and the page of the cluster shows who has taken it up.",
+        version=told.version,
+    )
     return await _page(request, notice=saved)
 
 

@@ -6,8 +6,10 @@ from pydantic import BaseModel, JsonValue
 
 from frontend.errors import BackendError
 from frontend.origin import GivenPassage
+from frontend.provenance import of_words, percent, time_label
 from frontend.trial import Preview, Trial, TriedReply
-from frontend.views import Detail, View, percent, seconds_of
+from frontend.views import Detail, View
+from frontend.words import _, number, plural
 
 
 class ConfigFile(BaseModel):
@@ -83,7 +85,9 @@ def config_view(told: ConfigTold) -> ConfigView:
         writable=told.writable,
         instruction=instruction,
         knowledge=knowledge,
-        knowledge_label=f"Knowledge: {len(knowledge):,} characters, {len(knowledge.split()):,} words",
+        knowledge_label=_(
+            "Knowledge: {chars} characters, {words} words", chars=len(knowledge), words=len(knowledge.split())
+        ),
         settings=tuple(_flat(config)),
     )
 
@@ -97,10 +101,10 @@ def trial_view(trial: Trial) -> TrialView:
         prompt=preview.prompt,
         tokens=preview.prompt_tokens,
         window=preview.window,
-        use=f"{preview.prompt_tokens:,} of {preview.window:,} tokens",
+        use=_("{used} of {size} tokens", used=preview.prompt_tokens, size=preview.window),
         left_out=_left_out(preview),
         passages=tuple(_passage(each) for each in preview.grounding.passages),
-        replies=(_reply("Quote mode", trial.quoted), _reply("Written freely", trial.free)),
+        replies=(_reply(_("Quote mode"), trial.quoted), _reply(_("Written freely"), trial.free)),
     )
 
 
@@ -109,12 +113,12 @@ def _flat(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[Detail]
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            shown = "; ".join(map(str, value)) if isinstance(value, list) else "as the model recommends"
+            shown = "; ".join(map(str, value)) if isinstance(value, list) else _("as the model recommends")
             yield Detail(label=prefix + name, value=str(value) if not isinstance(value, list | None) else shown or "–")
 
 
 def _passage(each: GivenPassage) -> TriedPassage:
-    label = "filling" if each.filling or each.score is None else f"{each.score:.2f}"
+    label = _("filling") if each.filling or each.score is None else number(each.score, 2)
     return TriedPassage(text=each.text, label=label, fits=not each.filling)
 
 
@@ -122,15 +126,16 @@ def _left_out(preview: Preview) -> str:
     grounding = preview.grounding
     if not (grounding.dropped_passages or grounding.truncated_tokens):
         return ""
-    return (
-        f"Left out for want of room: {grounding.dropped_passages} passages that fit the question, "
-        f"{grounding.truncated_tokens} tokens."
+    return plural(
+        "Left out for want of room: {count} passage that fits the question, {tokens} tokens.",
+        "Left out for want of room: {count} passages that fit the question, {tokens} tokens.",
+        grounding.dropped_passages,
+        tokens=grounding.truncated_tokens,
     )
 
 
 def _reply(mode: str, reply: TriedReply | BackendError) -> TriedReplyView:
     if isinstance(reply, BackendError):
         return TriedReplyView(mode=mode, text="", trouble=reply.advice, facts="")
-    grounded = percent(reply.grounded)
-    facts = (seconds_of(reply), f"{grounded} of its words stand in the knowledge" if grounded else "")
+    facts = (time_label(reply.timing_ms.get("total")), of_words(percent(reply.grounded)))
     return TriedReplyView(mode=mode, text=reply.response, trouble="", facts=" · ".join(filter(None, facts)))

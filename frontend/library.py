@@ -13,14 +13,16 @@ from frontend.database import transaction
 from frontend.errors import ConversationGone
 from frontend.models import Conversation, Exchange
 from frontend.room import kept_of, make_room
-from frontend.search import matches
+from frontend.search import has_all, matches
 from frontend.settings import Settings
 from frontend.store import GONE, NEWEST_FIRST, Clock, listed, new_conversation_id, now_utc, owned
 from frontend.titles import UNTITLED
 from frontend.transfer import ConversationRecord, ExchangeRecord
+from frontend.words import _
 
 PAGE_SIZE = 50
 HITS_PAGE_SIZE = 20
+MOST_TITLES = 200  # that are looked at more closely
 EXPORT_BATCH = 20  # conversations in memory at a time
 
 
@@ -61,6 +63,7 @@ class Hit(NamedTuple):
 class Hits:
     """A part of what was found, newest first."""
 
+    titles: tuple[Entry, ...]  # on the first page: conversations of which only the title holds the words
     hits: tuple[Hit, ...]
     number: int  # of the page, from 1
     more: bool  # whether there is a next one
@@ -95,7 +98,7 @@ class Library:
         with self._transaction() as db:
             change = update(Conversation).where(owned(session_id, conversation_id)).values(title=title)
             if db.scalar(change.returning(Conversation.id)) is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
 
     def delete(self, session_id: str, conversation_id: str) -> bool:
         """Delete it, and say whether that can be undone: not so for a temporary one. Raises ConversationGone."""
@@ -105,7 +108,7 @@ class Library:
             change = update(Conversation).where(mine).values(deleted_at=now).returning(Conversation.temporary)
             temporary = db.scalar(change)
             if temporary is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             if temporary:
                 db.execute(delete(Conversation).where(Conversation.id == conversation_id))
             return not temporary
@@ -115,7 +118,7 @@ class Library:
         with self._transaction() as db:
             change = update(Conversation).where(self._deleted(session_id, conversation_id)).values(deleted_at=None)
             if db.scalar(change.returning(Conversation.id)) is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             make_room(db, self._settings, session_id, self._clock())
 
     def deleted(self, session_id: str, conversation_id: str) -> Entry | None:
@@ -126,14 +129,16 @@ class Library:
             return None if row is None else Entry(*row)
 
     def search(self, session_id: str, wanted: tuple[str, ...], number: int) -> Hits:
-        """The exchanges that hold all of the words `wanted`, newest first."""
+        """The exchanges that hold all of the words `wanted`, newest first, and conversations by their titles."""
         if not wanted:
-            return Hits((), 1, False)
+            return Hits((), (), 1, False)
         with self._transaction() as db:
-            found = hits(db.get_bind().dialect.name, session_id, wanted)
+            found = found_exchanges(db.get_bind().dialect.name, session_id, wanted)
             offset = (number - 1) * HITS_PAGE_SIZE
             rows = db.execute(found.limit(HITS_PAGE_SIZE + 1).offset(offset)).all()
-            return Hits(tuple(Hit(*row) for row in rows[:HITS_PAGE_SIZE]), number, len(rows) > HITS_PAGE_SIZE)
+            hits = tuple(Hit(*row) for row in rows[:HITS_PAGE_SIZE])
+            titles = self._titled(db, session_id, wanted) if number == 1 else ()
+            return Hits(titles, hits, number, len(rows) > HITS_PAGE_SIZE)
 
     def export(self, session_id: str, conversation_id: str | None = None) -> Iterator[ConversationRecord]:
         """One conversation, or all of the list, newest first. Raises ConversationGone at the first step.
@@ -144,7 +149,7 @@ class Library:
             which = listed(session_id) if conversation_id is None else owned(session_id, conversation_id)
             ids = db.scalars(select(Conversation.id).where(which).order_by(*NEWEST_FIRST)).all()
         if conversation_id is not None and not ids:
-            raise ConversationGone(GONE)
+            raise ConversationGone(_(GONE))
         for begin in range(0, len(ids), EXPORT_BATCH):
             yield from self._records(session_id, ids[begin : begin + EXPORT_BATCH])
 
@@ -166,7 +171,10 @@ class Library:
                 )
                 db.add(conversation)
                 db.flush()
-                db.add_all(Exchange(conversation_id=conversation.id, **each.model_dump()) for each in record.exchanges)
+                parents = record.parents
+                for each in record.exchanges:
+                    values = each.model_dump() | {"parent": parents[each.position]}
+                    db.add(Exchange(conversation_id=conversation.id, **values))
                 db.flush()
                 db.expunge_all()  # thousands need no memory twice
             make_room(db, self._settings, session_id, now)
@@ -176,6 +184,15 @@ class Library:
         with self._transaction() as db:
             gone = delete(Conversation).where(Conversation.session_id == session_id).returning(Conversation.id)
             return len(db.scalars(gone).all())
+
+    def _titled(self, db: Session, session_id: str, wanted: Sequence[str]) -> tuple[Entry, ...]:
+        """The newest conversations that have the words in their title and in no exchange."""
+        every = (Entry(*row) for row in db.execute(entries(session_id, self._settings.max_session_conversations, 0)))
+        titled = [entry for entry in every if has_all(entry.title, wanted)][:MOST_TITLES]
+        here = Exchange.conversation_id.in_([entry.id for entry in titled])
+        told = select(Exchange.conversation_id).where(here, matches(db.get_bind().dialect.name, wanted))
+        found = set(db.scalars(told.distinct()))
+        return tuple(entry for entry in titled if entry.id not in found)[:HITS_PAGE_SIZE]
 
     def _records(self, session_id: str, ids: Sequence[str]) -> Iterator[ConversationRecord]:
         with self._transaction() as db:
@@ -208,7 +225,9 @@ def entries(session_id: str, limit: int, offset: int) -> Select[str, str, dateti
     return select(*columns).where(listed(session_id)).order_by(*NEWEST_FIRST).limit(limit).offset(offset)
 
 
-def hits(dialect: str, session_id: str, wanted: Sequence[str]) -> Select[str, str, int, str, str | None, datetime]:
+def found_exchanges(
+    dialect: str, session_id: str, wanted: Sequence[str]
+) -> Select[str, str, int, str, str | None, datetime]:
     """The session's exchanges that hold all of the words."""
     return (
         select(
@@ -228,7 +247,7 @@ def hits(dialect: str, session_id: str, wanted: Sequence[str]) -> Select[str, st
 def _record(conversation: Conversation, said: Sequence[Exchange]) -> ConversationRecord:
     """As it is stored: whatever an older version has stored can be exported."""
     return ConversationRecord.model_construct(
-        title=conversation.title or UNTITLED,
+        title=conversation.title or _(UNTITLED),
         last_used_at=conversation.last_used_at,
         next_position=conversation.next_position,
         knowledge=conversation.knowledge,

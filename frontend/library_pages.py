@@ -4,8 +4,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from frontend.library_views import duration, entry_view, hits_view, page_view, session_limit_notice, size
+from frontend.library_views import entry_view, hits_view, page_view, session_limit_notice
 from frontend.pages import render
+from frontend.quantities import duration, size
 from frontend.search import MAX_QUERY_CHARS, words
 from frontend.services import services
 from frontend.session import BrowserSession
@@ -38,13 +39,24 @@ async def library_page(
     return render(request, session, "conversations.html", context, status)
 
 
-async def search_page(request: Request, session: BrowserSession, query: str, number: int) -> Response:
-    """What `query` finds; of one that is too long, its beginning is looked for. Raises StoreUnavailable."""
+async def search_page(
+    request: Request,
+    session: BrowserSession,
+    query: str,
+    number: int,
+    *,
+    status: int = 200,
+    problem: str | None = None,
+) -> Response:
+    """What `query` finds; of one that is too long, its beginning is looked for. Raises StoreUnavailable.
+
+    With a `problem` nothing is looked for.
+    """
     query = query[:MAX_QUERY_CHARS].strip()
-    wanted = words(query)
+    wanted = words(query) if problem is None else ()
     found = await run_in_threadpool(services(request).library.search, session.id, wanted, number)
-    context = {"query": query, "wanted": wanted, "found": hits_view(found, wanted)}
-    return render(request, session, "search.html", context, 200)
+    context = {"query": query, "wanted": wanted, "found": hits_view(found, wanted), "problem": problem}
+    return render(request, session, "search.html", context, status)
 
 
 async def data_page(
@@ -55,6 +67,7 @@ async def data_page(
     kept = await run_in_threadpool(services(request).library.kept, session.id)
     context = {
         "kept": kept,
+        "user": session.user,
         "nearly_full": session_limit_notice(kept, settings),
         "problem": problem,
         "expiry": duration(settings.conversation_expiry_seconds),

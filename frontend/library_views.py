@@ -7,6 +7,7 @@ from frontend.search import Piece, excerpt
 from frontend.settings import Settings
 from frontend.titles import UNTITLED
 from frontend.views import View
+from frontend.words import _, day, plural
 
 NEARLY = 0.9  # of a limit: from here on the page tells it
 
@@ -47,9 +48,19 @@ class HitView(View):
     reply: tuple[Piece, ...]
 
 
+class TitleView(View):
+    """A chat that was found by its title."""
+
+    href: str
+    title: tuple[Piece, ...]
+    at: str
+    at_label: str
+
+
 class HitsView(View):
     """A page of what was found."""
 
+    titles: tuple[TitleView, ...]
     hits: tuple[HitView, ...]
     number: int
     more: bool
@@ -58,7 +69,10 @@ class HitsView(View):
 def entry_view(entry: Entry) -> EntryView:
     """A line of the list."""
     return EntryView(
-        id=entry.id, title=entry.title or UNTITLED, at=entry.last_used_at.isoformat(), at_label=_day(entry.last_used_at)
+        id=entry.id,
+        title=entry.title or _(UNTITLED),
+        at=entry.last_used_at.isoformat(),
+        at_label=_day(entry.last_used_at),
     )
 
 
@@ -79,14 +93,28 @@ def page_view(page: Page) -> PageView:
 
 def hits_view(found: Hits, wanted: tuple[str, ...]) -> HitsView:
     """A page of what was found."""
-    return HitsView(hits=tuple(_hit(each, wanted) for each in found.hits), number=found.number, more=found.more)
+    return HitsView(
+        titles=tuple(_title(each, wanted) for each in found.titles),
+        hits=tuple(_hit(each, wanted) for each in found.hits),
+        number=found.number,
+        more=found.more,
+    )
+
+
+def _title(entry: Entry, wanted: tuple[str, ...]) -> TitleView:
+    return TitleView(
+        href=f"/conversations/{entry.id}",
+        title=excerpt(entry.title, wanted),
+        at=entry.last_used_at.isoformat(),
+        at_label=_day(entry.last_used_at),
+    )
 
 
 def _hit(hit: Hit, wanted: tuple[str, ...]) -> HitView:
     message, reply = excerpt(hit.message, wanted), excerpt(hit.reply or "", wanted)
     return HitView(
-        href=f"/conversations/{hit.conversation_id}?from={hit.position}#exchange-{hit.position}",
-        title=hit.title or UNTITLED,
+        href=f"/conversations/{hit.conversation_id}?at={hit.position}&from={hit.position}#exchange-{hit.position}",
+        title=hit.title or _(UNTITLED),
         at=hit.sent_at.isoformat(),
         at_label=_day(hit.sent_at),
         message=message,
@@ -99,8 +127,10 @@ def session_limit_notice(kept: int, settings: Settings) -> str | None:
     limit = settings.max_session_conversations
     if kept < NEARLY * limit:
         return None
-    return (
-        f"You keep {kept:,} of at most {limit:,} chats. When it is full, no new one can be begun: delete some before."
+    return _(
+        "You keep {kept} of at most {limit} chats. When it is full, no new one can be begun: delete some before.",
+        kept=kept,
+        limit=limit,
     )
 
 
@@ -109,26 +139,16 @@ def chat_limit_notice(exchanges: int, settings: Settings) -> str | None:
     limit = settings.max_exchanges_kept
     if not NEARLY * limit <= exchanges < limit:
         return None
-    return f"This chat has {exchanges:,} of at most {limit:,} questions. Beyond that, its oldest ones make room."
-
-
-def duration(seconds: float) -> str:
-    """A time in its largest unit that is not below one: "an hour", "30 days"."""
-    for unit, length, one in (("days", 86_400, "a day"), ("hours", 3_600, "an hour"), ("minutes", 60, "a minute")):
-        if seconds >= length:
-            number = round(seconds / length)
-            return one if number == 1 else f"{number:,} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
-def size(number: int) -> str:
-    """Bytes in words."""
-    return f"{number / 1e6:,.0f} MB" if number >= 1e6 else f"{number / 1e3:,.0f} kB"
+    return _(
+        "This chat has {number} of at most {limit} questions. Beyond that, its oldest ones make room.",
+        number=exchanges,
+        limit=limit,
+    )
 
 
 def _day(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%-d %b %Y")
+    return day(at.astimezone(UTC))
 
 
 def _chats(number: int) -> str:
-    return "1 chat" if number == 1 else f"{number:,} chats"
+    return plural("{count} chat", "{count} chats", number)

@@ -1,8 +1,8 @@
 """The database's tables.
 
-A conversation is a row of exchanges, each a message and (once it is complete) its reply. So turns alternate by
-construction: there is no way to store two replies in a row, or a reply to nothing. A reply beside a failure is what had
-been written when it was stopped.
+A conversation is a tree of exchanges (`branches.py`), each a message and, once it is complete, its reply. So turns
+alternate by construction: there is no way to store two replies in a row, or a reply to nothing. A reply beside a
+failure is what had been written when it was stopped.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -94,6 +94,7 @@ class Exchange(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True)
     conversation_id: Mapped[str] = mapped_column(String(32), ForeignKey("conversations.id", ondelete="CASCADE"))
     position: Mapped[int]
+    parent: Mapped[int] = mapped_column(default=0, server_default="0")  # the position of the one that it follows
     message: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reply: Mapped[str | None] = mapped_column(Text)
@@ -101,6 +102,7 @@ class Exchange(Base):
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     failure_type: Mapped[str | None] = mapped_column(String(32))
     failure_message: Mapped[str | None] = mapped_column(Text)
+    rating: Mapped[str | None] = mapped_column(String(8))  # the reader's: up or down
 
 
 def is_in_models(_object: object, name: str | None, *_: object) -> bool:

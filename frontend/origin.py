@@ -60,6 +60,7 @@ class Usage(_Lenient):
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
+    max_prompt_tokens: Count | None = None  # what the model's window has room for
 
 
 class GivenPassage(_Lenient):

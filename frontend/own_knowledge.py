@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from frontend.errors import KnowledgeRefused
 from frontend.text import clean
+from frontend.words import _, later
 
 MAX_NAME_CHARS = 100
-PASTED = "pasted text"
+PASTED = later("pasted text")
 # A text has none of these, but for white space; a file that begins so is a program, a picture or a document.
 _CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f")
 
@@ -22,21 +23,21 @@ class OwnKnowledge:
 def from_file(name: str, content: bytes, max_chars: int) -> OwnKnowledge:
     """The text of a file. Raises KnowledgeRefused, which says what is wrong with it."""
     if not name.lower().endswith((".txt", ".md")):
-        raise KnowledgeRefused("Only .txt and .md files can be given. Copy the text of another file and paste it.")
+        raise KnowledgeRefused(_("Only .txt and .md files can be given. Copy the text of another file and paste it."))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise KnowledgeRefused(
-            "The file is not text in UTF-8: it is binary, or in an older encoding. Save it as plain text in UTF-8."
+            _("The file is not text in UTF-8: it is binary, or in an older encoding. Save it as plain text in UTF-8.")
         ) from None
     if not _CONTROLS.isdisjoint(text):
-        raise KnowledgeRefused("The file is binary, not text. Save it as plain text in UTF-8.")
+        raise KnowledgeRefused(_("The file is binary, not text. Save it as plain text in UTF-8."))
     return OwnKnowledge(_name(name), _checked(text, max_chars))
 
 
 def from_paste(text: str, max_chars: int) -> OwnKnowledge:
     """A text that was typed or pasted. Raises KnowledgeRefused."""
-    return OwnKnowledge(PASTED, _checked(text, max_chars))
+    return OwnKnowledge(_(PASTED), _checked(text, max_chars))
 
 
 def _name(name: str) -> str:
@@ -47,10 +48,14 @@ def _name(name: str) -> str:
 def _checked(text: str, max_chars: int) -> str:
     text = clean(text).strip()
     if not text:
-        raise KnowledgeRefused("There is no text in it. Paste some, or choose a file that holds some.")
+        raise KnowledgeRefused(_("There is no text in it. Paste some, or choose a file that holds some."))
     if len(text) > max_chars:
         raise KnowledgeRefused(
-            f"The text is too long: {len(text):,} characters, at most {max_chars:,} are possible. "
-            f"Shorten it by {len(text) - max_chars:,}."
+            _(
+                "The text is too long: {length} characters, at most {limit} are possible. Shorten it by {excess}.",
+                length=len(text),
+                limit=max_chars,
+                excess=len(text) - max_chars,
+            )
         )
     return text

@@ -10,29 +10,32 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from frontend.conversation_routes import ConversationId
-from frontend.errors import Busy, FrontendError, KnowledgeRefused, TooMany
+from frontend.errors import Busy, FrontendError, KnowledgeRefused, TooFast, TooMany
 from frontend.own_knowledge import OwnKnowledge, from_file, from_paste
-from frontend.pages import render
+from frontend.pages import render, with_wait
+from frontend.rates import Action
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.upload import Part, read_parts
 from frontend.views import own_knowledge_label
+from frontend.visitors import visitor
+from frontend.words import _
 
 router = APIRouter()
 
-STATUS: Mapping[type[FrontendError], int] = {KnowledgeRefused: 422, TooMany: 409, Busy: 503}
+STATUS: Mapping[type[FrontendError], int] = {KnowledgeRefused: 422, TooMany: 409, TooFast: 429, Busy: 503}
 
 
 @router.get("/new/knowledge")
 async def of_a_new_chat(request: Request, temporary: bool = False) -> Response:
     """The page for a chat that begins with its text."""
-    return await _page(request, services(request).sessions.read(request), "", temporary)
+    return await _page(request, await visitor(request), "", temporary)
 
 
 @router.get("/conversations/{conversation}/knowledge")
 async def of_a_chat(request: Request, conversation: ConversationId) -> Response:
     """The page for a chat, with the text that it has."""
-    return await _page(request, services(request).sessions.read(request), conversation)
+    return await _page(request, await visitor(request), conversation)
 
 
 @router.post("/new/knowledge")
@@ -49,21 +52,26 @@ async def give(request: Request, conversation: ConversationId) -> Response:
 
 async def _give(request: Request, conversation: str) -> Response:
     parts = services(request)
-    session = parts.sessions.read(request)
+    session = await visitor(request)
     form: Mapping[str, Part] = {}
     temporary = False
     try:
         form = await read_parts(request, parts.settings.max_knowledge_form_bytes)
         temporary = "temporary" in form
         knowledge = _given(form, parts.settings.max_knowledge_chars)
+        if not conversation:
+            await parts.rates.spend(Action.CONVERSATION, request, session)
         give = partial(parts.store.give_knowledge, temporary=temporary)
         conversation = await run_in_threadpool(give, session.id, conversation, knowledge)
     except tuple(STATUS) as error:
-        return await _page(request, session, conversation, temporary, STATUS[type(error)], error.message, _draft(form))
+        status, draft = STATUS[type(error)], _draft(form)
+        return with_wait(await _page(request, session, conversation, temporary, status, error.message, draft), error)
     except HTTPException as error:
         if error.status_code != 413:
             raise
-        problem = f"That is too much: at most {parts.settings.max_knowledge_chars:,} characters are possible."
+        problem = _(
+            "That is too much: at most {limit} characters are possible.", limit=parts.settings.max_knowledge_chars
+        )
         return await _page(request, session, conversation, temporary, 413, problem)
     response = RedirectResponse(f"/conversations/{conversation}#latest", 303)
     parts.sessions.write(response, session)

@@ -1,8 +1,9 @@
 """Renders the chat, and the page that says what went wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from typing import TypeVar
 from zlib import crc32
 
 from starlette.concurrency import run_in_threadpool
@@ -10,13 +11,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from frontend.errors import FrontendError
-from frontend.library_views import RecentView, chat_limit_notice, duration, recent
+from frontend.library_views import RecentView, chat_limit_notice, recent
+from frontend.models import Exchange
+from frontend.quantities import duration
 from frontend.services import services
 from frontend.session import BrowserSession
 from frontend.store import Snapshot
 from frontend.views import BackendView, backend_view, conversation_view
+from frontend.words import _, later
 
-NEWEST = 6  # exchanges that a page shows at first: each weighs up to 6 kB with its passages
+TITLES = {
+    400: later("Bad Request"),
+    403: later("Forbidden"),
+    404: later("Not Found"),
+    409: later("Conflict"),
+    413: later("Content Too Large"),
+    429: later("Too Many Requests"),
+    500: later("Internal Server Error"),
+    503: later("Service Unavailable"),
+}
+AnyResponse = TypeVar("AnyResponse", bound=Response)
+
+NEWEST = 4  # exchanges that a page shows at first: each weighs up to 7 kB with its passages
 MORE = 20  # earlier ones that are shown in addition when they are asked for
 RECENT = 30  # chats in the list beside one
 SEEN_COOKIE = "chat_seen"  # the notice about the fallback model that an earlier page has shown
@@ -29,6 +45,8 @@ async def chat_page(
     snapshot: Snapshot | None,
     *,
     begin: int | None = None,
+    at: int | None = None,
+    editing: int | None = None,
     temporary: bool = False,
     notice: str | None = None,
     status: int = 200,
@@ -37,11 +55,14 @@ async def chat_page(
 ) -> Response:
     """A chat, or with None a new one, with what the person typed still in the box. Raises StoreUnavailable.
 
-    Shows the exchanges from position `begin` on, by default the newest `NEWEST`.
+    Shows the exchanges from position `begin` on, by default the newest `NEWEST`. `at`: the branch that was asked for.
+    `editing`: the message that what is sent takes the place of.
     """
     parts = services(request)
-    number = len(snapshot.exchanges) if snapshot is not None else 0
-    conversation = conversation_view(snapshot if snapshot is None else _shown(snapshot, begin), temporary=temporary)
+    exchanges = snapshot.exchanges if snapshot is not None else ()
+    first = _first(exchanges, begin)
+    shown = snapshot and replace(snapshot, exchanges=exchanges[first:])
+    conversation = conversation_view(shown, temporary=temporary)
     backend = backend_view(await parts.health.current(HEALTH_WAIT_SECONDS))
     response = parts.templates.TemplateResponse(
         request,
@@ -49,9 +70,12 @@ async def chat_page(
         {
             "settings": parts.settings,
             "conversation": conversation,
-            "earlier": number - len(conversation.exchanges),
+            "earlier": first,
             "more": MORE,
-            "nearly_full": chat_limit_notice(number, parts.settings),
+            "earlier_from": exchanges[max(0, first - MORE)].position if first else None,
+            "at": at,
+            "editing": editing,
+            "nearly_full": chat_limit_notice(snapshot.kept if snapshot else 0, parts.settings),
             "temporary_keep": duration(parts.settings.temporary_expiry_seconds),
             "recent": await recent_view(request, session),
             "backend": backend,
@@ -79,10 +103,11 @@ def seen_key(backend: BackendView) -> str:
     return f"{crc32(f'{backend.fallback} {backend.fallback_reason}'.encode()):08x}" if backend.fallback else ""
 
 
-def _shown(snapshot: Snapshot, begin: int | None) -> Snapshot:
+def _first(exchanges: Sequence[Exchange], begin: int | None) -> int:
+    """The index of the first exchange to show."""
     if begin is None:
-        return replace(snapshot, exchanges=snapshot.exchanges[-NEWEST:])
-    return replace(snapshot, exchanges=tuple(each for each in snapshot.exchanges if each.position >= begin))
+        return max(0, len(exchanges) - NEWEST)
+    return sum(each.position < begin for each in exchanges)
 
 
 async def recent_view(request: Request, session: BrowserSession) -> RecentView:
@@ -108,7 +133,12 @@ def error_response(request: Request, status: int, error_type: str, message: str,
     """A page for browsers, with the text that was not stored; the project's one error shape for programs."""
     if wants_page(request):
         settings = services(request).settings
-        context = {"title": HTTPStatus(status).phrase, "message": message, "draft": draft, "settings": settings}
+        context = {
+            "title": _(TITLES.get(status, "") or HTTPStatus(status).phrase),
+            "message": message,
+            "draft": draft,
+            "settings": settings,
+        }
         return services(request).templates.TemplateResponse(request, "error.html", context, status_code=status)
     return error_json(status, error_type, message)
 
@@ -120,7 +150,14 @@ def error_json(status: int, error_type: str, message: str) -> JSONResponse:
 
 def refusal_json(status: int, error: FrontendError) -> JSONResponse:
     """An error of ours in the same shape."""
-    return error_json(status, error.type, error.message)
+    return with_wait(error_json(status, error.type, error.message), error)
+
+
+def with_wait(response: AnyResponse, error: FrontendError) -> AnyResponse:
+    """The response, with when to try again where the error says it."""
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = f"{error.retry_after:.0f}"
+    return response
 
 
 def wants_page(request: Request) -> bool:

@@ -23,6 +23,12 @@ class Post(NamedTuple):
         return clean(self.form.get("conversation", ""))
 
     @property
+    def after(self) -> int | None:
+        """The position of the last exchange that the page showed."""
+        raw = self.form.get("after", "")
+        return int(raw) if raw.isascii() and raw.isdigit() and len(raw) < 10 else None
+
+    @property
     def temporary(self) -> bool:
         """Whether a new conversation is to be a temporary one."""
         return self.form.get("temporary", "") == "true"

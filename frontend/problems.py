@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 
 from frontend.errors import BackendError, Busy, Interrupted, Refused, Unavailable
+from frontend.words import _, later
 
 MAX_ERROR_BYTES = 65_536
 # What a proxy says by itself while nothing stands behind it; the backend's own errors have the contract's shape.
 PROXY_FAILURES = (404, 500, 502, 503)
 REPLY_INTERRUPTED = "reply_interrupted"  # the backend's name for: the replica that was writing has died
-AWAY = "It cannot be reached at the moment. Your message is kept."
-BROKE_OFF = "It broke off before it was complete."
+AWAY = later("It cannot be reached at the moment. Your message is kept.")
+BROKE_OFF = later("It broke off before it was complete.")
 
 
 class Problem(BaseModel):
@@ -42,19 +43,21 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErro
     """What an answer with a status other than 200 means."""
     problem, wait = Problem.of(body), _retry_after(headers)
     if problem is None and status in PROXY_FAILURES:
-        return Unavailable(f"Nothing answers behind its address: status {status}.", wait, broken=True)
+        return Unavailable(
+            _("Nothing answers behind its address: status {status}.", status=str(status)), wait, broken=True
+        )
     message, is_death = (problem.message, problem.is_death) if problem else ("", False)
     if status == 429:
-        return Busy("Its queues are full. Your message is kept.", wait)
+        return Busy(_("Its queues are full. Your message is kept."), wait)
     if status == 504:
-        return Interrupted("The chat service could not finish the reply in time.", wait)
+        return Interrupted(_("The chat service could not finish the reply in time."), wait)
     if status == 401:  # not the person's mistake
-        return Unavailable("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY.", wait)
+        return Unavailable(_("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY."), wait)
     if 400 <= status < 500:
-        return Refused(message or f"The chat service answered with status {status}.", wait)
+        return Refused(message or _("The chat service answered with status {status}.", status=str(status)), wait)
     if status == 503:
-        return Unavailable(f"It is not ready. {message}".strip(), wait, broken=is_death)
-    return Unavailable(f"It failed with status {status}. {message}".strip(), wait)
+        return Unavailable(" ".join((_("It is not ready."), message)).strip(), wait, broken=is_death)
+    return Unavailable(" ".join((_("It failed with status {status}.", status=str(status)), message)).strip(), wait)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

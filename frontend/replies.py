@@ -9,16 +9,18 @@ from frontend.errors import Busy, FrontendError, Interrupted, StoppedByReader, S
 from frontend.health import HealthWatch
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
+from frontend.words import _, later
 from frontend.writer import ReplyWriter
 
 WATCH_SECONDS = 1.0  # how long a reply may go on after it was stopped at another process
-RESTARTING = "The page's server is restarting."
+RESTARTING = later("The page's server is restarting.")
 
 
 class RunningReply:
     """A reply under way, and whose it is. Readers follow `log`."""
 
     def __init__(self, session_id: str, claim: Claim, writer: ReplyWriter) -> None:
+        self.claim = claim
         self.key = (session_id, claim.conversation_id, claim.position)
         self.conversation_id = claim.conversation_id
         self.position = claim.position
@@ -50,7 +52,7 @@ class Replies:
     def check_room(self) -> None:
         """Raise Busy when no further reply can be written now. Asked before a message is stored."""
         if len(self._running) >= self._settings.max_replies:
-            raise Busy("Too many replies are being written at the moment. Send the message again in a moment.", 2)
+            raise Busy(_("Too many replies are being written at the moment. Send the message again in a moment."), 2)
 
     def start(self, session_id: str, claim: Claim) -> RunningReply:
         """Have a claimed reply written, to its end."""
@@ -58,7 +60,7 @@ class Replies:
         reply = self._running[claim.token] = RunningReply(session_id, claim, writer)
         reply.task.add_done_callback(lambda _: self._running.pop(claim.token))
         if self._ending is not None and self._ending.when() < self._loop.time():
-            reply.end(Interrupted(RESTARTING))
+            reply.end(Interrupted(_(RESTARTING)))
         return reply
 
     def find(self, session_id: str, conversation_id: str, position: int) -> RunningReply | None:
@@ -96,4 +98,4 @@ class Replies:
 
     def _end_all(self) -> None:
         for reply in self._running.values():
-            reply.end(Interrupted(RESTARTING))
+            reply.end(Interrupted(_(RESTARTING)))

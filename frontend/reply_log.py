@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from frontend.asking import Restart
-from frontend.backend import Token
+from frontend.backend import Start, Token
 from frontend.models import Exchange
 
 
@@ -41,7 +41,7 @@ class Silence:
 
 
 End = Finished | Stopped | Failed
-ReplyEvent = Token | Restart | Silence | End
+ReplyEvent = Start | Token | Restart | Silence | End
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,17 @@ class ReplyLog:
 
     def __init__(self) -> None:
         self.text = ""
+        self.start: Start | None = None  # who writes it, once that is known
         self._draft = 0
         self._beats = 0
         self._end: End | None = None
         self._changed = asyncio.Event()  # a new one for each change
 
-    def add(self, item: Token | Restart) -> None:
+    def add(self, item: Start | Token | Restart) -> None:
         """Write on, or begin anew."""
-        if isinstance(item, Restart):
+        if isinstance(item, Start):
+            self.start = item
+        elif isinstance(item, Restart):
             self.text, self._draft = "", self._draft + 1
         else:
             self.text += item.text
@@ -95,9 +98,13 @@ class ReplyLog:
         """What comes after `place` (None: everything), then exactly one End; each with the place after it."""
         place = place or Place(self._draft, 0)
         beats = self._beats
+        start: Start | None = None
         while True:
             changed = self._changed
-            if place.draft != self._draft or place.chars > len(self.text):
+            if self.start is not None and self.start is not start:
+                start = self.start
+                yield place, start
+            elif place.draft != self._draft or place.chars > len(self.text):
                 place = Place(self._draft, 0)
                 yield place, Restart()
             elif place.chars < len(self.text):

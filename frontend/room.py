@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from frontend.errors import Busy, TooMany
 from frontend.models import Conversation, unclaimed
 from frontend.settings import Settings
+from frontend.words import _
 
 
 def kept_of(db: Session, session_id: str) -> int:
@@ -25,8 +26,11 @@ def make_room(db: Session, settings: Settings, session_id: str, now: datetime) -
     """
     if kept_of(db, session_id) > settings.max_session_conversations:
         raise TooMany(
-            f"You keep {settings.max_session_conversations:,} chats, and more are not possible. "
-            "Delete some on the page of all chats, where you can export them before."
+            _(
+                "You keep {limit} chats, and more are not possible. "
+                "Delete some on the page of all chats, where you can export them before.",
+                limit=settings.max_session_conversations,
+            )
         )
     excess = (db.scalar(select(func.count()).select_from(Conversation)) or 0) - settings.max_conversations
     if excess <= 0:
@@ -42,4 +46,4 @@ def make_room(db: Session, settings: Settings, session_id: str, now: datetime) -
     )
     removed = list(db.scalars(delete(Conversation).where(Conversation.id.in_(idle)).returning(Conversation.id)))
     if len(removed) < excess:
-        raise Busy("No further chat can be kept at the moment, so nothing was stored. Try again later.")
+        raise Busy(_("No further chat can be kept at the moment, so nothing was stored. Try again later."))

@@ -2,11 +2,11 @@
 
 Here and in the other `*_routes.py` errors become status codes, nowhere else.
 
-A message and a retry are each one form post with two answers: to the page's script (`Accept: text/event-stream`) the
-reply as it is written, to a browser without the script a redirect to the page once the reply is there.
+A message, an edited one and a retry are each one form post with two answers: to the page's script (`Accept:
+text/event-stream`) the reply as it is written, to a browser without the script a redirect to the page once it is there.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Annotated
 
@@ -17,17 +17,18 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from frontend import sse
 from frontend.asking import Restart
-from frontend.backend import Token
+from frontend.backend import Start, Token
 from frontend.errors import (
     Busy,
     ConversationGone,
     FrontendError,
     MessageRefused,
-    NothingToRetry,
+    NoSuchMessage,
     NothingToStop,
     ReplyInProgress,
     StoppedByReader,
     StoreUnavailable,
+    TooFast,
     TooMany,
 )
 from frontend.forms import checked_message
@@ -40,15 +41,20 @@ from frontend.pages import (
     remember_seen,
     seen_key,
     wants_page,
+    with_wait,
 )
 from frontend.posts import Post, read_post
+from frontend.provenance import tag
+from frontend.rates import Action
 from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
 from frontend.session import BrowserSession
-from frontend.store import Claim, Snapshot
+from frontend.store import Claim, Rating, Snapshot
 from frontend.text import clean
-from frontend.views import backend_view, conversation_view, exchange_view, trouble_view
+from frontend.views import backend_view, conversation_view, exchange_view, stored_view, trouble_view
+from frontend.visitors import visitor
+from frontend.words import _, later
 
 router = APIRouter()
 
@@ -57,17 +63,21 @@ STATUS: Mapping[type[FrontendError], int] = {
     MessageRefused: 422,
     ReplyInProgress: 409,
     ConversationGone: 409,
-    NothingToRetry: 409,
+    NoSuchMessage: 409,
     NothingToStop: 409,
     TooMany: 409,
+    TooFast: 429,
     Busy: 503,
     StoreUnavailable: 503,
 }
+RATINGS: Mapping[str, Rating] = {"up": "up", "down": "down"}
 NOTICES: Mapping[str, str] = {
-    "ended": "The temporary chat was deleted.",
-    "forgotten": "Everything that was kept of you is deleted. This is a new session.",
+    "ended": later("The temporary chat was deleted."),
+    "forgotten": later("Everything that was kept of you is deleted. This is a new session."),
 }
-NO_SESSION = "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+NO_SESSION = later(
+    "Your session had ended, so a new chat was started. Send the message again. (This page needs its cookie.)"
+)
 
 
 Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the database's column can hold
@@ -76,15 +86,15 @@ Position = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of an exchange: what the 
 @router.get("/")
 async def chat(request: Request) -> Response:
     """The chat that was used last, or a new one."""
-    session = services(request).sessions.read(request)
+    session = await visitor(request)
     return await chat_page(request, session, await _latest(request, session))
 
 
 @router.get("/new")
 async def new_chat(request: Request, temporary: bool = False, notice: str = "") -> Response:
     """An empty chat; it is stored with its first message."""
-    session = services(request).sessions.read(request)
-    return await chat_page(request, session, None, temporary=temporary, notice=NOTICES.get(notice))
+    session = await visitor(request)
+    return await chat_page(request, session, None, temporary=temporary, notice=_(NOTICES.get(notice, "")))
 
 
 @router.post("/messages")
@@ -94,18 +104,32 @@ async def send(request: Request) -> Response:
     text = post.form.get("text", "")
     try:
         message = checked_message(text, services(request).settings.max_message_chars)
-        claim = await _claim(request, post, None, message)
+        begin = partial(services(request).store.begin, after=post.after, temporary=post.temporary)
+        claim = await _claim(request, post, begin, message)
     except tuple(STATUS) as error:
         return await _refusal(request, post, error, draft=text)
     return await _answer(request, post, claim)
 
 
+@router.post("/messages/{position}/edit")
+async def edit(request: Request, position: Position) -> Response:
+    """Store another message in the place of one, as a branch of its own, and have its reply written."""
+    post = await read_post(request)
+    text = post.form.get("text", "")
+    try:
+        message = checked_message(text, services(request).settings.max_message_chars)
+        claim = await _claim(request, post, services(request).store.edit, position, message)
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error, draft=text, editing=position)
+    return await _answer(request, post, claim)
+
+
 @router.post("/messages/{position}/retry")
 async def retry(request: Request, position: Position) -> Response:
-    """Have the reply of the last message written again."""
+    """Have a message answered again. A reply that is kept stays, as an earlier version."""
     post = await read_post(request)
     try:
-        claim = await _claim(request, post, position, "")
+        claim = await _claim(request, post, services(request).store.retry, position)
     except tuple(STATUS) as error:
         return await _refusal(request, post, error)
     return await _answer(request, post, claim)
@@ -120,7 +144,7 @@ async def follow(request: Request, position: Position, conversation: str = "") -
     session = services(request).sessions.read(request)
     reply = services(request).replies.find(session.id, conversation, position)
     if reply is None:
-        return error_json(404, "reply_not_running", "This reply is not being written here.")
+        return error_json(404, "reply_not_running", _("This reply is not being written here."))
     return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
 
 
@@ -143,12 +167,26 @@ async def stop(request: Request, position: Position) -> Response:
     return RedirectResponse(_page_of(post.conversation), 303) if wants_page(request) else Response(status_code=204)
 
 
+@router.post("/messages/{position}/rate")
+async def rate(request: Request, position: Position) -> Response:
+    """Keep what the reader thinks of a reply: up, down, or anything else for nothing."""
+    post = await read_post(request)
+    rating = RATINGS.get(post.form.get("rating", ""))
+    try:
+        rate = services(request).store.rate
+        await run_in_threadpool(rate, post.session.id, post.conversation, position, rating)
+    except tuple(STATUS) as error:
+        return await _refusal(request, post, error)
+    page = f"/conversations/{post.conversation}?at={position}#exchange-{position}"
+    return RedirectResponse(page, 303) if wants_page(request) else Response(status_code=204)
+
+
 @router.get("/conversation")
-async def conversation(request: Request, id: str = "") -> Response:
+async def conversation(request: Request, id: str = "", at: int | None = None) -> Response:
     """The log as data, for a page that has fallen behind; without an id, of the chat that was used last."""
     session = services(request).sessions.read(request)
     if id:
-        snapshot: Snapshot | None = await run_in_threadpool(services(request).store.read, session.id, clean(id))
+        snapshot: Snapshot | None = await run_in_threadpool(services(request).store.read, session.id, clean(id), at)
     else:
         snapshot = await _latest(request, session)
     return JSONResponse(conversation_view(snapshot).model_dump())
@@ -192,35 +230,43 @@ async def _latest(request: Request, session: BrowserSession) -> Snapshot | None:
     return None if session.fresh else await run_in_threadpool(services(request).store.latest, session.id)
 
 
-async def _claim(request: Request, post: Post, position: int | None, message: str) -> Claim:
-    parts = services(request)
+async def _claim(request: Request, post: Post, take: Callable[..., Claim], *which: int | str) -> Claim:
+    """What `take` of the store claims: it is told the session, the conversation and `which`."""
     if post.session.fresh:
-        raise ConversationGone(NO_SESSION)
-    parts.replies.check_room()
-    if position is None:
-        begin = partial(parts.store.begin, temporary=post.temporary)
-        return await run_in_threadpool(begin, post.session.id, post.conversation, message)
-    return await run_in_threadpool(parts.store.retry, post.session.id, post.conversation, position)
+        await services(request).rates.spend(Action.SESSION, request, post.session)
+        raise ConversationGone(_(NO_SESSION))
+    services(request).replies.check_room()
+    await services(request).rates.spend(Action.MESSAGE, request, post.session)
+    if not post.conversation:
+        await services(request).rates.spend(Action.CONVERSATION, request, post.session)
+    return await run_in_threadpool(take, post.session.id, post.conversation, *which)
 
 
-async def _refusal(request: Request, post: Post, error: FrontendError, draft: str = "") -> Response:
+async def _refusal(
+    request: Request, post: Post, error: FrontendError, draft: str = "", editing: int | None = None
+) -> Response:
     """Nothing was stored: say why, and give the text back."""
     status = STATUS[type(error)]
+    if post.session.fresh and isinstance(error, TooFast):  # it is given no cookie
+        return with_wait(error_response(request, status, error.type, error.message, draft), error)
     if draft and isinstance(error, ConversationGone) and not post.session.fresh:
-        error = ConversationGone(f"{error.message} Send the message again to begin a new one.")
+        error = ConversationGone(" ".join((error.message, _("Send the message again to begin a new one."))))
     if not _wants_stream(request):
-        return await _refusal_page(request, post, status, error, draft)
+        return with_wait(await _refusal_page(request, post, status, error, draft, editing), error)
     response = refusal_json(status, error)
     if post.session.fresh:
         services(request).sessions.write(response, post.session)
     return response
 
 
-async def _refusal_page(request: Request, post: Post, status: int, error: FrontendError, draft: str) -> Response:
+async def _refusal_page(
+    request: Request, post: Post, status: int, error: FrontendError, draft: str, editing: int | None
+) -> Response:
     try:
         snapshot = None
         if post.conversation and not isinstance(error, ConversationGone):
-            snapshot = await run_in_threadpool(services(request).store.read, post.session.id, post.conversation)
+            at = editing or post.after
+            snapshot = await run_in_threadpool(services(request).store.read, post.session.id, post.conversation, at)
         return await chat_page(
             request,
             post.session,
@@ -229,6 +275,7 @@ async def _refusal_page(request: Request, post: Post, status: int, error: Fronte
             status=status,
             problem=error.message,
             draft=draft,
+            editing=editing,
         )
     except StoreUnavailable as away:  # nor can the chat be read
         return error_response(request, STATUS[StoreUnavailable], away.type, away.message, draft)
@@ -254,13 +301,15 @@ def _stream(reply: RunningReply, place: Place | None) -> Response:
 
 async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
     with STREAMS.track_inprogress():
-        yield sse.encode("stored", {"conversation": reply.conversation_id, "position": reply.position})
+        yield sse.encode("stored", stored_view(reply.claim).model_dump())
         async for reached, event in reply.log.follow(place):
-            yield _encode(event, reached)
+            yield _encode(event, reached, reply.claim)
 
 
-def _encode(event: ReplyEvent, reached: Place) -> bytes:
+def _encode(event: ReplyEvent, reached: Place, claim: Claim) -> bytes:
     match event:
+        case Start():
+            return sse.encode("begun", {"tag": [fact.model_dump() for fact in tag(event.origin)]}, reached)
         case Token():
             return sse.encode("token", {"text": event.text}, reached)
         case Restart():
@@ -268,7 +317,7 @@ def _encode(event: ReplyEvent, reached: Place) -> bytes:
         case Silence():
             return sse.PING
         case Finished() | Stopped():
-            view = exchange_view(event.exchange, is_last=True, writing=False)
+            view = exchange_view(event.exchange, is_last=True, writing=False, versions=claim.versions)
             return sse.encode("done" if isinstance(event, Finished) else "stopped", view.model_dump(), reached)
         case Failed():
             return sse.encode("error", trouble_view(event.type, event.message).model_dump(), reached)

@@ -1,7 +1,7 @@
 """Full-text search: what a query asks for, how each kind of database is asked, and which words of a hit are marked.
 
 A query is nothing but words: quotes, operators and other signs only separate them. An exchange is a hit where its
-message and reply together hold every word, or a longer word that begins with it, in any case.
+message and reply together hold every word, or a longer word that begins with it, in any case. So is a title.
 
 SQLite has an FTS5 index over the exchanges, which triggers keep up to date; PostgreSQL a GIN index over `_DOCUMENT`.
 Both are made by the migration 0002.
@@ -56,6 +56,12 @@ def matches(dialect: str, wanted: Sequence[str]) -> ColumnElement[bool]:
     return literal_column(_DOCUMENT).op("@@")(func.to_tsquery(literal_column("'simple'"), query))
 
 
+def has_all(text: str, wanted: Sequence[str]) -> bool:
+    """Whether `text` holds all of `wanted`, in any case and with any accents. For short texts: it has no index."""
+    there = _WORD.findall(_folded(text))
+    return all(any(word.startswith(_folded(each)) for word in there) for each in wanted)
+
+
 def excerpt(text: str, wanted: Sequence[str]) -> tuple[Piece, ...]:
     """A part of `text` about the first of its words that were searched for, these apart; empty where it has none."""
     hits = list(_hits(text, wanted))
@@ -78,6 +84,8 @@ def _hits(text: str, wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _folded(word: str) -> str:
     """Without case and accents, as SQLite's index compares."""
+    if word.isascii():
+        return word.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).lower()
 
 

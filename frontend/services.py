@@ -11,6 +11,7 @@ from frontend.backend_json import BackendJson
 from frontend.cluster_watch import ClusterWatch
 from frontend.health import HealthWatch
 from frontend.library import Library
+from frontend.rates import Rates
 from frontend.replies import Replies
 from frontend.session import Sessions
 from frontend.settings import Settings
@@ -31,6 +32,7 @@ class Services:
     cluster: ClusterWatch
     trials: asyncio.Semaphore  # questions that may be tried at once: each has two replies written
     sessions: Sessions
+    rates: Rates
     templates: Jinja2Templates
 
 

@@ -2,10 +2,21 @@
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, HttpUrl, SecretStr, StringConstraints, TypeAdapter, field_validator, model_validator
+from limits import parse_many
+from pydantic import (
+    AfterValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,9 +38,29 @@ PLACEHOLDERS = (
 
 FORM_BYTES_PER_CHAR = 12  # an emoji in a form: %F0%9F%99%82
 
+
+def _checked_rate(value: str) -> str:
+    try:
+        parse_many(value)
+    except ValueError:
+        raise ValueError(
+            "must be a number and a unit of time such as 30/minute, or several: 30/minute;500/day"
+        ) from None
+    return value
+
+
+def _checked_network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise ValueError("must be IP addresses or networks such as 10.0.0.0/8") from None
+
+
 DEFAULT_SUGGESTIONS = ("What is a pod?", "What does KubeRay do?", "Who made GODEL?", "What is grounding?")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Rate = Annotated[str, AfterValidator(_checked_rate)]
+Network = Annotated[str, AfterValidator(_checked_network)]
 Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -124,7 +155,7 @@ class Settings(BaseSettings):
         default=200,
         ge=1,
         le=10_000,
-        description="Most questions kept in a chat; older ones are removed, and the page says so.",
+        description="Most questions kept in a chat, versions included; older ones are removed, and the page says so.",
     )
     max_conversations: int = Field(
         default=50_000,
@@ -153,6 +184,42 @@ class Settings(BaseSettings):
     )
     max_import_bytes: int = Field(
         default=16_000_000, ge=10_000, le=100_000_000, description="Largest file of chats that can be imported."
+    )
+
+    rate_store: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Where rates are counted: a Redis as `redis://:password@host:6379`, which all replicas share; without it "
+            "each replica counts for itself."
+        ),
+    )
+    rate_messages: Rate = Field(
+        default="30/minute", description="Most messages of a session, retries too; as `30/minute;500/day`."
+    )
+    rate_conversations: Rate = Field(default="120/hour", description="Most new chats of a session.")
+    rate_searches: Rate = Field(default="60/minute", description="Most searches of a session.")
+    rate_transfers: Rate = Field(default="30/hour", description="Most imports, and exports of all chats, of a session.")
+    rate_address_factor: int = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="A network address may do this many times what a session may: many people can share one.",
+    )
+    rate_sessions: Rate = Field(default="600/hour", description="Most new sessions of a network address.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description=(
+            'Addresses or networks of proxies in front, as a JSON list such as `["10.0.0.0/8"]`: their X-Forwarded-For '
+            "and X-Forwarded-Proto are believed, nobody else's."
+        ),
+    )
+    user_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description=(
+            "Header in which an authenticating proxy names the user, such as `X-Forwarded-User`; believed from "
+            "`FRONTEND_TRUSTED_PROXIES` only. A user has the same chats in every browser."
+        ),
     )
 
     max_replies: int = Field(default=256, ge=1, le=1_000, description="Most replies written at once by this process.")
@@ -214,6 +281,19 @@ class Settings(BaseSettings):
         if value % 2 == 0:
             raise ValueError("must be odd: turns alternate, and the first and the last one are the user's")
         return value
+
+    @field_validator("rate_store")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must be a Redis URL such as redis://:password@host:6379")
+        return value
+
+    @model_validator(mode="after")
+    def _users_are_named_by_a_known_proxy(self) -> Self:
+        if self.user_header is not None and not self.trusted_proxies:
+            raise ValueError("FRONTEND_USER_HEADER is believed from FRONTEND_TRUSTED_PROXIES only: set them, too")
+        return self
 
     @model_validator(mode="after")
     def _shared_database_needs_a_given_secret(self) -> Self:

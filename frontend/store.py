@@ -7,27 +7,30 @@ Times are this process's clock, so replicas' clocks must agree to within a few s
 """
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, delete, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from frontend import branches
 from frontend.database import transaction
-from frontend.errors import ClaimLost, ConversationGone, NothingToRetry, NothingToStop, ReplyInProgress
+from frontend.errors import ClaimLost, ConversationGone, NoSuchMessage, NothingToStop, ReplyInProgress
 from frontend.models import Conversation, Exchange, latest_end, unclaimed
 from frontend.own_knowledge import OwnKnowledge
 from frontend.room import make_room
 from frontend.settings import Settings
 from frontend.text import clean
 from frontend.titles import title_of
+from frontend.words import _, later
 
 Clock = Callable[[], datetime]
+Rating = Literal["up", "down"]
 
 
 def now_utc() -> datetime:
@@ -41,6 +44,8 @@ class Claim:
 
     conversation_id: str
     position: int
+    parent: int  # of that exchange
+    versions: tuple[int, ...]  # of it, itself among them
     token: str
     dialog: tuple[str, ...]
     left_off: int  # earlier turns that are stored but not in `dialog`
@@ -49,12 +54,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A conversation as it was at one moment, oldest exchange first."""
+    """A branch of a conversation as it was at one moment, oldest exchange first."""
 
     id: str
     title: str
     temporary: bool
     exchanges: tuple[Exchange, ...]
+    versions: Mapping[int, tuple[int, ...]]  # of each of them, by position
+    kept: int  # exchanges in all branches
     removed: int  # exchanges that made room for newer ones
     writing: bool  # the last exchange's reply is being written
     knowledge_name: str = ""  # of its own knowledge text; empty where it has none
@@ -84,48 +91,67 @@ class ChatStore:
             conversation = db.scalar(newest)
             return None if conversation is None else self._snapshot(db, conversation)
 
-    def read(self, session_id: str, conversation_id: str) -> Snapshot:
-        """One of the session's conversations. Raises ConversationGone."""
+    def read(self, session_id: str, conversation_id: str, at: int | None = None) -> Snapshot:
+        """One of the session's conversations: the newest branch, of those through position `at` if that is there.
+
+        Raises ConversationGone.
+        """
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None:
-                raise ConversationGone(GONE)
-            return self._snapshot(db, conversation)
+                raise ConversationGone(_(GONE))
+            return self._snapshot(db, conversation, at)
 
-    def begin(self, session_id: str, conversation_id: str, message: str, *, temporary: bool = False) -> Claim:
+    def begin(
+        self, session_id: str, conversation_id: str, message: str, *, after: int | None = None, temporary: bool = False
+    ) -> Claim:
         """Store a message and claim its reply. `conversation_id` is the one the page shows, empty for a new chat.
 
+        It follows the position `after`, the last that the page shows; the newest where that is not there.
         Raises ReplyInProgress, ConversationGone or, where a new chat has no room, TooMany or Busy; the message is not
         stored then. `temporary` is for a new chat.
         """
         with self._transaction() as db:
-            if conversation_id:
-                conversation = self._claimed(db, session_id, conversation_id)
-            else:
-                conversation = self._created(db, session_id, title_of(clean(message)), temporary)
-            position = conversation.next_position
-            if position == 1 and conversation.title == title_of(conversation.knowledge_name or ""):
+            if not conversation_id:
+                return self._add(db, self._created(db, session_id, title_of(clean(message)), temporary), 0, message)
+            conversation = self._claimed(db, session_id, conversation_id)
+            if conversation.next_position == 1 and conversation.title == title_of(conversation.knowledge_name or ""):
                 conversation.title = title_of(clean(message))  # it began with its knowledge
-            conversation.next_position = position + 1
-            db.add(
-                Exchange(
-                    conversation_id=conversation.id, position=position, message=clean(message), sent_at=self._clock()
-                )
-            )
-            db.flush()
-            self._trim(db, conversation.id, position)
-            return self._claim(db, conversation, position)
+            parents = _parents(db, conversation.id)
+            parent = after if after is not None and after in parents else branches.newest(parents)
+            return self._add(db, conversation, parent, message)
 
-    def retry(self, session_id: str, conversation_id: str, position: int) -> Claim:
-        """Claim the reply of the last message again. Raises ReplyInProgress, ConversationGone or NothingToRetry."""
+    def edit(self, session_id: str, conversation_id: str, position: int, message: str) -> Claim:
+        """Store another message beside the one at `position`, and claim its reply; what followed the old one stays.
+
+        Raises ReplyInProgress, ConversationGone or NoSuchMessage; the message is not stored then.
+        """
         with self._transaction() as db:
             conversation = self._claimed(db, session_id, conversation_id)
-            exchange = db.scalar(_exchange(conversation.id, position))
-            if exchange is None or is_whole(exchange) or position != conversation.next_position - 1:
-                raise NothingToRetry("This message has its reply already, or newer messages follow it.")
-            exchange.reply = exchange.replied_at = exchange.origin = None
+            return self._add(db, conversation, _required(db, conversation.id, position).parent, message)
+
+    def retry(self, session_id: str, conversation_id: str, position: int) -> Claim:
+        """Claim another reply to a message: in the place of the newest failure, else beside the reply that is kept.
+
+        Raises ReplyInProgress, ConversationGone or NoSuchMessage.
+        """
+        with self._transaction() as db:
+            conversation = self._claimed(db, session_id, conversation_id)
+            exchange = _required(db, conversation.id, position)
+            if exchange.reply is not None or position != conversation.next_position - 1:
+                return self._add(db, conversation, exchange.parent, exchange.message)
             exchange.failure_type = exchange.failure_message = None
             return self._claim(db, conversation, position)
+
+    def rate(self, session_id: str, conversation_id: str, position: int, rating: Rating | None) -> None:
+        """Keep what the reader thinks of a reply; None: nothing. Raises ConversationGone or NoSuchMessage."""
+        with self._transaction() as db:
+            if db.scalar(_of(session_id, conversation_id)) is None:
+                raise ConversationGone(_(GONE))
+            exchange = _required(db, conversation_id, position)
+            if exchange.reply is None:
+                raise NoSuchMessage(_("There is no reply to rate."))
+            exchange.rating = rating
 
     def renew(self, claim: Claim) -> None:
         """Keep the claim for another `claim_seconds`. Raises ClaimLost."""
@@ -170,7 +196,7 @@ class ChatStore:
             if conversation_id:
                 conversation = db.scalar(_of(session_id, conversation_id).with_for_update())
                 if conversation is None:
-                    raise ConversationGone(GONE)
+                    raise ConversationGone(_(GONE))
             else:
                 title = title_of(knowledge.name if knowledge else "")
                 conversation = self._created(db, session_id, title, temporary)
@@ -185,7 +211,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None:
-                raise ConversationGone(GONE)
+                raise ConversationGone(_(GONE))
             return _knowledge(conversation)
 
     def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
@@ -193,7 +219,7 @@ class ChatStore:
         with self._transaction() as db:
             conversation = db.scalar(_of(session_id, conversation_id))
             if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
-                raise NothingToStop("This reply has ended already.")
+                raise NothingToStop(_("This reply has ended already."))
             asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
             db.execute(asked.values(failure_type=_STOPPING))
 
@@ -227,15 +253,20 @@ class ChatStore:
     def _transaction(self) -> AbstractContextManager[Session]:
         return transaction(self._engine)
 
-    def _snapshot(self, db: Session, conversation: Conversation) -> Snapshot:
-        exchanges = tuple(db.scalars(_exchanges(conversation.id)))
+    def _snapshot(self, db: Session, conversation: Conversation, at: int | None = None) -> Snapshot:
+        parents = _parents(db, conversation.id)
+        newest = branches.newest(parents)
+        leaf = branches.newest_through(parents, at) if at is not None and at in parents else newest
+        exchanges = _branch(db, conversation.id, parents, leaf)
         return Snapshot(
             id=conversation.id,
             title=conversation.title,
             temporary=conversation.temporary,
             exchanges=exchanges,
-            removed=exchanges[0].position - 1 if exchanges else 0,
-            writing=self._is_claimed(conversation),
+            versions={each.position: branches.versions(parents, each.position) for each in exchanges},
+            kept=len(parents),
+            removed=min(parents) - 1 if parents else 0,
+            writing=leaf == newest and self._is_claimed(conversation),
             knowledge_name=conversation.knowledge_name or "",
             knowledge_chars=conversation.knowledge_chars or 0,
         )
@@ -254,9 +285,9 @@ class ChatStore:
         )
         conversation = db.scalar(_of(session_id, conversation_id))
         if conversation is None:
-            raise ConversationGone(GONE)
+            raise ConversationGone(_(GONE))
         if not _changed(taken):
-            raise ReplyInProgress(_IN_PROGRESS)
+            raise ReplyInProgress(_(_IN_PROGRESS))
         return conversation
 
     def _created(self, db: Session, session_id: str, title: str, temporary: bool) -> Conversation:
@@ -277,6 +308,17 @@ class ChatStore:
         make_room(db, self._settings, session_id, now)
         return conversation
 
+    def _add(self, db: Session, conversation: Conversation, parent: int, message: str) -> Claim:
+        """Store a message that follows `parent`, in a conversation that is claimed; its reply's claim."""
+        position = conversation.next_position
+        conversation.next_position = position + 1
+        exchange = Exchange(conversation_id=conversation.id, position=position, parent=parent)
+        exchange.message, exchange.sent_at = clean(message), self._clock()
+        db.add(exchange)
+        db.flush()
+        self._trim(db, conversation.id, position)
+        return self._claim(db, conversation, position)
+
     def _trim(self, db: Session, conversation_id: str, newest: int) -> None:
         db.execute(
             delete(Exchange).where(
@@ -286,11 +328,14 @@ class ChatStore:
         )
 
     def _claim(self, db: Session, conversation: Conversation, position: int) -> Claim:
-        dialog = _dialog(tuple(db.scalars(_exchanges(conversation.id))))
+        parents = _parents(db, conversation.id)
+        dialog = _dialog(_branch(db, conversation.id, parents, position))
         sent = dialog[-self._settings.max_turns_sent :]
         return Claim(
             conversation_id=conversation.id,
             position=position,
+            parent=parents[position],
+            versions=branches.versions(parents, position),
             token=conversation.claim_token or "",
             dialog=sent,
             left_off=len(dialog) - len(sent),
@@ -305,7 +350,7 @@ class ChatStore:
             .values(claim_token=next_token, claim_expires_at=self._claim_end() if next_token else None)
         )
         if not _changed(held):
-            raise ClaimLost("This chat was deleted, or went on in another tab, before the reply was complete.")
+            raise ClaimLost(_("This chat was deleted, or went on in another tab, before the reply was complete."))
 
     def _claim_end(self) -> datetime:
         return self._clock() + timedelta(seconds=self._settings.claim_seconds)
@@ -319,9 +364,9 @@ class ChatStore:
 
 
 # The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.
-GONE = "There is no such chat. It was deleted, perhaps in another tab, or it has expired."
+GONE = later("There is no such chat. It was deleted, perhaps in another tab, or it has expired.")
 _STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
-_IN_PROGRESS = "A reply is being written in another tab. Send this again when it is complete."
+_IN_PROGRESS = later("A reply is being written in another tab. Send this again when it is complete.")
 NEWEST_FIRST = (Conversation.last_used_at.desc(), Conversation.id.desc())
 
 
@@ -362,8 +407,23 @@ def _exchange(conversation_id: str, position: int) -> Select[Exchange]:
     return select(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
 
 
-def _exchanges(conversation_id: str) -> Select[Exchange]:
-    return select(Exchange).where(Exchange.conversation_id == conversation_id).order_by(Exchange.position)
+def _required(db: Session, conversation_id: str, position: int) -> Exchange:
+    exchange = db.scalar(_exchange(conversation_id, position))
+    if exchange is None:
+        raise NoSuchMessage(_("This message is not kept any more."))
+    return exchange
+
+
+def _parents(db: Session, conversation_id: str) -> branches.Parents:
+    """The conversation's tree, without its texts."""
+    tree = select(Exchange.position, Exchange.parent).where(Exchange.conversation_id == conversation_id)
+    return {each.position: each.parent for each in db.execute(tree)}
+
+
+def _branch(db: Session, conversation_id: str, parents: branches.Parents, leaf: int) -> tuple[Exchange, ...]:
+    there = Exchange.position.in_(branches.branch(parents, leaf))
+    exchanges = select(Exchange).where(Exchange.conversation_id == conversation_id, there)
+    return tuple(db.scalars(exchanges.order_by(Exchange.position)))
 
 
 def _dialog(exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:

@@ -21,15 +21,17 @@ from pydantic import (
     model_validator,
 )
 
+from frontend import branches
 from frontend.errors import ImportRefused
 from frontend.own_knowledge import MAX_NAME_CHARS
 from frontend.text import clean
 from frontend.titles import MAX_TITLE_CHARS
+from frontend.words import _, later
 
 Kind = Literal["json", "md"]
 
 FORMAT = "grounded-chat"
-VERSION = 1
+VERSIONS = (1, 2)  # that are read; the last is written. Version 1 knew neither branches nor ratings
 MAX_PROBLEMS = 3  # of a refused file that are shown
 MAX_POSITION = 2**31 - 2
 FIRST_YEAR, LAST_YEAR = 1970, 2200  # every time zone's and database's arithmetic holds there
@@ -61,6 +63,7 @@ class ExchangeRecord(Record):
     """A message, with its reply or with why there is none."""
 
     position: int = Field(ge=1, le=MAX_POSITION)
+    parent: int | None = Field(default=None, ge=0)  # the position of the one that it follows; None: the one before it
     message: Text
     sent_at: Moment
     reply: Text | None = None
@@ -68,6 +71,7 @@ class ExchangeRecord(Record):
     origin: dict[str, JsonValue] | None = None
     failure_type: str | None = Field(default=None, max_length=32)
     failure_message: Text | None = None
+    rating: Literal["up", "down"] | None = None
 
     @field_validator("origin")
     @classmethod
@@ -92,12 +96,23 @@ class ConversationRecord(Record):
         positions = [each.position for each in self.exchanges]
         if positions != sorted(set(positions)) or positions[-1] >= self.next_position:
             raise ValueError("the exchanges' positions must ascend and be below next_position")
+        if any(parent >= position for position, parent in self.parents.items()):
+            raise ValueError("an exchange's parent must be an earlier one")
         return self
+
+    @property
+    def parents(self) -> branches.Parents:
+        """The position that each exchange follows, by its own; see `branches.py`."""
+        before = (0, *(each.position for each in self.exchanges))
+        return {
+            each.position: earlier if each.parent is None else each.parent
+            for earlier, each in zip(before, self.exchanges, strict=False)
+        }
 
 
 class _File(Record):
     format: Literal["grounded-chat"]
-    version: Literal[1]
+    version: Literal[1, 2]
     conversations: tuple[ConversationRecord, ...]
 
 
@@ -110,7 +125,7 @@ class _Heading(BaseModel):
 
 def to_json(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
     """The file, in pieces: one for each conversation, so that thousands need no memory."""
-    yield f'{{"format": "{FORMAT}", "version": {VERSION}, "conversations": ['
+    yield f'{{"format": "{FORMAT}", "version": {VERSIONS[-1]}, "conversations": ['
     between = "\n"
     for conversation in conversations:
         yield between + conversation.model_dump_json()
@@ -124,47 +139,73 @@ def from_json(content: bytes, max_exchanges: int) -> tuple[ConversationRecord, .
         heading = _Heading.model_validate_json(content)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise ImportRefused(f"The file is not JSON, so nothing was imported: {_reason(error)}.") from None
-        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.") from None
+            raise ImportRefused(
+                _("The file is not JSON, so nothing was imported: {reason}.", reason=_reason(error))
+            ) from None
+        raise ImportRefused(_(_NOT_OURS)) from None
     if heading.format != FORMAT:
-        raise ImportRefused(f"{_NOT_OURS} Nothing was imported.")
-    if heading.version != VERSION:
+        raise ImportRefused(_(_NOT_OURS))
+    if heading.version not in VERSIONS:
         raise ImportRefused(
-            f"The file has version {str(heading.version)[:20]} of the format, and this page reads version {VERSION}. "
-            "Nothing was imported."
+            _(
+                "The file has version {version} of the format, and this page reads versions {ours}. "
+                "Nothing was imported.",
+                version=str(heading.version)[:20],
+                ours=", ".join(map(str, VERSIONS)),
+            )
         )
     try:
         conversations = _File.model_validate_json(content).conversations
     except ValidationError as error:
-        raise ImportRefused(f"The file is not sound, so nothing of it was imported: {_reason(error)}.") from None
+        raise ImportRefused(
+            _("The file is not sound, so nothing of it was imported: {reason}.", reason=_reason(error))
+        ) from None
     for number, conversation in enumerate(conversations):
         if len(conversation.exchanges) > max_exchanges:
             raise ImportRefused(
-                f"conversations.{number} has {len(conversation.exchanges):,} questions; at most {max_exchanges:,} are "
-                "kept in a chat. Nothing was imported."
+                _(
+                    "{place} has {number} questions; at most {limit} are kept in a chat. Nothing was imported.",
+                    place="conversations." + str(number),
+                    number=len(conversation.exchanges),
+                    limit=max_exchanges,
+                )
             )
     return conversations
 
 
-_NOT_OURS = 'This is not a file of exported chats: those are JSON and begin with {"format": "grounded-chat", ...}.'
+RATED = {"up": later("rated up"), "down": later("rated down")}  # in Markdown
+_NOT_OURS = later(
+    "This is not a file of exported chats, so nothing was imported: "
+    'those are JSON and begin with {"format": "grounded-chat", ...}.'
+)
 
 
 def to_markdown(conversations: Iterable[ConversationRecord]) -> Iterator[str]:
-    """The same for reading: titles, messages, replies and what wrote them; as pieces."""
+    """The same for reading: titles, messages, replies and what wrote them; as pieces. The newest branch comes first."""
     for conversation in conversations:
         yield f"# {_line(conversation.title)}\n\n"
+        branch = set(branches.branch(conversation.parents, branches.newest(conversation.parents)))
         for exchange in conversation.exchanges:
-            yield from _exchange_markdown(exchange)
+            if exchange.position in branch:
+                yield from _exchange_markdown(exchange)
+        for exchange in conversation.exchanges:
+            if exchange.position not in branch:
+                yield "*Of another branch:*\n\n"
+                yield from _exchange_markdown(exchange)
 
 
 def _exchange_markdown(exchange: ExchangeRecord) -> Iterator[str]:
-    yield f"## You, {_time(exchange.sent_at)}\n\n{_block(exchange.message)}\n\n"
+    you, reply = _("You"), _("Reply")
+    yield f"## {you}, {_time(exchange.sent_at)}\n\n{_block(exchange.message)}\n\n"
     if exchange.reply is None:
-        yield f"*No reply. {_line(exchange.failure_message or '')}*\n\n"
+        none = _("No reply.")
+        yield f"*{none} {_line(exchange.failure_message or '')}*\n\n"
         return
     origin = exchange.origin or {}
     writer = [str(origin[name]) for name in ("model", "replica_id") if origin.get(name)]
-    yield f"## Reply, {', '.join([_time(exchange.replied_at or exchange.sent_at), *map(_line, writer)])}\n\n"
+    rating = [_(RATED[exchange.rating])] if exchange.rating else []
+    told = [_time(exchange.replied_at or exchange.sent_at), *map(_line, writer), *rating]
+    yield f"## {reply}, {', '.join(told)}\n\n"
     yield f"{_block(exchange.reply)}\n\n"
 
 
@@ -204,5 +245,5 @@ def _reason(error: ValidationError) -> str:
         ": ".join(part for part in (".".join(map(str, p["loc"])), p["msg"].removeprefix("Value error, ")) if part)
         for p in problems[:MAX_PROBLEMS]
     ]
-    more = [f"and {len(problems) - MAX_PROBLEMS:,} more"] if len(problems) > MAX_PROBLEMS else []
+    more = [_("and {count} more", count=len(problems) - MAX_PROBLEMS)] if len(problems) > MAX_PROBLEMS else []
     return "; ".join(told + more)

@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from frontend.forms import read_body
+from frontend.words import _, later
 
 ENVELOPE_BYTES = 4_096  # what a form with one file adds to it
+UNREADABLE = later("The form could not be read.")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ async def read_file(request: Request, field: str, max_bytes: int) -> bytes:
     """
     parts = await read_parts(request, max_bytes + ENVELOPE_BYTES)
     if field not in parts:
-        raise HTTPException(400, "The form could not be read.")
+        raise HTTPException(400, _(UNREADABLE))
     return parts[field].content
 
 
@@ -54,5 +56,5 @@ def _parts(content_type: str, body: bytes) -> Mapping[str, Part]:
         if isinstance(name, str):
             parts.setdefault(name, Part(content if isinstance(content, bytes) else b"", part.get_filename() or ""))
     if not parts:
-        raise HTTPException(400, "The form could not be read.")
+        raise HTTPException(400, _(UNREADABLE))
     return parts

@@ -13,21 +13,20 @@ from frontend import marks
 from frontend.health import Health
 from frontend.models import Exchange
 from frontend.origin import Citation, Origin, Usage, Writer
-from frontend.store import Snapshot, is_whole
-
-SECONDS_FROM_MS = 50  # below, "0.0 s" would be said
-SHORT_ID = 8  # characters of an id that tell replicas apart at a glance
+from frontend.provenance import Fact, Window, of_words, percent, tag, turns_left_out, window
+from frontend.store import Claim, Snapshot, is_whole
+from frontend.words import _, later, plural
 
 FAILURES = {
-    "unavailable": "The chat service is away",
-    "busy": "The chat service is busy",
-    "refused": "The message was not accepted",
-    "interrupted": "The reply was interrupted",
-    "stopped": "The reply was stopped",
-    "store_unavailable": "The reply could not be stored",
-    "claim_lost": "The reply was dropped",
+    "unavailable": later("The chat service is away"),
+    "busy": later("The chat service is busy"),
+    "refused": later("The message was not accepted"),
+    "interrupted": later("The reply was interrupted"),
+    "stopped": later("The reply was stopped"),
+    "store_unavailable": later("The reply could not be stored"),
+    "claim_lost": later("The reply was dropped"),
 }
-NO_REPLY_YET = "No reply was written"
+NO_REPLY_YET = later("No reply was written")
 
 
 class View(BaseModel):
@@ -73,16 +72,9 @@ class ReplyView(View):
     pieces: tuple[ReplyPiece, ...]  # the text in parts
     at: str  # ISO 8601, for the browser's own clock
     at_label: str
-    seconds: str
-    replica: str
-    replica_short: str
-    node: str
-    node_short: str
-    model: str
-    model_short: str
-    grounded: str
-    grounded_title: str
-    own_knowledge: str  # the name of the text that the visitor gave, in place of the configured knowledge
+    rating: str  # the reader's: up, down, or empty
+    tag: tuple[Fact, ...]
+    window: Window | None
     details: tuple[Detail, ...]
     passages: tuple[Passage, ...]  # those that match the question, and any that the reply cites
     filling: tuple[Passage, ...]  # the rest, given because there was room
@@ -97,11 +89,30 @@ class TroubleView(View):
     text: str
 
 
+class VersionsView(View):
+    """The versions of an exchange: which of how many is shown, and where its neighbours are; empty at an end."""
+
+    number: int
+    count: int
+    earlier: str
+    later: str
+
+
+class StoredView(View):
+    """A message that is stored, and whose reply is being written."""
+
+    conversation: str
+    position: int
+    parent: int
+    versions: VersionsView
+
+
 class ExchangeView(View):
     """A message with its reply, or with its trouble, or with both where the reply is partial, or still waiting."""
 
     position: int
     message: str
+    versions: VersionsView
     reply: ReplyView | None
     trouble: TroubleView | None
     retryable: bool
@@ -141,8 +152,13 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
         title=snapshot.title,
         temporary=snapshot.temporary,
         exchanges=tuple(
-            exchange_view(e, is_last=e.position == last, writing=snapshot.writing and e.position == last)
-            for e in snapshot.exchanges
+            exchange_view(
+                each,
+                is_last=each.position == last,
+                writing=snapshot.writing and each.position == last,
+                versions=snapshot.versions[each.position],
+            )
+            for each in snapshot.exchanges
         ),
         removed=snapshot.removed,
         knowledge=own_knowledge_label(snapshot.knowledge_name, snapshot.knowledge_chars),
@@ -152,25 +168,47 @@ def conversation_view(snapshot: Snapshot | None, *, temporary: bool = False) -> 
 
 def own_knowledge_label(name: str, chars: int) -> str:
     """A knowledge text's name and size; empty where there is none."""
-    return f"{name} ({chars:,} characters)" if name else ""
+    return plural("{name} ({count} character)", "{name} ({count} characters)", chars, name=name) if name else ""
 
 
-def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool) -> ExchangeView:
-    """One exchange. Only the last message can be tried again: a later one has gone on without it."""
+def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool, versions: Sequence[int]) -> ExchangeView:
+    """One exchange, with the positions of its versions. The last message can be answered again, and any be edited."""
     settled = is_whole(exchange) or writing
     return ExchangeView(
         position=exchange.position,
         message=exchange.message,
+        versions=_versions_view(exchange.conversation_id, exchange.position, versions),
         reply=_reply_view(exchange),
         trouble=None if settled else _trouble_view(exchange),
-        retryable=is_last and not settled,
+        retryable=is_last and not writing,
         writing=writing and exchange.reply is None,
     )
 
 
+def stored_view(claim: Claim) -> StoredView:
+    """A message whose reply was claimed."""
+    return StoredView(
+        conversation=claim.conversation_id,
+        position=claim.position,
+        parent=claim.parent,
+        versions=_versions_view(claim.conversation_id, claim.position, claim.versions),
+    )
+
+
+def _versions_view(conversation_id: str, position: int, versions: Sequence[int]) -> VersionsView:
+    number = versions.index(position)
+    beside = [
+        f"/conversations/{conversation_id}?at={versions[each]}#exchange-{versions[each]}"
+        if 0 <= each < len(versions)
+        else ""
+        for each in (number - 1, number + 1)
+    ]
+    return VersionsView(number=number + 1, count=len(versions), earlier=beside[0], later=beside[1])
+
+
 def trouble_view(failure_type: str, text: str) -> TroubleView:
     """A failure in words."""
-    return TroubleView(type=failure_type, title=FAILURES.get(failure_type, NO_REPLY_YET), text=text)
+    return TroubleView(type=failure_type, title=_(FAILURES.get(failure_type, NO_REPLY_YET)), text=_(text))
 
 
 def _trouble_view(exchange: Exchange) -> TroubleView:
@@ -182,7 +220,6 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         return None
     origin = Origin.stored(exchange.origin)
     at = exchange.replied_at or exchange.sent_at
-    grounded = percent(origin.grounded)
     given = list(_given(origin, exchange.position))
     citations = marks.fitting(origin.citations, exchange.reply, {each.id: each.text for each in given})
     cited = {citation.passage for citation in citations}
@@ -192,44 +229,41 @@ def _reply_view(exchange: Exchange) -> ReplyView | None:
         pieces=tuple(_reply_pieces(exchange.reply, citations, {each.id: each for each in given})),
         at=at.isoformat(),
         at_label=at.strftime("%H:%M UTC"),
-        seconds=seconds_of(origin),
-        replica=origin.replica_id,
-        replica_short=origin.replica_id[-SHORT_ID:],
-        node=origin.node,
-        node_short=origin.node_name or origin.node_id[:SHORT_ID],
-        model=origin.model,
-        model_short="/".join(origin.model.rstrip("/").split("/")[-2:]),  # a hub id whole, a local path's end
-        grounded=grounded,
-        grounded_title=_of_words(grounded),
-        own_knowledge=origin.own_knowledge,
+        rating=exchange.rating or "",
+        tag=tag(origin),
+        window=window(origin),
         details=tuple(_details(origin, at)),
         passages=tuple(_passage(each, citations) for each in given if each not in filling),
         filling=tuple(_passage(each, citations) for each in filling),
-        filling_label=f"Also given: {_count(len(filling), 'passage')} without a match",
+        filling_label=plural(
+            "Also given: {count} passage without a match", "Also given: {count} passages without a match", len(filling)
+        ),
     )
 
 
 def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
     """The lines that have a value, in the order of interest."""
     lines = {
-        "Replica": origin.replica_id,
-        "Pod": origin.pod_name,
-        "Node": origin.node_name,
-        "Node id": origin.node_id,
-        "Written by": _writers(origin.origins),
-        "Asked again": _asked_again(origin.asked_again),
-        "Model": origin.model,
-        "Configuration": origin.config_version,
-        "Request": origin.request_id,
-        "Tokens": _tokens(origin.usage),
-        "Timing": ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
-        "Ended by": {"stop": "the model", "length": "the length limit"}.get(origin.finish_reason, origin.finish_reason),
-        "Knowledge": f"this chat’s own: {origin.own_knowledge}" if origin.own_knowledge else "",
-        "Grounded": _of_words(percent(origin.grounded)),
-        "Earlier turns left out": _left_out(origin),
-        "Passages left out": _unless_zero(origin.grounding.dropped_passages),
-        "Tokens cut off": _unless_zero(origin.grounding.truncated_tokens),
-        "Written": at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        _("Replica"): origin.replica_id,
+        _("Pod"): origin.pod_name,
+        _("Node"): origin.node_name,
+        _("Node id"): origin.node_id,
+        _("Written by"): _writers(origin.origins),
+        _("Asked again"): _asked_again(origin.asked_again),
+        _("Model"): origin.model,
+        _("Configuration"): origin.config_version,
+        _("Request"): origin.request_id,
+        _("Tokens"): _tokens(origin.usage),
+        _("Timing"): ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
+        _("Ended by"): {"stop": _("the model"), "length": _("the length limit")}.get(
+            origin.finish_reason, origin.finish_reason
+        ),
+        _("Knowledge"): _("this chat’s own: {name}", name=origin.own_knowledge) if origin.own_knowledge else "",
+        _("Grounded"): of_words(percent(origin.grounded)),
+        _("Earlier turns left out"): "" if window(origin) else turns_left_out(origin),
+        _("Passages left out"): _unless_zero(origin.grounding.dropped_passages),
+        _("Tokens cut off"): _unless_zero(origin.grounding.truncated_tokens),
+        _("Written"): at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     return (Detail(label=label, value=value) for label, value in lines.items() if value)
 
@@ -237,33 +271,33 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
 def _writers(writers: Sequence[Writer]) -> str:
     """Every replica that took part, where it was more than one."""
     names = [
-        f"{each.replica_id} on {each.node}" if each.node else each.replica_id for each in writers if each.replica_id
+        _("{replica} on {node}", replica=each.replica_id, node=each.node) if each.node else each.replica_id
+        for each in writers
+        if each.replica_id
     ]
     if len(names) < 2:
         return ""
-    return ", ".join(
-        [f"begun by {names[0]}", *(f"continued by {name}" for name in names[1:-1]), f"finished by {names[-1]}"]
-    )
+    continued = [_("continued by {name}", name=name) for name in names[1:-1]]
+    return ", ".join([_("begun by {name}", name=names[0]), *continued, _("finished by {name}", name=names[-1])])
 
 
 def _asked_again(times: int) -> str:
     if times == 0:
         return ""
-    return f"{'once' if times == 1 else f'{times} times'}, after the connection to the chat service broke"
+    return plural(
+        "once, after the connection to the chat service broke",
+        "{count} times, after the connection to the chat service broke",
+        times,
+    )
 
 
 def _tokens(usage: Usage) -> str:
     if usage.completion_tokens is None:
         return ""
-    prompt = f"{usage.prompt_tokens} in the prompt, " if usage.prompt_tokens is not None else ""
-    return f"{prompt}{usage.completion_tokens} in the reply"
-
-
-def _left_out(origin: Origin) -> str:
-    """Turns that the model did not see, by either side's limit; empty when it saw all."""
-    by_backend = origin.grounding.dropped_turns
-    parts = [f"{origin.left_off} by this page's limit"] if origin.left_off else []
-    return ", ".join(parts + ([f"{by_backend} by the model's window"] if by_backend else []))
+    reply = _("{count} in the reply", count=usage.completion_tokens)
+    if usage.prompt_tokens is None:
+        return reply
+    return ", ".join((_("{count} in the prompt", count=usage.prompt_tokens), reply))
 
 
 def _unless_zero(count: int) -> str:
@@ -292,13 +326,15 @@ def _reply_pieces(reply: str, citations: Sequence[Citation], given: Mapping[str,
             yield ReplyPiece(text=piece.text, href="", title="")
         else:
             passage = given[citations[piece.span].passage]
-            yield ReplyPiece(text=piece.text, href=f"#{passage.anchor}", title=f"Stands in passage {passage.id}")
+            yield ReplyPiece(
+                text=piece.text, href=f"#{passage.anchor}", title=_("Stands in passage {name}", name=passage.id)
+            )
 
 
 def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     spans = marks.merged((each.passage_start, each.passage_end) for each in citations if each.passage == given.id)
-    score = "" if given.filling or given.score is None else f"score {given.score:.4g}"
-    room = "given because there was room" if given.filling and spans else ""  # it stands among those that match
+    score = "" if given.filling or given.score is None else _("score {score}", score=format(given.score, ".4g"))
+    room = _("given because there was room") if given.filling and spans else ""  # it stands among those that match
     return Passage(
         anchor=given.anchor,
         label=" · ".join(part for part in (given.id, score, room) if part),
@@ -308,47 +344,27 @@ def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     )
 
 
-def percent(share: float | None) -> str:
-    """A share of 0 to 1 in whole percent, 100 for all alone; empty where it is not known."""
-    if share is None:
-        return ""
-    return f"{100 if share == 1 else min(round(share * 100), 99)} %"
-
-
-def _of_words(percent: str) -> str:
-    return f"{percent} of the words stand in the knowledge" if percent else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def backend_view(health: Health | None) -> BackendView:
     """The notices; None stands for "not known yet" and says nothing."""
     if health is None:
-        return BackendView(state="unknown", model="", label="Checking the service", notices=())
+        return BackendView(state="unknown", model="", label=_("Checking the service"), notices=())
     notices = []
     if health.config_error:
         notices.append(
-            f"The configuration file has an error, so its last good version stays in use: {health.config_error}"
+            _(
+                "The configuration file has an error, so its last good version stays in use: {error}",
+                error=health.config_error,
+            )
         )
     if health.status != "ok":
-        notices.insert(0, "The chat service is away at the moment. Messages are kept and can be sent again.")
-        return BackendView(state="unavailable", model=health.model.name, label="Away", notices=tuple(notices))
+        notices.insert(0, _("The chat service is away at the moment. Messages are kept and can be sent again."))
+        return BackendView(state="unavailable", model=health.model.name, label=_("Away"), notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"
     return BackendView(
         state=state,
         model=health.model.name,
-        label=health.model.name or "Ready",
+        label=health.model.name or _("Ready"),
         notices=tuple(notices),
         fallback=health.model.fallback_sentence,
         fallback_reason=health.model.reason or "",
     )
-
-
-def seconds_of(origin: Origin) -> str:
-    """The whole time; in ms where tenths of a second would say nothing."""
-    total = origin.timing_ms.get("total")
-    if total is None:
-        return ""
-    return f"{total / 1000:.1f} s" if total >= SECONDS_FROM_MS else f"{total:.0f} ms"

@@ -24,6 +24,7 @@ from frontend.problems import BROKE_OFF
 from frontend.reply_log import End, Failed, Finished, ReplyLog, Stopped
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
+from frontend.words import _
 
 log = logging.getLogger("frontend.writer")
 
@@ -84,7 +85,7 @@ class ReplyWriter:
             return Failed(error.type, error.message)
         except Exception:
             log.exception("writing a reply failed")
-            return await self._fail(Interrupted(BROKE_OFF))
+            return await self._fail(Interrupted(_(BROKE_OFF)))
 
     async def _complete_reply(self) -> Done:
         """Listen in a task of its own, which `end` can cancel and nothing else. Raises why it was ended."""
@@ -93,7 +94,7 @@ class ReplyWriter:
             await asyncio.wait([self._listening])
             if not self._listening.cancelled():
                 return self._listening.result()
-        raise self._why or Interrupted(BROKE_OFF)
+        raise self._why or Interrupted(_(BROKE_OFF))
 
     async def _listen(self) -> Done:
         seconds = self._settings.read_timeout_seconds
@@ -104,8 +105,8 @@ class ReplyWriter:
                         return item
                     self.log.add(item)
         except TimeoutError:
-            raise Interrupted("The chat service could not finish the reply in time.") from None
-        raise Interrupted(BROKE_OFF)
+            raise Interrupted(_("The chat service could not finish the reply in time.")) from None
+        raise Interrupted(_(BROKE_OFF))
 
     async def _keep_claim(self) -> None:
         while True:
@@ -144,7 +145,8 @@ class ReplyWriter:
             await asyncio.sleep(STORE_PAUSE_SECONDS)
 
     async def _keep_partial(self, stopped: StoppedByReader) -> End:
-        origin = Origin(request_id=self._question.request_id).model_copy(update=self._own).to_store()
+        begun = self.log.start.origin if self.log.start else Origin()
+        origin = begun.model_copy(update={"request_id": self._question.request_id, **self._own}).to_store()
         try:
             return Stopped(
                 await run_in_threadpool(

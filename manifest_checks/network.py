@@ -66,7 +66,7 @@ def flows(objects: list[Object]) -> Iterator[Flow]:
     yield from _ray_flows(objects, head, workers)
     for frontend in clients:
         yield from _frontend_flows(objects, frontend, head, workers)
-    for store, port, own in (("postgres", 5432, clients), ("redis", 6379, [head])):
+    for store, port, own in (("postgres", 5432, clients), ("redis", 6379, [head, *clients])):
         if store in by_name:
             for peer in own:
                 yield Flow(peer, by_name[store], port, wanted=True)

@@ -281,7 +281,7 @@ def backend_address(service: Object) -> str:
 
 
 def _addresses(objects: list[Object]) -> Iterator[Problem]:
-    """The three that lead to other pods: of the backend, of PostgreSQL, of Redis."""
+    """Those that lead to other pods: of the backend, of PostgreSQL, of Redis."""
     service = ray_service(objects)
     wanted = backend_address(service)
     for pod in pods(objects):
@@ -295,6 +295,10 @@ def _addresses(objects: list[Object]) -> Iterator[Problem]:
             if not database.startswith("sqlite:"):
                 field = pod.place(container, "env", "FRONTEND_DATABASE_URL", "value")
                 yield from _known_service(objects, pod.where, field, database, 5432)
+            rates = at(variables, "FRONTEND_RATE_STORE", "value")
+            if rates is not None:
+                field = pod.place(container, "env", "FRONTEND_RATE_STORE", "value")
+                yield from _known_service(objects, pod.where, field, rates, 6379)
     place = ("spec", "rayClusterConfig", "gcsFaultToleranceOptions", "redisAddress")
     redis = at(service, *place)
     if redis is not None:

@@ -36,6 +36,7 @@ from serve_app.messages import (
     Prompt,
     PromptPreview,
     ReplicaStatus,
+    ReplyStart,
     Sampling,
     State,
     Timing,
@@ -47,6 +48,7 @@ from serve_app.messages import (
 from serve_app.outcomes import Outcome, Recorder, recording
 from serve_app.prompt import build_prompt
 from serve_app.quotes import Quoter, Quotes
+from serve_app.reply_text import GrowingText, QuotedText
 from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
 from serve_app.small_talk import phrase_book
@@ -81,6 +83,7 @@ class Plan:
 
     request_id: str
     prompt: Prompt
+    seed: int
     sampling: Sampling
     quotes: Quotes | None  # what the reply may be; None: anything
     config_version: str
@@ -89,10 +92,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text; the last piece comes with the whole reply."""
+    """The next piece of a reply's text; the first comes with what is known then, the last with the whole reply."""
 
     text: str
     chunk: TokenChunk
+    start: ReplyStart | None = None
     reply: ChatReply | None = None
 
 
@@ -163,12 +167,13 @@ class Chat:
             plan = await self.plan(asked, request_id)
             outcome.prompt_tokens = len(plan.prompt.token_ids)
             outcome.is_quoted = plan.quotes is not None
-            text = _QuotedText(plan.quotes) if plan.quotes else _GrowingText(self._tokenizer)
+            text = QuotedText(plan.quotes) if plan.quotes else GrowingText(self._tokenizer)
             until = StopSequences(asked.stop)
             writers: dict[Origin, None] = {}  # in their order
             async with aclosing(self.replicas.write(self._question(plan, asked, streamed))) as chunks:
                 async for chunk in chunks:
                     outcome.note_tokens(len(chunk.token_ids))
+                    start = None if writers else self._start(plan, chunk.origin, outcome)
                     writers[chunk.origin] = None
                     is_last = chunk.finish_reason is not None
                     piece = until.grow(text.grow(chunk.token_ids, is_last=is_last), is_last=is_last)
@@ -177,9 +182,9 @@ class Chat:
                         outcome.ending = "done"
                         whole = until.text if until.found else text.whole
                         reply = self._finish(plan, whole, list(writers), finish_reason, outcome)
-                        yield Piece(piece, chunk, reply)
+                        yield Piece(piece, chunk, start, reply)
                     else:
-                        yield Piece(piece, chunk)
+                        yield Piece(piece, chunk, start)
                     if until.found:  # the replica would write on
                         return
 
@@ -195,13 +200,15 @@ class Chat:
 
     def _plan(self, request: ChatRequest, request_id: str, started_at: float) -> Plan:
         current = self.config_file.refresh()
+        seed = self.seed(request, request_id)
         generation = self._generation(request, current.config)
         ranking = self._rank(request, current.config)
         prompt = self._prompt(request, current.config, ranking)
         return Plan(
             request_id=request_id,
             prompt=prompt,
-            sampling=generation.sampling(self.seed(request, request_id)),
+            seed=seed,
+            sampling=generation.sampling(seed),
             quotes=self._quotes(request.dialog[-1], generation, ranking, prompt)
             if self._is_quoted(generation)
             else None,
@@ -272,6 +279,16 @@ class Chat:
             )
         return quotes
 
+    def _start(self, plan: Plan, origin: Origin, outcome: Outcome) -> ReplyStart:
+        return ReplyStart(
+            request_id=plan.request_id,
+            seed=plan.seed,
+            **origin.names,
+            model=self.checkpoint.name,
+            config_version=plan.config_version,
+            timing_ms={"first_token": round((outcome.first_token_s or 0.0) * 1000, 1)},
+        )
+
     def _finish(
         self,
         plan: Plan,
@@ -300,7 +317,11 @@ class Chat:
             model=self.checkpoint.name,
             config_version=plan.config_version,
             finish_reason=finish_reason,
-            usage=Usage(prompt_tokens=len(plan.prompt.token_ids), completion_tokens=outcome.reply_tokens),
+            usage=Usage(
+                prompt_tokens=len(plan.prompt.token_ids),
+                completion_tokens=outcome.reply_tokens,
+                max_prompt_tokens=self.args.max_prompt_tokens,
+            ),
             grounding=_grounding(plan.prompt),
             citations=cited.citations,
             grounded=cited.grounded,
@@ -344,42 +365,3 @@ def _digest(request: ChatRequest) -> bytes:
 def _check_length(name: str, text: str | None, limit: int) -> None:
     if text is not None and len(text) > limit:
         raise InvalidRequest(f"{name}: {len(text)} characters; at most {limit} are allowed, so shorten it")
-
-
-class _GrowingText:
-    """Token ids -> text that only grows: a character whose bytes have not all arrived waits."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self.token_ids: list[int] = []
-        self._shown = ""
-
-    @property
-    def whole(self) -> str:
-        return str(self._tokenizer.decode(self.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def grow(self, token_ids: list[int], *, is_last: bool) -> str:
-        self.token_ids += token_ids
-        text = self.whole.lstrip()
-        may_change = text.endswith("\N{REPLACEMENT CHARACTER}") and not is_last
-        if may_change or not text.startswith(self._shown):
-            return ""
-        piece = text[len(self._shown) :]
-        self._shown = text
-        return piece
-
-
-class _QuotedText:
-    """Token ids -> the text that they were made of; they come all at once."""
-
-    def __init__(self, quotes: Quotes) -> None:
-        self._quotes = quotes
-        self.token_ids: list[int] = []
-
-    @property
-    def whole(self) -> str:
-        return self._quotes.texts[tuple(self.token_ids)]
-
-    def grow(self, token_ids: list[int], *, is_last: bool) -> str:
-        self.token_ids += token_ids
-        return self._quotes.texts.get(tuple(self.token_ids), "")

@@ -127,9 +127,8 @@ def _add_routes(api: FastAPI, chat: Chat, here: Origin) -> None:
         streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
         first, pieces = await opened(chat.reply(body, request_id, streamed=streamed).read())
         if streamed:
-            start = _Start(request_id=request_id, seed=chat.seed(body, request_id))
             return event_stream(
-                _events(start, pieces),
+                _events(pieces),
                 lambda type_, message: _event("error", error_body(type_, message, request_id)),
                 request_id,
                 origin_headers(first.chunk.origin),
@@ -161,11 +160,12 @@ async def _whole(pieces: AsyncGenerator[Piece]) -> ChatReply:
     return reply
 
 
-async def _events(start: "_Start", pieces: AsyncGenerator[Piece]) -> AsyncGenerator[str]:
+async def _events(pieces: AsyncGenerator[Piece]) -> AsyncGenerator[str]:
     """One `start`, `token` events, then one `done` with the whole reply."""
     async with aclosing(pieces):
-        yield _event("start", start)
         async for piece in pieces:
+            if piece.start:
+                yield _event("start", piece.start)
             if piece.text:
                 yield _event("token", _Token(text=piece.text))
             if piece.reply:
@@ -174,13 +174,6 @@ async def _events(start: "_Start", pieces: AsyncGenerator[Piece]) -> AsyncGenera
 
 def _event(name: str, data: BaseModel) -> str:
     return f"event: {name}\ndata: {data.model_dump_json()}\n\n"
-
-
-class _Start(BaseModel):
-    """With these two, and the same body, the same reply can be asked for again."""
-
-    request_id: str
-    seed: int
 
 
 class _Token(BaseModel):

@@ -354,8 +354,11 @@ class DeployedReplica:
 
 
 class Usage(BaseModel):
+    """Tokens. The prompt's window has room for `max_prompt_tokens`."""
+
     prompt_tokens: int
     completion_tokens: int
+    max_prompt_tokens: int
 
 
 class Grounding(BaseModel):
@@ -394,6 +397,23 @@ class Writer(BaseModel):
     node_id: str
     podName: str
     nodeName: str
+
+
+class ReplyStart(BaseModel):
+    """What a stream says first: with this id and seed, and the same body, the same reply can be asked for again.
+
+    The rest are `ChatReply`'s names, as far as they are known; the replica is the one that begins to write.
+    """
+
+    request_id: str
+    seed: int
+    podName: str
+    nodeName: str
+    replica_id: str
+    node_id: str
+    model: str
+    config_version: str
+    timing_ms: dict[Literal["first_token"], float]
 
 
 class ChatReply(BaseModel):

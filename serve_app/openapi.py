@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from serve_app.http_errors import ErrorBody
+from serve_app.messages import ReplyStart
 from serve_app.openai_errors import OpenAIError
 from serve_app.settings import AppArgs
 
@@ -45,14 +46,9 @@ def _component(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_START = {
-    "type": "object",
-    "properties": {"request_id": {"type": "string"}, "seed": {"type": "integer"}},
-    "required": ["request_id", "seed"],
-}
 _TOKEN = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _EVENTS = [
-    _event("start", _START),
+    _event("start", ReplyStart.model_json_schema()),
     _event("token", _TOKEN),
     _event("done", _component("ChatReply")),
     _event("error", _component("ErrorBody")),

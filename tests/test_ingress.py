@@ -61,6 +61,7 @@ def test_the_reply_has_the_contracts_fields(application: Application) -> None:
         "request_id",
     }
     assert set(reply["grounding"]) == {"passages", "dropped_turns", "dropped_passages", "truncated_tokens"}
+    assert 0 < reply["usage"]["prompt_tokens"] < reply["usage"]["max_prompt_tokens"]
 
 
 def test_the_reply_says_which_of_its_words_stand_in_a_passage_and_a_stream_says_it_too(
@@ -89,6 +90,21 @@ def test_a_stream_ends_with_the_same_object_as_json(application: Application) ->
     names = [line.removeprefix("event: ") for line in body.splitlines() if line.startswith("event: ")]
     assert names == ["start"] + ["token"] * 4 + ["done"]
     assert f'"response":"{plain["response"]}"' in body
+
+
+def test_a_stream_says_first_who_begins_to_write(application: Application) -> None:
+    """A reply that is stopped has no `done`, and is somebody's all the same."""
+    start, done = (
+        json.loads(
+            application.post(dialog=["What is a pod?"], stream=True)
+            .text.split(f"event: {name}\ndata: ")[1]
+            .split("\n")[0]
+        )
+        for name in ("start", "done")
+    )
+    for name in ("replica_id", "node_id", "podName", "nodeName", "model", "config_version"):
+        assert start[name] == done[name] != ""
+    assert start["timing_ms"]["first_token"] > 0
 
 
 def test_every_request_has_a_seed_of_its_own_so_that_it_can_be_continued(application: Application) -> None:

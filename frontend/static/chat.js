@@ -1,9 +1,12 @@
 // The page's script: sends messages, shows replies as they are written, keeps tabs of one session alike.
 // Without it the page works through plain form posts.
 
+import { chosenBranch, edited, showNewest, startEditing, stopEditing } from "./branches.js";
 import { closed, opened, refreshList } from "./chats.js";
+import * as speech from "./speech.js";
 import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
+import { filled, words } from "./words.js";
 
 const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
 const BACKEND_MS = 30_000; // between questions about the backend's state
@@ -23,21 +26,31 @@ let question = 0;
 
 async function sendMessage(text) {
   if (writing || !isSendable(text)) return;
+  const after = log.lastElementChild?.dataset.position ?? "";
   box.value = "";
+  for (const node of exchangesFrom(edited())) node.remove();
   const node = view.make(text);
   log.append(node);
   byId("welcome").hidden = true;
-  // Newer messages leave older unanswered ones behind.
-  for (const form of log.querySelectorAll("[data-form=retry]")) form.hidden = true;
+  // Newer messages leave older ones as they are.
+  for (const button of log.querySelectorAll("[data-action=retry]")) button.hidden = true;
   toEnd();
-  await write(node, post("/messages", { text, conversation: conversation(), temporary: isTemporary() }), text);
+  const url = composer.getAttribute("action"); // of a new message, or of one that is edited
+  await write(node, post(url, { text, after, conversation: conversation(), temporary: isTemporary() }), text);
 }
 
-async function retry(form) {
+async function retry(button) {
   if (writing) return;
-  const node = form.closest(".exchange");
+  const node = button.closest(".exchange");
   view.clearReply(node);
-  await write(node, post(form.getAttribute("action"), { conversation: conversation() }));
+  await write(node, post(button.getAttribute("formaction"), { conversation: conversation() }));
+}
+
+/** The exchange at `position` and all that follow it; none where it is not shown. */
+function exchangesFrom(position) {
+  const all = [...log.children];
+  const first = all.findIndex((node) => position && Number(node.dataset.position) === position);
+  return first < 0 ? [] : all.slice(first);
 }
 
 /** Show the reply that was being written when this page was loaded, or that another tab has asked for. */
@@ -70,9 +83,13 @@ async function write(node, events, draft = null) {
         adopt(node, data);
       } else if (name === "token") {
         following(() => view.append(node, data.text));
+        speech.add(data.text);
         view.find(node, "field", "typing").textContent = "";
+      } else if (name === "begun") {
+        following(() => view.showBegun(node, data));
       } else if (name === "restart") {
         view.clearReply(node); // the tokens that follow are of another reply
+        speech.begin();
       } else {
         outcome = name;
         following(() => (name === "error" ? fail(node, data) : view.fill(node, data, conversation())));
@@ -90,10 +107,10 @@ async function write(node, events, draft = null) {
   }
 }
 
-const LOST = { type: "interrupted", title: "The connection was lost", text: "Reload the page to see what became of the reply." };
+const LOST = { type: "interrupted", title: words.lost, text: words.reload };
 
 const failure = (error) =>
-  error instanceof Refusal ? { type: error.type, title: "Not sent", text: error.message } : LOST;
+  error instanceof Refusal ? { type: error.type, title: words.unsent, text: error.message } : LOST;
 
 function begin(node) {
   [writing, stopping] = [node, false];
@@ -101,10 +118,12 @@ function begin(node) {
   showProblem("");
   view.showTrouble(node, null, false);
   view.showTyping(node, true);
-  view.find(node, "field", "typing").textContent = "Writing";
+  view.find(node, "field", "typing").textContent = words.writing;
+  view.showBegun(node, { tag: [] });
   [send.hidden, stop.hidden] = [true, false];
   stop.disabled = true;
-  announce("A reply is being written.");
+  announce(words.begun);
+  speech.begin();
   toEnd();
   const startedAt = performance.now();
   const elapsed = view.find(node, "field", "elapsed");
@@ -120,23 +139,27 @@ function end(node, outcome) {
   [send.hidden, stop.hidden] = [false, true];
   if (node.isConnected) view.showTyping(node, false);
   if (hadFocus || document.activeElement === document.body) box.focus();
-  announce(OUTCOMES[outcome] ?? "There is no reply.");
+  speech.end();
+  announce(OUTCOMES[outcome] ?? words.none);
   tabs.postMessage("changed");
   const isAnswering = outcome in OUTCOMES;
   if (isAnswering !== isBackendWell()) showBackend(); // the one or the other has changed
 }
 
-const OUTCOMES = { done: "The reply is complete.", stopped: "The reply was stopped.", missed: "" };
+const OUTCOMES = { done: words.done, stopped: words.stopped, missed: "" };
 
 /** The server has stored the message: it has a number now, and perhaps earlier ones that this tab has not seen. */
-function adopt(node, { conversation: id, position }) {
-  const before = Number(node.previousElementSibling?.dataset.position ?? position - 1);
+function adopt(node, { conversation: id, position, parent, versions }) {
+  const before = Number(node.previousElementSibling?.dataset.position ?? parent);
   setConversation(id);
+  stopEditing();
+  showNewest();
   opened(id);
   refreshList(id);
   view.identify(node, position, id);
+  view.showVersions(node, versions);
   tabs.postMessage("changed");
-  if (before !== position - 1) refreshSoon();
+  if (before !== parent) refreshSoon();
 }
 
 function fail(node, trouble) {
@@ -150,12 +173,14 @@ function giveBack(node, draft, error) {
   byId("welcome").hidden = log.children.length > 0;
   if (!box.value) box.value = draft;
   box.focus();
-  showProblem(error instanceof Refusal ? error.message : "This page's server cannot be reached. The message was not sent.");
+  showProblem(error instanceof Refusal ? error.message : words.away);
 }
 
 function startAnew() {
   setConversation("");
   log.replaceChildren();
+  log.dataset.earlier = 0;
+  stopEditing();
   byId("removed").hidden = true;
   byId("earlier")?.remove();
   closed();
@@ -164,7 +189,7 @@ function startAnew() {
 function isSendable(text) {
   const [length, limit] = [[...text].length, Number(document.body.dataset.maxMessageChars)];
   if (length > limit) {
-    showProblem(`The message is too long by ${(length - limit).toLocaleString()} characters. Shorten it.`);
+    showProblem(filled(words.tooLong, { number: length - limit }));
   }
   return text.length > 0 && length <= limit;
 }
@@ -178,7 +203,7 @@ async function refresh() {
   let data;
   let isGone;
   try {
-    const response = await fetch(`/conversation?id=${conversation()}`);
+    const response = await fetch(`/conversation?${new URLSearchParams({ id: conversation(), ...chosenBranch() })}`);
     isGone = response.status === 404;
     if (!response.ok && !isGone) return;
     data = await response.json();
@@ -188,6 +213,16 @@ async function refresh() {
   if (writing) return;
   showGone(isGone ? data.error.message : "");
   if (!isGone) render(data);
+}
+
+/** Show another version of an exchange, and what was said after it. */
+async function showVersion(link) {
+  const { href, dataset } = link;
+  history.replaceState(null, "", href.split("#")[0]);
+  await refresh();
+  const node = byId(href.split("#")[1]);
+  const links = ["earlier", "later"].map((way) => node && view.find(node, "version", way));
+  (links.find((each) => each?.href && each.dataset.version === dataset.version) ?? links.find((each) => each?.href))?.focus();
 }
 
 /** The chat was deleted elsewhere: what was said stays readable here; a deletion taken back takes this back. */
@@ -200,8 +235,7 @@ function render(data) {
   const open = new Set([...log.querySelectorAll("details[open]")].map(nameOfDetails));
   following(() => {
     setConversation(data.id);
-    const first = Number(log.firstElementChild?.dataset.position); // earlier ones are shown when they are asked for
-    const shown = data.exchanges.filter((each) => !first || each.position >= first);
+    const shown = data.exchanges.slice(log.dataset.earlier); // earlier ones are shown when they are asked for
     log.replaceChildren(...shown.map((each) => view.fill(view.make(each.message), each, data.id)));
     for (const details of log.querySelectorAll("details")) details.open = open.has(nameOfDetails(details));
     byId("welcome").hidden = data.exchanges.length > 0;
@@ -298,22 +332,48 @@ function toEnd() {
   window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
 }
 
+async function rate(button) {
+  const node = button.closest(".exchange");
+  const body = new URLSearchParams({ conversation: conversation(), rating: button.value });
+  const response = await fetch(button.formAction, { method: "POST", body }).catch(() => null);
+  if (!response?.ok) return showProblem(words.unrated);
+  showProblem("");
+  view.showRating(node, button.value);
+  tabs.postMessage("changed");
+}
+
+const act = { retry, rate };
+
 async function copy(button) {
   await navigator.clipboard.writeText(view.find(button.closest(".exchange"), "field", "text").textContent);
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 1500);
+  button.textContent = words.copied;
+  setTimeout(() => (button.textContent = words.copy), 1500);
 }
 
 document.addEventListener("submit", (event) => {
   const kind = event.target.dataset.form;
   if (!kind) return;
   event.preventDefault();
-  if (kind === "retry") retry(event.target);
+  if (kind === "act") act[event.submitter.dataset.action](event.submitter);
   else sendMessage((event.submitter?.name === "text" ? event.submitter.value : box.value).trim());
 });
 
 document.addEventListener("click", (event) => {
   if (event.target.dataset.action === "copy") copy(event.target);
+  if (event.target.dataset.action === "edit" && !writing) {
+    event.preventDefault();
+    const node = event.target.closest(".exchange");
+    startEditing(node.dataset.position, view.find(node, "field", "message").textContent);
+  }
+  if (event.target.dataset.action === "cancel") {
+    event.preventDefault();
+    stopEditing();
+    box.value = "";
+  }
+  if (event.target.dataset.version && event.target.href && !writing) {
+    event.preventDefault();
+    showVersion(event.target);
+  }
   if (event.target.matches("a.cited") && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     view.reveal(event.target);
@@ -338,7 +398,7 @@ stop.addEventListener("click", async () => {
   } catch {
     if (writing !== node) return; // it has ended by itself
     [stopping, stop.disabled] = [false, false];
-    showProblem("The reply could not be stopped. Try again.");
+    showProblem(words.notStopped);
   }
 });
 

@@ -1,6 +1,9 @@
 // The list of chats beside one, and small help on every page that lists some: dates, and menus that close.
 // Without it the list is as old as the page.
 
+import "./display.js";
+import "./keys.js";
+
 const tabs = new BroadcastChannel("chat");
 const list = document.getElementById("recent");
 

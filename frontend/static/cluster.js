@@ -1,6 +1,8 @@
 // Keeps the cluster's page up to date, by server-sent events, while somebody looks at it.
 // The server says what each place shows; without this script the page loads itself again now and then.
 
+import { words } from "./words.js";
+
 const lists = { replicas: fillReplica, ingresses: fillIngress, changes: fillChange };
 const live = document.getElementById("live");
 let source = null;
@@ -51,7 +53,7 @@ function fillReplica(node, row) {
   node.dataset.state = row.state;
   for (const name of ["short", "state_label", "node", "pod", "slots_label", "waiting", "speed"]) setText(node, name, row[name]);
   field(node, "short").title = row.id;
-  field(node, "swatch").className = `swatch ${row.colour}`;
+  field(node, "hue").className = `hue ${row.colour}`;
   const meter = node.querySelector("meter");
   [meter.max, meter.value] = [row.slots || 1, row.active];
   const end = node.querySelector("form"); // in a demo
@@ -66,14 +68,14 @@ function fillIngress(node, row) {
 
 function fillChange(node, row) {
   for (const name of ["short", "text"]) setText(node, name, row[name]);
-  field(node, "swatch").className = `swatch ${row.colour}`;
+  field(node, "hue").className = `hue ${row.colour}`;
   field(node, "at").dateTime = row.at;
   field(node, "at").textContent = new Date(row.at).toLocaleTimeString();
 }
 
 function showLive(isLive) {
   live.dataset.live = String(isLive);
-  live.textContent = isLive ? "Live" : "The connection was lost; trying again";
+  live.textContent = isLive ? words.live : words.lost;
 }
 
 const field = (root, name) => root.querySelector(`[data-field="${name}"]`);

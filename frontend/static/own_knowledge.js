@@ -1,5 +1,7 @@
 // Help with giving a text: its size as it is typed, a file's before it is sent, and files that are dropped on the page.
 
+import { filled, words } from "./words.js";
+
 const form = document.querySelector("form[data-max-chars]");
 const [text, file] = [form.elements.text, form.elements.file];
 const told = document.getElementById("told");
@@ -8,7 +10,7 @@ const most = Number(form.dataset.maxChars);
 
 const size = (content) => {
   const chars = [...content].length;
-  return `${chars.toLocaleString()} of ${most.toLocaleString()} characters${chars > most ? ": too long" : ""}`;
+  return filled(chars > most ? words.tooLong : words.size, { chars, limit: most });
 };
 
 async function tell() {
@@ -20,9 +22,9 @@ async function tell() {
   try {
     const content = new TextDecoder("utf-8", { fatal: true }).decode(await chosen.arrayBuffer());
     if (/[\0-\x08\x0e-\x1f]/.test(content)) throw new TypeError("binary");
-    told.textContent = `${chosen.name}: ${size(content.trim())}`;
+    told.textContent = filled(words.ofFile, { name: chosen.name, size: size(content.trim()) });
   } catch {
-    told.textContent = `${chosen.name} is binary, not text in UTF-8, and would be refused.`;
+    told.textContent = filled(words.binary, { name: chosen.name });
   }
 }
 

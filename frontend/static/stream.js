@@ -1,6 +1,8 @@
 // A reply as server-sent events: of the post that asks for it, and on another connection where one breaks. Knows
 // nothing of the page.
 
+import { filled, words } from "./words.js";
+
 const PAUSES_MS = [200, 500, 1000, 2000]; // before each further connection, none of which brought anything
 
 /** The server did not take the request; nothing was stored. */
@@ -70,7 +72,7 @@ async function refusal(response) {
     const { error } = await response.json();
     return new Refusal(error.type, error.message);
   } catch {
-    return new Refusal("http_error", `The page's server answered with status ${response.status}.`);
+    return new Refusal("http_error", filled(words.status, { number: response.status }));
   }
 }
 

@@ -15,19 +15,44 @@ export function make(message) {
 export function fill(node, view, conversation) {
   identify(node, view.position, conversation);
   setText(node, "message", view.message);
+  showVersions(node, view.versions);
   showTyping(node, view.writing);
   showReply(node, view.reply);
   showTrouble(node, view.trouble, view.retryable);
+  find(node, "part", "again").hidden = Boolean(view.trouble) || !view.retryable;
   return node;
 }
 
-/** Say which stored message this is, so that it can be tried again. */
+/** Say which stored message this is, so that it can be answered again, rated and edited. */
 export function identify(node, position, conversation) {
   node.dataset.position = position;
   node.id = `exchange-${position}`;
-  const form = find(node, "form", "retry");
-  form.setAttribute("action", `/messages/${position}/retry`);
-  form.elements.conversation.value = conversation;
+  for (const button of node.querySelectorAll("[form=act]")) {
+    button.setAttribute("formaction", `/messages/${position}/${button.dataset.action}`);
+  }
+  const edit = find(node, "action", "edit");
+  edit.setAttribute("href", `/conversations/${conversation}?edit=${position}#text`);
+  edit.hidden = false;
+}
+
+/** Which of the message's versions this is, with links to its neighbours. */
+export function showVersions(node, versions) {
+  find(node, "part", "versions").hidden = versions.count < 2;
+  setText(node, "version", `${versions.number}/${versions.count}`);
+  for (const way of ["earlier", "later"]) {
+    const link = find(node, "version", way);
+    if (versions[way]) link.setAttribute("href", versions[way]);
+    else link.removeAttribute("href");
+  }
+}
+
+/** What the reader thinks of the reply. Pressing the same again takes it back. */
+export function showRating(node, rating) {
+  for (const button of node.querySelectorAll("[data-rating]")) {
+    const pressed = button.dataset.rating === rating;
+    button.ariaPressed = String(pressed);
+    button.value = pressed ? "none" : button.dataset.rating;
+  }
 }
 
 /** Append a piece of a reply that is being written. */
@@ -42,6 +67,11 @@ export function clearReply(node) {
   showReply(node, null);
 }
 
+/** Say who writes it, while it is being written. */
+export function showBegun(node, { tag }) {
+  find(node, "list", "begun").replaceChildren(...tag.map(factPart));
+}
+
 export function showTyping(node, writing) {
   find(node, "part", "typing").hidden = !writing;
   find(node, "part", "bot").setAttribute("aria-busy", String(writing));
@@ -51,7 +81,7 @@ export function showTrouble(node, trouble, retryable) {
   const part = find(node, "part", "trouble");
   part.hidden = !trouble;
   part.dataset.type = trouble?.type ?? "";
-  find(node, "form", "retry").hidden = !retryable;
+  find(part, "action", "retry").hidden = !retryable;
   setText(node, "trouble-title", trouble?.title);
   setText(node, "trouble-text", trouble?.text);
   const text = find(node, "field", "text");
@@ -83,17 +113,9 @@ function showReply(node, reply) {
   find(node, "part", "blank").hidden = !reply || reply.text.trim() !== "";
   find(node, "part", "origin").hidden = !reply;
   if (!reply) return;
-  for (const name of ["replica", "node", "model"]) {
-    setText(node, name, reply[`${name}_short`]);
-    find(node, "fact", name).title = reply[name];
-    find(node, "fact", name).hidden = !reply[name];
-  }
-  setText(node, "grounded", reply.grounded);
-  find(node, "fact", "grounded").title = reply.grounded_title;
-  find(node, "fact", "grounded").hidden = !reply.grounded;
-  find(node, "fact", "own").title = reply.own_knowledge;
-  find(node, "fact", "own").hidden = !reply.own_knowledge;
-  setText(node, "seconds", reply.seconds);
+  find(node, "list", "tag").replaceChildren(...reply.tag.map(factPart));
+  showWindow(node, reply.window);
+  showRating(node, reply.rating);
   find(node, "field", "at").dateTime = reply.at;
   find(node, "list", "details").replaceChildren(...reply.details.map(detailLine));
   find(node, "list", "passages").replaceChildren(...reply.passages.map(passageItem));
@@ -103,6 +125,19 @@ function showReply(node, reply) {
   setText(node, "filling-label", reply.filling_label);
   localizeTimes(node);
   find(node, "action", "copy").hidden = !navigator.clipboard;
+}
+
+/** How much of the model's window the prompt took. */
+function showWindow(node, window) {
+  find(node, "part", "window").hidden = !window;
+  Object.assign(find(node, "field", "meter"), { max: window?.size ?? 1, value: window?.used ?? 0 });
+  setText(node, "window", window?.label);
+}
+
+/** A replica has its colour beside its name. */
+function factPart({ name, text, title, hue }) {
+  const colour = hue === null ? [] : [element("i", { className: `hue hue-${hue}` })];
+  return element("span", { className: "fact", title }, ...colour, `${name} `, element("b", {}, text));
 }
 
 function detailLine({ label, value }) {

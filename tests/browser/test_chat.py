@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import FrontendProcess, open_chat
-from tests.support.stub_backend import REPLICA, Answer, StubBackend
+from tests.support.stub_backend import BEGINS, REPLICA, Answer, StubBackend
 
 REPLY = Answer().text
 HARD_TEXT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> שלום 🙂"
@@ -39,6 +39,10 @@ def tag(page: Page, number: int = -1) -> Locator:
     return exchange(page, number).locator(".tag")
 
 
+def background(element: Locator) -> str:
+    return str(element.evaluate("(e) => getComputedStyle(e).backgroundColor"))
+
+
 def box(page: Page) -> Locator:
     return page.get_by_label("Your message")
 
@@ -47,15 +51,23 @@ def box(page: Page) -> Locator:
 
 
 def test_a_reply_is_seen_growing_then_tagged(page: Page, backend: StubBackend) -> None:
-    answer = backend.plan(Answer(hold_after=1))
+    answer = backend.plan(Answer(hold_after=1, seed=7, start=BEGINS))
     say(page, "What is a pod?")
     expect(reply(page)).to_have_text("A pod is ")
+    begun = exchange(page).locator("[data-list=begun]")
+    expect(begun).to_contain_text("replica 7f3c9a1e")
+    expect(begun).to_contain_text("first token 40 ms")
     expect(tag(page)).to_be_hidden()
+    colour = background(begun.locator(".hue"))
+    assert colour != "rgba(0, 0, 0, 0)"
     answer.release.set()
     expect(reply(page)).to_have_text(REPLY)
+    expect(begun).to_be_hidden()
     expect(tag(page)).to_contain_text("replica 7f3c9a1e")
+    assert background(tag(page).locator(".hue")) == colour
     expect(tag(page)).to_contain_text("node node-a")
     expect(tag(page)).to_contain_text("model models/mini")
+    expect(tag(page)).to_contain_text("8.9 tokens/s")
     expect(tag(page)).to_contain_text("1.2 s")
     expect(box(page)).to_have_value("")
     expect(box(page)).to_be_focused()
@@ -78,6 +90,9 @@ def test_details_tell_the_rest(page: Page) -> None:
     details = exchange(page).locator(".details")
     for told in (REPLICA, "req-1", "c0ffee12", "120 in the prompt", "p17 · score 4.25", "A pod is the smallest unit."):
         expect(details).to_contain_text(told)
+    meter = details.get_by_role("meter")
+    assert [meter.evaluate(f"(e) => e.{name}") for name in ("value", "max")] == [120, 512]
+    expect(details).to_contain_text("120 of 512 tokens read, no earlier turn left out")
 
 
 SOURCES = {
@@ -185,6 +200,101 @@ LOOK = """(page) => [...page.querySelectorAll('#log *')]
                ...['action', 'href', 'tabindex'].map((name) => e.getAttribute(name)),
                ...[...e.childNodes].map((n) => n.nodeName === '#text' ? n.data.trim() : '').filter(Boolean)
               ].join('|'))"""
+
+
+# ---- versions and branches
+
+
+def versions(page: Page, number: int = -1) -> Locator:
+    return exchange(page, number).get_by_role("navigation", name="Versions")
+
+
+def test_a_reply_is_regenerated_and_every_version_reached(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    backend.plan(Answer(response="first"), Answer(response="second"), Answer(status=422, message="no"))
+    say(page, "What is a pod?")
+    expect(versions(page)).to_be_hidden()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    exchange(page).get_by_role("button", name="Regenerate").click()
+    expect(reply(page)).to_have_text("second")
+    expect(versions(page)).to_contain_text("2/2")
+    expect(reply(other)).to_have_text("second")
+    exchange(page).get_by_role("button", name="Regenerate").click()
+    expect(exchange(page)).to_contain_text("not accepted")  # what failed is a version too, and the others are kept
+    expect(versions(page)).to_contain_text("3/3")
+    for text in ("second", "first"):
+        versions(page).get_by_role("link", name="Earlier version").press("Enter")
+        expect(reply(page)).to_have_text(text)
+    expect(versions(page).get_by_role("link", name="Later version")).to_be_focused()
+    page.reload()
+    expect(reply(page)).to_have_text("first")
+    say(page, "And a node?")
+    expect(tag(page, 1)).to_be_visible()
+    assert backend.dialogs[-1] == ["What is a pod?", "first", "And a node?"]
+
+
+def test_an_earlier_message_is_edited_and_its_branch_kept(page: Page, backend: StubBackend) -> None:
+    for number, text in enumerate(("one", "two", "three")):
+        say(page, text)
+        expect(tag(page, number)).to_be_visible()
+    edit = exchange(page, 1).get_by_role("link", name="Edit")
+    edit.click()
+    expect(box(page)).to_have_value("two")
+    page.get_by_role("link", name="Cancel").click()
+    expect(box(page)).to_have_value("")
+    edit.click()
+    say(page, "2")
+    expect(page.locator("#log .exchange")).to_have_count(2)
+    expect(tag(page, 1)).to_be_visible()
+    expect(page.locator("#editing")).to_be_hidden()
+    assert backend.dialogs[-1] == ["one", REPLY, "2"]
+    versions(page, 1).get_by_role("link", name="Earlier version").click()
+    expect(page.locator("#log .exchange")).to_have_count(3)
+    expect(exchange(page, 2).locator("[data-field=message]")).to_have_text("three")
+    say(page, "four")
+    expect(tag(page, 3)).to_be_visible()
+    assert backend.dialogs[-1] == ["one", REPLY, "two", REPLY, "three", REPLY, "four"]
+
+
+def test_an_edited_message_waits_for_another_tabs_reply(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess, backend: StubBackend
+) -> None:
+    say(page, "one")
+    expect(tag(page)).to_be_visible()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    exchange(other).get_by_role("link", name="Edit").click()
+    answer = backend.plan(Answer(hold_after=1))
+    say(page, "two")
+    expect(reply(page, 1)).to_have_text("A pod is ")
+    expect(reply(other, 1)).to_have_text("A pod is ")
+    box(other).fill("1")
+    other.keyboard.press("Enter")  # it waits in the box until the reply is complete
+    answer.release.set()
+    expect(tag(other, 1)).to_be_visible()
+    expect(box(other)).to_have_value("1")
+    other.keyboard.press("Enter")
+    expect(versions(other, 0)).to_contain_text("2/2")
+    assert backend.dialogs[-1] == ["1"]
+
+
+def test_a_reply_is_rated_and_the_rating_taken_back(page: Page) -> None:
+    say(page, "What is a pod?")
+    good, bad = (exchange(page).get_by_role("button", name=f"{name} reply") for name in ("Good", "Bad"))
+    good.click()
+    expect(good).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    page.locator("html[data-ready=true]").wait_for()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    expect(bad).to_have_attribute("aria-pressed", "false")
 
 
 # ---- it lasts
@@ -544,8 +654,8 @@ def test_by_keyboard_alone(page: Page, backend: StubBackend) -> None:
     expect(tag(page)).to_be_visible()
     assert backend.dialogs == [["two\nlines"]]
     expect(box(page)).to_be_focused()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Shift+Tab")
+    for _ in ("bad", "good", "regenerate", "copy", "details"):
+        page.keyboard.press("Shift+Tab")
     focused = page.locator(":focus")
     expect(focused).to_have_js_property("tagName", "SUMMARY")
     assert focused.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"

@@ -202,8 +202,8 @@ def make_client(stub: StubBackend, make_settings: MakeSettings) -> Iterator[Call
     clients: list[TestClient] = []
 
     def make(**values: Any) -> TestClient:
-        values = {"backend_url": stub.url, "health_cache_seconds": 0.001} | values
-        client = TestClient(create_app(make_settings(**values)), raise_server_exceptions=False)
+        values = {"backend_url": stub.url, "health_cache_seconds": 0.001, "rate_messages": "10000/minute"} | values
+        client = TestClient(create_app(make_settings(**values)), raise_server_exceptions=False, client=("10.0.0.1", 1))
         client.__enter__()
         clients.append(client)
         return client

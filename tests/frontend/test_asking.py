@@ -37,15 +37,15 @@ STATED = [
 ]
 
 
-async def read(backend: Backend, seconds: float = SECONDS) -> list[Token | Restart | Done]:
+async def read(backend: Backend, seconds: float = SECONDS) -> list[Start | Token | Restart | Done]:
     return [item async for item in whole_reply(backend, QUESTION, seconds)]
 
 
-def text(items: list[Token | Restart | Done]) -> str:
+def text(items: list[Start | Token | Restart | Done]) -> str:
     return "".join(item.text for item in items if isinstance(item, Token))
 
 
-def told(done: Token | Restart | Done) -> object:
+def told(done: Start | Token | Restart | Done) -> object:
     return done.origin.asked_again if isinstance(done, Done) else done
 
 
@@ -182,7 +182,7 @@ async def test_the_reader_has_the_last_attempts_text_or_its_beginning_was_shown_
             shown += item.text
         elif isinstance(item, Restart):
             shown = ""
-        else:
+        elif isinstance(item, Done):
             assert shown.startswith(item.response)
 
 

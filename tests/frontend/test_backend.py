@@ -8,6 +8,7 @@ import pytest
 
 from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Refused, Unavailable
+from frontend.origin import Origin
 from tests.support.stub_backend import Answer, StubBackend
 
 DIALOG = ["What is a pod?"]
@@ -38,7 +39,7 @@ async def test_the_pages_key_goes_along(make_backend: Callable[..., Backend], st
 
 async def test_the_seed_is_told_first_and_can_be_given(backend: Backend, stub: StubBackend) -> None:
     stub.plan(Answer(seed=2**62))
-    assert (await read(backend))[0] == Start(seed=2**62)
+    assert (await read(backend))[0] == Start(Origin(seed=2**62, request_id=QUESTION.request_id))
     await read(backend, Question(DIALOG, "an-id", seed=2**62))
     assert stub.bodies[1]["generation"] == {"seed": 2**62}
 

@@ -11,6 +11,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from frontend.session import COOKIE
+from frontend.words import isolated
 from tests.frontend.test_routes import PAGE, STREAM
 
 HARD_TITLE = "<script>alert('x')</script> & \"quotes\" שלום 🙂"
@@ -135,7 +136,7 @@ def test_deleting_and_undoing(client: TestClient) -> None:
     first = begin(client, HARD_TITLE)
     begin(client, "two")
     page = act(client, first, "delete")
-    assert unescape(page.text).count(f"“<bdi>{HARD_TITLE}</bdi>” is deleted. It can be taken back for a day.") == 1
+    assert unescape(page.text).count(f"“{isolated(HARD_TITLE)}” is deleted. It can be taken back for a day.") == 1
     assert listed(client) == ["two"]
     assert client.get(f"/conversations/{first}").status_code == 404
     act(client, first, "restore")
@@ -226,9 +227,9 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 
     for address in ("/", f"/conversations/{conversation}"):
         positions, earlier = shown(address)
-        assert positions == [str(number) for number in range(27, 33)]
+        assert positions == [str(number) for number in range(28, 33)]
     positions, earlier = shown(earlier[0][0])
-    assert (positions[0], positions[-1], earlier[0][1]) == ("7", "32", "Show 6 before")
+    assert (positions[0], positions[-1], earlier[0][1]) == ("8", "32", "Show 7 before")
     assert shown(earlier[0][0]) == ([str(number) for number in range(1, 33)], [])
     assert client.get(f"/conversations/{conversation}?from=x", headers=PAGE).status_code == 404
     assert shown(f"/conversations/{conversation}?from=99")[0] == []
@@ -240,7 +241,7 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 def test_what_is_found_is_marked_and_leads_to_its_message(client: TestClient) -> None:
     conversation = begin(client, "What is <b>batching</b>?")
     page = client.get("/conversations?q=BATCH").text
-    assert f'<a href="/conversations/{conversation}?from=1#exchange-1"' in page
+    assert f'<a href="/conversations/{conversation}?at=1&amp;from=1#exchange-1"' in page
     assert "&lt;b&gt;<mark>batching</mark>&lt;/b&gt;?" in page
     assert 'id="exchange-1"' in client.get(f"/conversations/{conversation}").text
 

@@ -148,6 +148,9 @@ def test_an_upgrade_keeps_every_conversation(old_engine: Engine, make_settings: 
         for exchange in snapshot.exchanges:
             assert exchange.origin == {"replica_id": "r1", "timing_ms": {"total": 1.5}}
             assert exchange.sent_at == exchange.replied_at == datetime(2030, 1, 2, 3, 4, 5, 123456, UTC)
+    assert [store.read(session, conversation).versions for conversation, session, _ in OLD] == [
+        {position: (position,) for position in range(2, len(messages) + 2)} for _, _, messages in OLD
+    ]
     titles = [library.page(session, 1).entries[0].title for _, session, _ in OLD]
     assert titles == ["What is a pod? Please.", "x" * 59 + "…", ""]
     assert [hit.position for hit in library.search("first session", ("node",), 1).hits] == [3]

@@ -47,7 +47,7 @@ def test_a_question_is_tried_in_both_ways_and_nothing_is_kept(client: TestClient
     for told in (
         "there is nothing to &lt;quote&gt;",
         Answer().text,
-        "1.2 s · 67 % of its words",
+        "1.2 s · 67 % of the words",
         '<meter min="0" max="512" value="120"',
         "120 of 512 tokens",
         "2 passages that fit",

@@ -10,7 +10,7 @@ import requests
 from frontend.app import create_app
 from tests.frontend.conftest import MakeSettings, serving
 from tests.support.sse import all_events
-from tests.support.stub_backend import REPLICA, Answer, StubBackend
+from tests.support.stub_backend import BEGINS, REPLICA, Answer, StubBackend
 from tests.support.waiting import eventually
 
 STREAM = {"Accept": "text/event-stream"}
@@ -70,7 +70,7 @@ def test_a_reply_is_stored_though_its_reader_has_left(
     eventually(lambda: last_exchange(browser, url)["reply"] is not None)
     exchange = last_exchange(browser, url)
     assert exchange["reply"]["text"] == answer.text
-    assert exchange["reply"]["replica"] == REPLICA
+    assert exchange["reply"]["tag"][0]["title"] == REPLICA
     assert not browser.get(f"{url}/conversation").json()["writing"]
 
 
@@ -92,7 +92,8 @@ def test_a_reader_that_comes_back_has_the_whole_reply(url: str, browser: request
         read = [b"".join(response.iter_content(None)) for response in (first, second)]
     for content in read:  # two tabs see the same
         assert text(content) == answer.text
-        assert all_events(content)[0] == ("stored", {"conversation": first.url.split("=")[1], "position": 1})
+        name, stored = all_events(content)[0]
+        assert (name, stored["conversation"], stored["position"]) == ("stored", first.url.split("=")[1], 1)
         assert all_events(content)[-1] == ("done", last_exchange(browser, url))
 
 
@@ -130,7 +131,7 @@ def test_stop_frees_the_backend_and_keeps_what_was_written(
     url: str, browser: requests.Session, stub: StubBackend, headers: dict[str, str], status: int
 ) -> None:
     """The claim of this test would last an hour."""
-    stub.plan(Answer(hold_after=2))
+    stub.plan(Answer(hold_after=2, seed=7, start=BEGINS))
     with browser.post(f"{url}/messages", data={"text": "q"}, headers=STREAM, stream=True) as response:
         chunks = response.iter_content(None)
         seen = next(chunks)
@@ -139,7 +140,16 @@ def test_stop_frees_the_backend_and_keeps_what_was_written(
         assert stop(browser, url, headers).status_code == status
         exchange = last_exchange(browser, url)
         stub.wait_for_hangup()
-        assert all_events(seen + b"".join(chunks))[-1] == ("stopped", exchange)
+        events = all_events(seen + b"".join(chunks))
+    assert events[-1] == ("stopped", exchange)
+    assert events[1] == ("begun", {"tag": exchange["reply"]["tag"]})
+    assert [fact["text"] for fact in exchange["reply"]["tag"]] == [
+        "7f3c9a1e",
+        "node-a",
+        "models/mini",
+        "c0ffee12",
+        "40 ms",
+    ]
     assert (exchange["reply"]["text"], exchange["retryable"]) == ("A pod is the smallest unit ", True)
     assert exchange["trouble"] == {"type": "stopped", "title": "The reply was stopped", "text": "Its text ends here."}
     page = browser.get(url).text

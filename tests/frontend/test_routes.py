@@ -140,8 +140,8 @@ def test_a_form_post_leads_to_the_page_with_the_reply(client: TestClient, stub: 
 
 def test_the_share_of_grounded_words_is_hidden_where_it_is_not_known(client: TestClient, stub: StubBackend) -> None:
     stub.plan(Answer(extra={"grounded": None}))
-    assert re.search(r'data-fact="grounded"[^>]* hidden', post(client, "q").text.split("<template")[0])
-    assert not re.search(r'data-fact="grounded"[^>]* hidden', post(client, "q").text.split("</article>")[1])
+    assert "grounded <b>" not in post(client, "q").text
+    assert "grounded <b>67 %</b>" in post(client, "q").text
 
 
 @pytest.mark.parametrize(("text", "reason"), [("  \r\n ", "is empty"), ("x" * 4_001, "too long: 4,001 characters")])
@@ -229,7 +229,7 @@ def test_a_backend_that_is_away_and_comes_back(client: TestClient, stub: StubBac
 
 def test_a_stream_says_stored_tokens_done(client: TestClient) -> None:
     (first, stored), *told, (last, view) = stream(client, "What is a pod?")
-    assert (first, stored) == ("stored", {"conversation": conversation_id(client), "position": 1})
+    assert (first, stored["conversation"], stored["position"]) == ("stored", conversation_id(client), 1)
     assert ({name for name, _ in told}, shown(told)) == ({"token"}, Answer().text)
     assert last == "done"
     assert view == exchanges(client)[0]
@@ -304,6 +304,51 @@ def test_every_replica_that_took_part_is_told(client: TestClient, stub: StubBack
     assert told["value"] in client.get("/").text
     alone = stream(client, "And a node?")[-1][1]
     assert "Written by" not in [detail["label"] for detail in alone["reply"]["details"]]
+
+
+def test_every_version_of_a_reply_is_reached_without_the_script(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(Answer(response="first"), Answer(response="second"))
+    post(client, "q")
+    conversation = conversation_id(client)
+    again = client.post("/messages/1/retry", data={"conversation": conversation}, headers=PAGE)
+    assert "second" in again.text and "first" not in again.text
+    assert '<span data-field="version">2/2</span>' in again.text
+    link = re.search(r'aria-label="Earlier version" href="([^"#]+)#exchange-1"', again.text)
+    assert link is not None
+    assert "first" in client.get(link[1]).text
+    assert stub.dialogs[1] == ["q"]
+    post(client, "more")  # without saying after what: the newest
+    assert stub.dialogs[2] == ["q", "second", "more"]
+    client.post("/messages", data={"conversation": conversation, "after": "1", "text": "more"}, headers=PAGE)
+    assert stub.dialogs[3] == ["q", "first", "more"]
+
+
+def test_a_message_is_edited_without_the_script(client: TestClient, stub: StubBackend) -> None:
+    for text in ("one", "two", "three"):
+        post(client, text)
+    conversation = conversation_id(client)
+    page = client.get(f"/conversations/{conversation}?edit=2").text
+    assert re.search(r'action="/messages/2/edit"[^>]*>', page)
+    assert "\ntwo</textarea>" in page
+    edited = client.post("/messages/2/edit", data={"conversation": conversation, "text": "2"}, headers=PAGE).text
+    assert stub.dialogs[-1] == ["one", Answer().text, "2"]
+    assert "three" not in edited.split('id="log"')[1]
+    refused = client.post("/messages/2/edit", data={"conversation": conversation, "text": " "}, headers=PAGE)
+    assert refused.status_code == 422
+    assert 'action="/messages/2/edit"' in refused.text
+    gone = client.post("/messages/77/edit", data={"conversation": conversation, "text": "2"}, headers=STREAM)
+    assert (gone.status_code, gone.json()["error"]["type"]) == (409, "no_such_message")
+
+
+def test_a_rating_is_kept_and_shown(client: TestClient) -> None:
+    post(client, "q")
+    data = {"conversation": conversation_id(client), "rating": "down"}
+    assert client.post("/messages/1/rate", data=data).status_code == 204
+    assert exchanges(client)[0]["reply"]["rating"] == "down"
+    page = client.post("/messages/1/rate", data=data | {"rating": "none"}, headers=PAGE)
+    assert page.url.query == b"at=1"
+    assert exchanges(client)[0]["reply"]["rating"] == ""
+    assert client.post("/messages/2/rate", data=data).status_code == 409
 
 
 def test_a_page_without_the_script_can_stop_a_reply(client: TestClient, stub: StubBackend) -> None:

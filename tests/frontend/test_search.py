@@ -102,6 +102,21 @@ def test_the_index_follows_what_is_deleted_and_retried(store: ChatStore, library
     assert found(library, "answer") == []
 
 
+def test_a_chat_is_found_by_its_title(store: ChatStore, library: Library) -> None:
+    """Once: not also by its title where an exchange has the words."""
+    renamed = say(store, "What is a pod?", "A unit.")
+    library.rename("s", renamed, "Café of Kubernetes")
+    say(store, "What is Kubernetes?", "A system.")
+    say(store, "Kubernetes of another", "-", session="t")
+
+    def titles(query: str, page: int = 1) -> list[str]:
+        return [entry.title for entry in library.search("s", words(query), page).titles]
+
+    assert titles("KUBER cafe") == ["Café of Kubernetes"]
+    assert (titles("kubernetes"), found(library, "kubernetes")) == (["Café of Kubernetes"], ["What is Kubernetes?"])
+    assert (titles("kubernetes", 2), titles("kubernetes zebra")) == ([], [])
+
+
 def test_hits_come_in_pages(store: ChatStore, library: Library) -> None:
     conversation = ""
     for number in range(45):

@@ -10,7 +10,7 @@ from frontend.errors import (
     Busy,
     ClaimLost,
     ConversationGone,
-    NothingToRetry,
+    NoSuchMessage,
     NothingToStop,
     ReplyInProgress,
     StoreUnavailable,
@@ -262,16 +262,131 @@ def test_a_stop_that_nobody_carried_out_ends_with_the_claim(store: ChatStore, cl
     assert store.asked_to_stop([store.retry("s", claim.conversation_id, claim.position).token]) == ()
 
 
-def test_only_the_last_unanswered_message_is_retried_and_a_refusal_claims_nothing(store: ChatStore) -> None:
-    old = say(store, "old")
-    answered = say(store, "answered", "yes")
-    for position in (old.position, answered.position, 99):
-        with pytest.raises(NothingToRetry):
-            store.retry("s", old.conversation_id, position)
+def test_a_message_that_is_not_there_is_not_answered_again_and_a_refusal_claims_nothing(store: ChatStore) -> None:
+    claim = say(store, "q", "a")
+    with pytest.raises(NoSuchMessage):
+        store.retry("s", claim.conversation_id, 99)
+    with pytest.raises(NoSuchMessage):
+        store.edit("s", claim.conversation_id, 99, "x")
     assert not read(store).writing
     for conversation in ("", "other"):
         with pytest.raises(ConversationGone):
-            store.retry("s", conversation, old.position)
+            store.retry("s", conversation, claim.position)
+
+
+# ---- branches
+
+
+def said(snapshot: Snapshot) -> list[tuple[str, str | None]]:
+    return [(each.message, each.reply) for each in snapshot.exchanges]
+
+
+def test_a_reply_that_is_written_anew_leaves_the_earlier_ones(store: ChatStore) -> None:
+    conversation = say(store, "q1", "a1").conversation_id
+    last = say(store, "q2", "a2")
+    again = store.retry("s", conversation, last.position)
+    assert again.dialog == ("q1", "a1", "q2")
+    assert (again.parent, again.versions) == (1, (2, 3))
+    store.finish(again, "a2, better", {})
+    assert said(read(store)) == [("q1", "a1"), ("q2", "a2, better")]
+    assert read(store).versions == {1: (1,), 3: (2, 3)}
+    assert said(store.read("s", conversation, at=2)) == [("q1", "a1"), ("q2", "a2")]
+
+
+def test_a_stopped_reply_stays_beside_the_one_that_is_written_anew(store: ChatStore) -> None:
+    claim = store.begin("s", "", "q")
+    store.fail(claim, "stopped", "It ends here.", "half an", {})
+    store.finish(store.retry("s", claim.conversation_id, 1), "whole", {})
+    assert said(store.read("s", claim.conversation_id, at=1)) == [("q", "half an")]
+    assert said(read(store)) == [("q", "whole")]
+
+
+def test_an_edited_message_begins_a_branch_and_the_old_one_is_kept(store: ChatStore) -> None:
+    conversation = say(store, "q1", "a1").conversation_id
+    for number in (2, 3):
+        say(store, f"q{number}", f"a{number}")
+    edited = store.edit("s", conversation, 2, "q2, edited")
+    assert edited.dialog == ("q1", "a1", "q2, edited")
+    store.finish(edited, "b2", {})
+    assert said(read(store)) == [("q1", "a1"), ("q2, edited", "b2")]
+    old = store.read("s", conversation, at=2)
+    assert said(old) == [("q1", "a1"), ("q2", "a2"), ("q3", "a3")]  # to the end of what followed it
+    assert (old.versions[2], old.kept, old.removed) == ((2, 4), 4, 0)
+
+
+def test_a_message_follows_the_last_one_that_its_page_shows(store: ChatStore) -> None:
+    conversation = say(store, "q1", "a1").conversation_id
+    store.finish(store.edit("s", conversation, 1, "other"), "b1", {})
+    claim = store.begin("s", conversation, "more", after=1)
+    assert claim.dialog == ("q1", "a1", "more")
+    store.finish(claim, "a2", {})
+    assert store.begin("s", conversation, "and", after=99).dialog == ("q1", "a1", "more", "a2", "and")
+
+
+def test_another_branch_can_be_read_while_a_reply_is_written(store: ChatStore) -> None:
+    conversation = say(store, "q1", "a1").conversation_id
+    store.edit("s", conversation, 1, "other")
+    assert read(store).writing
+    old = store.read("s", conversation, at=1)
+    assert (said(old), old.writing) == ([("q1", "a1")], False)
+
+
+def test_of_tabs_that_edit_and_regenerate_at_once_one_goes_on_and_nothing_is_lost(
+    store: ChatStore, make_store: MakeStore
+) -> None:
+    conversation = say(store, "q", "a").conversation_id
+    acts: list[Callable[[ChatStore], Claim]] = [
+        lambda tab: tab.edit("s", conversation, 1, "edited"),
+        lambda tab: tab.retry("s", conversation, 1),
+        lambda tab: tab.begin("s", conversation, "more"),
+    ]
+    tabs = [(make_store(), act) for act in acts]
+    together = threading.Barrier(len(tabs))
+    outcomes: list[str] = []
+
+    def run(tab: ChatStore, act: Callable[[ChatStore], Claim]) -> None:
+        together.wait()
+        try:
+            outcomes.append(type(act(tab)).__name__)
+        except ReplyInProgress as error:
+            outcomes.append(type(error).__name__)
+
+    threads = [threading.Thread(target=run, args=tab) for tab in tabs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["Claim", "ReplyInProgress", "ReplyInProgress"]
+    assert said(store.read("s", conversation, at=1))[0] == ("q", "a")
+    assert read(store).kept == 2
+
+
+def test_branches_of_which_the_beginning_made_room_are_still_read(store: ChatStore) -> None:
+    """Four exchanges are kept."""
+    conversation = say(store, "q1", "a1").conversation_id
+    say(store, "q2", "a2")
+    for number in range(3):
+        store.finish(store.retry("s", conversation, 2), f"again {number}", {})
+    assert said(read(store)) == [("q2", "again 2")]
+    assert (read(store).versions[5], read(store).removed) == ((2, 3, 4, 5), 1)
+
+
+def test_a_rating_is_kept_with_the_reply_and_can_be_taken_back(store: ChatStore) -> None:
+    claim = store.begin("s", "", "q")
+    with pytest.raises(NoSuchMessage):
+        store.rate("s", claim.conversation_id, 1, "up")
+    store.finish(claim, "a", {})
+    store.rate("s", claim.conversation_id, 1, "down")
+    assert read(store).exchanges[0].rating == "down"
+    with pytest.raises(ConversationGone):
+        store.rate("t", claim.conversation_id, 1, "up")
+    store.finish(store.retry("s", claim.conversation_id, 1), "another", {})
+    assert read(store).exchanges[0].rating is None
+    store.rate("s", claim.conversation_id, 1, None)
+    assert store.read("s", claim.conversation_id, at=1).exchanges[0].rating is None
+
+
+# ---- many chats
 
 
 def test_a_session_has_many_chats_and_their_replies_do_not_wait_for_each_other(store: ChatStore) -> None:

@@ -35,6 +35,8 @@ def conversations(draw: st.DrawFn) -> ConversationRecord:
         exchanges=tuple(
             ExchangeRecord(
                 position=position,
+                parent=draw(st.none() | st.integers(0, position - 1)),
+                rating=draw(st.none() | st.sampled_from(["up", "down"])),
                 message=draw(TEXTS),
                 sent_at=draw(TIMES),
                 reply=draw(st.none() | TEXTS),
@@ -71,7 +73,9 @@ def test_what_is_written_is_read_again(chats: tuple[ConversationRecord, ...]) ->
         (b'{"format": "grounded-chat"', "is not JSON"),
         ([], "not a file of exported chats"),
         ({"conversations": []}, "not a file of exported chats"),
-        (file() | {"version": 2}, "has version 2 of the format, and this page reads version 1"),
+        (file() | {"version": 3}, "has version 3 of the format, and this page reads versions 1 and 2"),
+        (file(parent=1), "an exchange's parent must be an earlier one"),
+        (file(rating="great"), r"exchanges\.0\.rating: Input should be 'up' or 'down'"),
         (file() | {"version": "1" * 500}, "has version 1111"),
         (file() | {"more": 1}, "more: Extra inputs"),
         ({"format": "grounded-chat", "version": 1}, "conversations: Field required"),
@@ -110,7 +114,26 @@ def test_a_chat_of_too_many_questions_is_refused_rather_than_cut() -> None:
 def test_any_origin_that_is_imported_can_be_shown(origin: dict[str, Any]) -> None:
     """A number too large for a float was once enough to make a page an error for good."""
     record = read(file(origin=origin))[0].exchanges[0]
-    exchange_view(Exchange(conversation_id="c", **record.model_dump()), is_last=True, writing=False)
+    exchange_view(Exchange(conversation_id="c", **record.model_dump()), is_last=True, writing=False, versions=(1,))
+
+
+def test_a_file_of_the_first_version_has_no_branches() -> None:
+    content = file()
+    chat = content["conversations"][0]
+    chat["exchanges"] = [chat["exchanges"][0] | {"position": n} for n in (3, 4, 7)]
+    chat["next_position"] = 8
+    assert read(content)[0].parents == {3: 0, 4: 3, 7: 4}
+
+
+def test_markdown_has_every_branch_the_newest_first() -> None:
+    content = file(rating="down")
+    chat = content["conversations"][0]
+    first = chat["exchanges"][0]
+    chat["exchanges"] = [first, first | {"position": 2, "parent": 0, "message": "newer", "rating": None}]
+    chat["next_position"] = 3
+    written = "".join(to_markdown(read(content)))
+    assert written.index("> newer") < written.index("*Of another branch:*") < written.index("> q")
+    assert "## Reply, 2030-01-02 03:04 UTC, rated down" in written
 
 
 def test_markdown_holds_titles_messages_replies_and_their_writer() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from frontend.health import Health, Model
+from frontend.hues import hue
 from frontend.models import Exchange
 from frontend.store import Snapshot
 from frontend.views import Passage, backend_view, conversation_view
@@ -21,7 +22,13 @@ def exchange(position: int, reply: str | None = None, **fields: Any) -> Exchange
 
 
 def shown(*exchanges: Exchange, writing: bool = False) -> Any:
-    return conversation_view(Snapshot("c", "title", False, exchanges, removed=0, writing=writing)).exchanges
+    versions = {each.position: (each.position,) for each in exchanges}
+    snapshot = Snapshot("c", "title", False, exchanges, versions, kept=len(exchanges), removed=0, writing=writing)
+    return conversation_view(snapshot).exchanges
+
+
+def tag(view: Any) -> dict[str, str]:
+    return {fact.name: fact.text for fact in view.reply.tag}
 
 
 def whole(passage: Passage) -> str:
@@ -31,9 +38,17 @@ def whole(passage: Passage) -> str:
 def test_a_reply_says_where_it_came_from() -> None:
     (view,) = shown(exchange(1, "text", origin=Answer().reply()))
     reply = view.reply
-    assert (reply.replica, reply.replica_short) == ("GodelModel#replica-7f3c9a1e", "7f3c9a1e")
-    assert (reply.node, reply.model, reply.model_short) == ("node-a", "models/mini", "models/mini")
-    assert (reply.seconds, reply.at_label) == ("1.2 s", "03:04 UTC")
+    assert tag(view) == {
+        "replica": "7f3c9a1e",
+        "node": "node-a",
+        "model": "models/mini",
+        "configuration": "c0ffee12",
+        "": "8.9 tokens/s",
+        "grounded": "67 %",
+        "in": "1.2 s",
+    }
+    assert (reply.tag[0].title, reply.at_label) == ("GodelModel#replica-7f3c9a1e", "03:04 UTC")
+    assert (reply.window.used, reply.window.size) == (120, 512)
     details = {detail.label: detail.value for detail in reply.details}
     assert details["Request"] == "req-1"
     assert details["Configuration"] == "c0ffee12"
@@ -62,6 +77,22 @@ def test_who_took_part(origins: Any, told: str | None) -> None:
     assert {detail.label: detail.value for detail in view.reply.details}.get("Written by") == told
 
 
+def test_a_reply_that_was_taken_over_shows_every_replica_in_its_colour() -> None:
+    origins = [{"replica_id": "first-one"}, {"replica_id": "second-one"}]
+    (view,) = shown(exchange(1, "text", origin=origins[1] | {"origins": origins}))
+    assert [(fact.name, fact.title, fact.hue) for fact in view.reply.tag] == [
+        (name, each["replica_id"], hue(each["replica_id"]))
+        for name, each in zip(("replica", "then"), origins, strict=True)
+    ]
+
+
+def test_a_pod_stands_for_a_node_without_a_name() -> None:
+    (view,) = shown(exchange(1, "text", origin={"podName": "godel-0", "node_id": "a" * 56}))
+    assert tag(view) == {"pod": "godel-0"}
+    (view,) = shown(exchange(1, "text", origin={"node_id": "a" * 56}))
+    assert tag(view) == {"node": "a" * 8}
+
+
 @pytest.mark.parametrize(
     ("times", "told"),
     [
@@ -84,8 +115,8 @@ def test_cited_words_lead_to_the_passage_where_they_are_marked() -> None:
     (passage,) = view.reply.passages
     assert quoted.href == f"#{passage.anchor}"
     assert [(p.text, p.cited) for p in passage.pieces] == [("A pod is the smallest unit", True), (".", False)]
-    assert (view.reply.grounded, view.reply.grounded_title) == ("67 %", "67 % of the words stand in the knowledge")
-    assert {"Grounded": view.reply.grounded_title}.items() <= {d.label: d.value for d in view.reply.details}.items()
+    assert tag(view)["grounded"] == "67 %"
+    assert ("Grounded", "67 % of the words stand in the knowledge") in [(d.label, d.value) for d in view.reply.details]
 
 
 def test_anchors_are_the_exchanges_own() -> None:
@@ -97,7 +128,7 @@ def test_a_reply_stored_before_there_were_citations_is_shown_as_it_was() -> None
     origin = {name: value for name, value in Answer().reply().items() if name not in ("citations", "grounded")}
     (view,) = shown(exchange(1, Answer().text, origin=origin))
     assert [(p.text, p.href) for p in view.reply.pieces] == [(Answer().text, "")]
-    assert (view.reply.grounded, view.reply.grounded_title, view.reply.filling) == ("", "", ())
+    assert ("grounded" in tag(view), view.reply.filling) == (False, ())
     assert "Grounded" not in [detail.label for detail in view.reply.details]
 
 
@@ -135,7 +166,7 @@ def test_passages_that_filled_the_window_are_apart_unless_they_are_cited() -> No
 )
 def test_the_share_that_is_grounded(grounded: Any, text: str) -> None:
     (view,) = shown(exchange(1, "text", origin={"grounded": grounded}))
-    assert view.reply.grounded == text
+    assert tag(view).get("grounded", "") == text
 
 
 def test_what_was_left_out_is_said() -> None:
@@ -145,6 +176,11 @@ def test_what_was_left_out_is_said() -> None:
     assert details["Earlier turns left out"] == "2 by this page's limit, 3 by the model's window"
     assert details["Passages left out"] == "1"
     assert "Tokens cut off" not in details
+    usage = {"prompt_tokens": 1_000, "max_prompt_tokens": 1_024}
+    (view,) = shown(exchange(1, "text", origin={"left_off": 2, "usage": usage}))
+    assert view.reply.window.label == "1,000 of 1,024 tokens read, earlier turns left out: 2 by this page's limit"
+    (view,) = shown(exchange(1, "text", origin={"usage": usage}))
+    assert view.reply.window.label.endswith("no earlier turn left out")
 
 
 @pytest.mark.parametrize(
@@ -183,11 +219,21 @@ def test_a_stopped_reply_shows_its_text_and_that_it_was_stopped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "text"), [(1234.5, "1.2 s"), (50, "0.1 s"), (49.6, "50 ms"), (0, "0 ms"), (None, "")]
+    ("total", "text"), [(1234.5, "1.2 s"), (1000, "1.0 s"), (999, "999 ms"), (49.6, "50 ms"), (0, "0 ms"), (None, "")]
 )
 def test_short_times_are_in_milliseconds(total: float | None, text: str) -> None:
-    (view,) = shown(exchange(1, "text", origin={"timing_ms": {"total": total}}))
-    assert view.reply.seconds == text
+    (view,) = shown(exchange(1, "text", origin={"timing_ms": {"total": total, "first_token": total}}))
+    assert (tag(view).get("in", ""), tag(view).get("first token", "")) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "total", "text"),
+    [(40, 400, "100 tokens/s"), (1, 400, "2.5 tokens/s"), (0, 400, ""), (40, 0, ""), (None, 400, ""), (40, None, "")],
+)
+def test_how_fast_a_reply_was_written(tokens: int | None, total: float | None, text: str) -> None:
+    origin = {"timing_ms": {"total": total}, "usage": {"completion_tokens": tokens}}
+    (view,) = shown(exchange(1, "text", origin=origin))
+    assert tag(view).get("", "") == text
 
 
 def test_a_reply_being_written_is_neither_trouble_nor_retryable() -> None:

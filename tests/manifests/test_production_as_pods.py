@@ -29,6 +29,7 @@ from tests.support import postgres
 SECRETS = {
     "ray-token": {"auth_token": "0123456789abcdef0123456789abcdef"},
     "redis": {"password": "r-4Vq8mZx2Lw"},
+    "redis-frontend": {"password": "f-7Hk2pQn9Ts"},
     "postgres": {"password": "p-7Kd3nYc9Tb"},
     "frontend": {"secret-key": "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"},
 }
@@ -119,6 +120,18 @@ def test_redis_asks_for_the_password(stores: list[RunningPod]) -> None:
     assert b"NOAUTH" in redis.execute(["redis-cli", "ping"], 20).stdout
     right = ["redis-cli", "--no-auth-warning", "-a", SECRETS["redis"]["password"], "dbsize"]
     assert int(redis.execute(right, 20).stdout) > 0, "the head keeps its state there"
+
+
+def test_the_frontends_count_rates_in_redis_and_see_nothing_else_there(
+    chatbot: Chatbot, stores: list[RunningPod], frontends: list[RunningPod]
+) -> None:
+    browser, redis = Browser(), stores[0]
+    browser.send(frontends[0], "What is a pod?")
+    head = ["redis-cli", "--no-auth-warning", "-a", SECRETS["redis"]["password"]]
+    assert b"frontend:" in redis.execute([*head, "--scan", "--pattern", "frontend:*"], 20).stdout
+    ours = ["redis-cli", "--no-auth-warning", "--user", "frontend", "-a", SECRETS["redis-frontend"]["password"]]
+    assert b"NOPERM" in redis.execute([*ours, "get", "RAY"], 20).stdout
+    assert b"NOPERM" in redis.execute([*ours, "flushall"], 20).stdout
 
 
 def test_postgres_asks_for_the_password(stores: list[RunningPod], frontends: list[RunningPod]) -> None:

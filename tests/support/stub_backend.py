@@ -30,6 +30,7 @@ class Answer:
     message: str = "the stub was told to refuse"
     by_proxy: bool = False  # the status comes with a page of HTML, not with the contract's error
     seed: int | None = None  # begin the stream with a `start` event that says so
+    start: Mapping[str, Any] = field(default_factory=dict)  # what else it says
     last_event: str = "done"  # or "error", or "" for a stream that just ends
     error_type: str = "deadline"  # of the status, or of the last event
     dies_after: int | None = None  # cut the connection after this many tokens (0: before the first)
@@ -58,7 +59,7 @@ class Answer:
             "model": "models/mini",
             "config_version": "c0ffee12",
             "finish_reason": "stop",
-            "usage": {"prompt_tokens": 120, "completion_tokens": 11},
+            "usage": {"prompt_tokens": 120, "completion_tokens": 11, "max_prompt_tokens": 512},
             "grounding": {
                 "passages": [{"id": "p17", "text": "A pod is the smallest unit.", "score": 4.25}],
                 "dropped_turns": 0,
@@ -76,6 +77,16 @@ class Answer:
         return {"citations": [citation] if quotes else [], "grounded": 0.6667 if quotes else 0.0}
 
 
+# What an Answer's `start` may say: who begins to write.
+BEGINS = {
+    "replica_id": REPLICA,
+    "node_id": NODE,
+    "podName": "godel-worker-0",
+    "nodeName": "node-a",
+    "model": "models/mini",
+    "config_version": "c0ffee12",
+    "timing_ms": {"first_token": 40.4},
+}
 OK = {
     "status": "ok",
     "model": {"name": "models/mini", "requested": "models/mini", "fallback": False, "reason": None},
@@ -317,7 +328,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(answer, b": ping\n\n")
         if answer.seed is not None:
-            self._event(answer, "start", {"request_id": self.headers["X-Request-Id"], "seed": answer.seed})
+            start = {"request_id": self.headers["X-Request-Id"], "seed": answer.seed} | dict(answer.start)
+            self._event(answer, "start", start)
         if answer.dies_after == 0:
             self._die()
             return

@@ -37,7 +37,7 @@ class FakeAnswerer:
             model="fake",
             config_version="v",
             finish_reason="stop",
-            usage=Usage(prompt_tokens=9, completion_tokens=20),
+            usage=Usage(prompt_tokens=9, completion_tokens=20, max_prompt_tokens=512),
             grounding=Grounding(
                 passages=[Passage(id="p0", text=f"First. {sentence} Last.", score=1.0)],
                 dropped_turns=0,
