@@ -16,6 +16,7 @@ from frontend.knowledge_views import ConfigFile, ConfigTold, config_view, trial_
 from frontend.pages import render, with_wait
 from frontend.rates import Action
 from frontend.services import services
+from frontend.session import BrowserSession
 from frontend.text import clean
 from frontend.trial import Trial, try_question
 from frontend.visitors import visitor
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/knowledge")
 @router.get("")
 async def knowledge(request: Request) -> Response:
     """The configuration in use."""
-    return await _page(request)
+    return await _page(request, await visitor(request))
 
 
 @router.post("/try")
@@ -43,14 +44,14 @@ async def try_out(request: Request) -> Response:
             raise Busy(_("Others are trying questions at this moment. Try again in a moment."))
         await parts.rates.spend(Action.MESSAGE, request, session)
     except MessageRefused as error:
-        return await _page(request, question=draft, problem=error.message, status=422)
+        return await _page(request, session, question=draft, problem=error.message, status=422)
     except Busy as error:
-        return await _page(request, question=draft, problem=error.message, status=503)
+        return await _page(request, session, question=draft, problem=error.message, status=503)
     except TooFast as error:
-        return with_wait(await _page(request, question=draft, problem=error.message, status=429), error)
+        return with_wait(await _page(request, session, question=draft, problem=error.message, status=429), error)
     async with parts.trials:
         trial = await try_question(parts.backend, question, parts.settings, session.id)
-    return await _page(request, question=question, trial=trial)
+    return await _page(request, session, question=question, trial=trial)
 
 
 @router.post("/edit")
@@ -58,13 +59,14 @@ async def edit(request: Request) -> Response:
     """The file, for who has a key that may change it."""
     parts = services(request)
     form = await read_form(request, parts.settings.max_form_bytes)
+    session = await visitor(request)
     try:
         told = await parts.backend.get("/config", ConfigTold, seconds=_seconds(request), key=_key(form))
     except BackendError as error:
-        return await _page(request, problem=error.advice, status=403)
+        return await _page(request, session, problem=error.advice, status=403)
     if told.file is None:
-        return await _page(request, problem=_("This key may not change the configuration."), status=403)
-    return await _page(request, file=told.file, key=_key(form))
+        return await _page(request, session, problem=_("This key may not change the configuration."), status=403)
+    return await _page(request, session, file=told.file, key=_key(form))
 
 
 @router.post("/save")
@@ -72,18 +74,19 @@ async def save(request: Request) -> Response:
     """Put an edited file in place of the old one."""
     parts = services(request)
     form = await read_form(request, parts.settings.max_knowledge_form_bytes)
+    session = await visitor(request)
     edited = ConfigFile(text=clean(form.get("text", "")), version=form.get("version", ""))
     try:
         body = edited.model_dump()
         told = await parts.backend.put("/config/file", body, ConfigTold, seconds=_seconds(request), key=_key(form))
     except BackendError as error:
         problem = " ".join((_("Nothing was saved."), error.advice))
-        return await _page(request, problem=problem, status=422, file=edited, key=_key(form))
+        return await _page(request, session, problem=problem, status=422, file=edited, key=_key(form))
     saved = _(
         "Saved: configuration {version} is in use, and the page of the cluster shows who has taken it up.",
         version=told.version,
     )
-    return await _page(request, notice=saved)
+    return await _page(request, session, notice=saved)
 
 
 def _seconds(request: Request) -> float:
@@ -97,6 +100,7 @@ def _key(form: Mapping[str, str]) -> str:
 
 async def _page(
     request: Request,
+    session: BrowserSession,
     *,
     question: str = "",
     trial: Trial | None = None,
@@ -122,4 +126,4 @@ async def _page(
         "done": notice,
         "problem": problem,
     }
-    return render(request, parts.sessions.read(request), "knowledge.html", context, status)
+    return render(request, session, "knowledge.html", context, status)

@@ -52,18 +52,22 @@ async def give(request: Request, conversation: ConversationId) -> Response:
 
 async def _give(request: Request, conversation: str) -> Response:
     parts = services(request)
-    session = await visitor(request)
+    session = parts.sessions.read(request)
     form: Mapping[str, Part] = {}
     temporary = False
     try:
         form = await read_parts(request, parts.settings.max_knowledge_form_bytes)
         temporary = "temporary" in form
+        if session.fresh:
+            await parts.rates.spend(Action.SESSION, request, session)
         knowledge = _given(form, parts.settings.max_knowledge_chars)
         if not conversation:
             await parts.rates.spend(Action.CONVERSATION, request, session)
         give = partial(parts.store.give_knowledge, temporary=temporary)
         conversation = await run_in_threadpool(give, session.id, conversation, knowledge)
     except tuple(STATUS) as error:
+        if isinstance(error, TooFast) and session.fresh:  # it is given no cookie
+            raise
         status, draft = STATUS[type(error)], _draft(form)
         return with_wait(await _page(request, session, conversation, temporary, status, error.message, draft), error)
     except HTTPException as error:

@@ -69,7 +69,7 @@ def test_axe_finds_nothing_and_the_page_loads_nothing_from_elsewhere(
         check(page)
     page.goto(url + "knowledge")
     backend.plan(Answer(as_json=True), Answer(as_json=True))
-    page.get_by_label("Question").fill("What is a pod?")
+    page.get_by_label("Question", exact=True).fill("What is a pod?")
     page.get_by_role("button", name="Try").click()
     expect(page.get_by_role("heading", name="Passages")).to_be_visible()
     check(page)

@@ -71,7 +71,7 @@ def test_a_chat_that_begins_with_a_text_sends_it_with_each_question_and_says_so(
         page = client.post("/messages", data=data, headers=PAGE)
         assert stub.bodies[-1]["knowledge"] == BAKERY
     shown = page.text.split("<template")[0]
-    assert shown.count('data-fact="own" title="bakery.md">') == 2
+    assert shown.count('<span class="fact" title="bakery.md">from <b>this chat’s own text</b>') == 2
     assert "this chat’s own: bakery.md" in shown
     assert BAKERY in client.get(f"{address}/knowledge").text
     client.post(f"{address}/knowledge", files={"remove": (None, "true")})

@@ -154,3 +154,23 @@ def test_an_address_that_begins_many_sessions_is_given_no_more(make_client: Call
 def test_who_has_a_session_is_not_counted_as_new(make_client: Callable[..., TestClient]) -> None:
     client = make_client(rate_sessions="1/hour")
     assert [client.get("/new").status_code for _ in range(3)] == [200] * 3
+
+
+def test_trying_a_question_counts_as_a_message(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(rate_messages="1/minute")
+    client.get("/knowledge")
+    assert client.post("/knowledge/try", data={"question": "one"}, headers=PAGE).status_code == 200
+    page = client.post("/knowledge/try", data={"question": "a second one"}, headers=PAGE)
+    assert page.status_code == 429 and 'value="a second one"' in page.text and "retry-after" in page.headers
+
+
+def test_a_chat_that_begins_with_its_text_counts_as_a_new_one(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(rate_conversations="1/hour", rate_sessions="1/hour")
+    client.get("/new/knowledge")
+    text = {"text": (None, "It opens at six.")}
+    assert client.post("/new/knowledge", files=text, headers=PAGE, follow_redirects=False).status_code == 303
+    page = client.post("/new/knowledge", files=text, headers=PAGE)
+    assert (page.status_code, "It opens at six.</textarea>" in page.text) == (429, True)
+    client.cookies.clear()
+    lost = client.post("/new/knowledge", files=text, headers=PAGE)
+    assert (lost.status_code, "set-cookie" in lost.headers) == (429, False)
