@@ -76,9 +76,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestTimes)  # within the proxies' middleware, whose copy of the scope has the route
     app.add_middleware(ReadersLanguage)
     app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies, user_header=settings.user_header)
-    app.add_middleware(RequestTimes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)
     app.add_exception_handler(StoreUnavailable, _store_error)

@@ -73,7 +73,7 @@ def test_what_is_written_is_read_again(chats: tuple[ConversationRecord, ...]) ->
         (b'{"format": "grounded-chat"', "is not JSON"),
         ([], "not a file of exported chats"),
         ({"conversations": []}, "not a file of exported chats"),
-        (file() | {"version": 3}, "has version 3 of the format, and this page reads versions 1 and 2"),
+        (file() | {"version": 3}, "has version 3 of the format, and this page reads versions 1, 2"),
         (file(parent=1), "an exchange's parent must be an earlier one"),
         (file(rating="great"), r"exchanges\.0\.rating: Input should be 'up' or 'down'"),
         (file() | {"version": "1" * 500}, "has version 1111"),
