@@ -73,7 +73,7 @@ function localizeDays() {
 document.addEventListener("keydown", (event) => {
   const menu = document.querySelector(".menu[open]");
   if (event.key !== "Escape" || !menu) return;
-  const hadFocus = menu.contains(document.activeElement);
+  const hadFocus = menu.contains(event.target); // keys.js may have left the field by now
   menu.open = false;
   if (hadFocus) menu.querySelector("summary").focus();
 });

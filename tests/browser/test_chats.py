@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from frontend.words import isolated
 from tests.browser.conftest import FrontendProcess
 from tests.browser.test_chat import HARD_TEXT, box, exchange, say, tag
 from tests.support.stub_backend import Answer, StubBackend
@@ -102,7 +103,7 @@ def test_a_chat_is_deleted_and_taken_back(page: Page) -> None:
     begin(page, "two")
     all_chats(page)
     options(page, 0).get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("status")).to_contain_text("“two” is deleted")
+    expect(page.get_by_role("status")).to_contain_text(f"“{isolated('two')}” is deleted")
     expect(rows(page)).to_have_text(["one"])
     page.get_by_role("button", name="Undo").click()
     expect(rows(page)).to_have_text(["two", "one"])
