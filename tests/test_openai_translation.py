@@ -121,7 +121,7 @@ def test_many_halves_of_context_blocks_take_no_time() -> None:
         ({"temperature": 0, "top_p": 1}, {"temperature": 0, "top_p": 1, "do_sample": False}),
         ({"seed": 5.0}, {"seed": 5}),
         ({"generation": {"quote": True, "seed": 4}, "seed": 5}, {"quote": True, "seed": 5}),
-        ({"generation": {"phrases": ["No."]}}, {"phrases": ("No.",)}),
+        ({"generation": {"phrases": ["No."]}}, {"phrases": ({"reply": "No."},)}),
     ],
 )
 def test_what_openai_names_wins_and_the_rest_is_the_configurations(

@@ -227,9 +227,9 @@ def test_a_long_chat_shows_its_newest_questions_first(client: TestClient) -> Non
 
     for address in ("/", f"/conversations/{conversation}"):
         positions, earlier = shown(address)
-        assert positions == [str(number) for number in range(28, 33)]
+        assert positions == [str(number) for number in range(29, 33)]
     positions, earlier = shown(earlier[0][0])
-    assert (positions[0], positions[-1], earlier[0][1]) == ("8", "32", "Show 7 before")
+    assert (positions[0], positions[-1], earlier[0][1]) == ("9", "32", "Show 8 before")
     assert shown(earlier[0][0]) == ([str(number) for number in range(1, 33)], [])
     assert client.get(f"/conversations/{conversation}?from=x", headers=PAGE).status_code == 404
     assert shown(f"/conversations/{conversation}?from=99")[0] == []
