@@ -18,11 +18,11 @@ from serve_app.words import WordVectors, all_words, content_words, stems, word_v
 # Learnt by `python -m training.phrase_study` on the development questions: log-odds of a message being small talk as
 # the example is, against its being a question.
 WEIGHTS: Mapping[str, float] = {
-    "understood": 5.01,  # share of the message's words that the example has
-    "complete": 3.57,  # share of the example's words that the message has
-    "strange": -5.53,  # the weightiest word of the message that no example has; the same for all examples
+    "understood": 5.44,  # share of the message's words that the example has
+    "complete": 3.73,  # share of the example's words that the message has
+    "strange": -5.70,  # the weightiest word of the message that no example has; the same for all examples
 }
-THRESHOLD = 4.88
+THRESHOLD = 4.93
 SCALE = WEIGHTS["understood"] + WEIGHTS["complete"] - THRESHOLD  # the odds of a message that is an example
 
 FEATURES = tuple(WEIGHTS)
@@ -30,6 +30,8 @@ FEATURES = tuple(WEIGHTS)
 # Cosines below this say nothing; see `evidence`.
 _UNRELATED = 0.3
 _MESSAGE_WORDS = 32
+# "Who made it?" asks about what was spoken of, and "Who made you?" is no example of it.
+_POINTING = frozenset(["it", "its", "he", "him", "his", "she", "her", "they", "them", "their"])
 _STRETCHED = re.compile(r"(\w)\1{2,}")  # "hellooo"
 _IN_FULL = {"s": "is", "m": "am", "re": "are", "ve": "have", "ll": "will", "d": "would", "u": "you", "r": "are"}
 
@@ -71,7 +73,9 @@ class PhraseBook:
         known = self._similarities(words, stemmed)  # [words of the message, distinct words of the examples]
         strange = (weights * (1 - known.max(axis=1))).max()
         similar = known.take(self._words, axis=1)
-        understood = weights @ np.maximum.reduceat(similar, self._starts, axis=1) / weights.sum()
+        found = np.maximum.reduceat(similar, self._starts, axis=1)  # [words of the message, examples]
+        pointing = [word in _POINTING for word in words]
+        understood = weights @ found / weights.sum() * found[pointing].min(axis=0, initial=1)
         own = self._weights[self._words]
         has = np.add.reduceat(own * similar.max(axis=0), self._starts)
         complete = has / np.add.reduceat(own, self._starts)

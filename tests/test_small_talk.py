@@ -55,6 +55,13 @@ def test_words_of_grammar_count() -> None:
     assert scores("Who made you?", MAKER)[0] > 0 > scores("Who made it?", MAKER)[0]
 
 
+def test_who_made_it_is_not_who_made_you() -> None:
+    """It was answered with who the chatbot is, where the text spoken of says who made it."""
+    book = phrase_book((Phrase(reply="I am a chatbot.", to=("who made you", "is it you")),))
+    assert book.scores("Who made you?")[0] == book.scores("Is it you?")[0] == 1
+    assert book.scores("Who made it?")[0] < 0 and book.scores("Who made them?")[0] < 0
+
+
 def test_similar_words_count() -> None:
     assert scores("I have to leave", BYE)[0] > scores("I have to pay", BYE)[0]
 

@@ -223,12 +223,13 @@ def test_a_bad_edit_is_refused_and_reported_and_changes_nothing(backend: Backend
     version = backend.health()["config_version"]
     try:
         backend.chat_config.write_text(original.replace("max_length: 128", "max_length: many"))
+        eventually(lambda: backend.health()["config_error"] is not None, 10, "the mistake is reported")
         health = backend.health()
         assert "max_length" in health["config_error"] and "many" in health["config_error"]
         assert health["config_version"] == backend.chat("What is a pod?").json()["config_version"] == version
     finally:
         backend.chat_config.write_text(original)
-    assert backend.health()["config_error"] is None
+    eventually(lambda: backend.health()["config_error"] is None, 10, "the good configuration is in use")
 
 
 def test_what_users_type_is_not_logged(backend: Backend) -> None:
