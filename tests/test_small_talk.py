@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve_app.chat_config import load
 from serve_app.messages import Phrase
-from serve_app.small_talk import PhraseBook
+from serve_app.small_talk import PhraseBook, phrase_book
 from serve_app.words import word_vectors
 
 UNKNOWN = Phrase(reply="I don't know.")
