@@ -25,6 +25,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session", params=PROXIES)
 def real_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """The backend as it is shipped, on models/mini. Ray takes its time to start, so it starts once a proxy."""
-    with run_backend(tmp_path_factory.mktemp("real_backend"), behind=request.param) as running:
+    """The backend as it is shipped, on models/mini, with one replica: a load that a test makes brings no second one.
+
+    Ray takes its time to start, so it starts once a proxy.
+    """
+    with run_backend(tmp_path_factory.mktemp("real_backend"), behind=request.param, max_replicas=1) as running:
         yield running

@@ -282,8 +282,10 @@ class Engine:
         self._count(len(tokens))
         with self._changed:
             self._scheduler.leave([request])
+        now = self._clock()
+        request.stream.times.wrote(now, len(tokens))
         request.stream.put(list(tokens[:-1]), "stop")
-        send([request.stream], self._clock())
+        send([request.stream], now)
 
     def _decode(self) -> None:
         running = list(self._scheduler.running)

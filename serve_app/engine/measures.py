@@ -1,4 +1,4 @@
-"""Numbers of the step loop, for whoever reports them: of one reply, and of the engine since it began.
+"""Numbers of the step loop, to be reported: of one reply, and of the engine since it began.
 
 Only the step loop's thread writes them. Any thread may read them, and none needs a lock.
 """
@@ -16,12 +16,12 @@ class ReplyTimes:
     last_token: float | None = None
     tokens: int = 0  # the end-of-sequence token counts
 
-    def wrote(self, now: float) -> None:
-        """The next token is there."""
+    def wrote(self, now: float, tokens: int = 1) -> None:
+        """The next token is there, or all of a reply that was chosen whole."""
         if self.first_token is None:
             self.first_token = now
         self.last_token = now
-        self.tokens += 1
+        self.tokens += tokens
 
     @property
     def queue_s(self) -> float | None:
@@ -31,7 +31,7 @@ class ReplyTimes:
     @property
     def token_s(self) -> float | None:
         """Mean seconds per token after the first; None where there are not two, as in a reply that was chosen whole."""
-        if self.first_token is None or self.last_token is None or self.tokens < 2:
+        if self.first_token is None or self.last_token is None or self.first_token == self.last_token:
             return None
         return (self.last_token - self.first_token) / (self.tokens - 1)
 

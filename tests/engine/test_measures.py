@@ -51,5 +51,5 @@ async def test_a_reply_that_is_chosen_whole_has_no_time_per_token(stepped: MakeS
     engine.step()
     assert reply.times.queue_s == 0
     assert reply.times.token_s is None
-    assert engine.totals.tokens == 3
+    assert engine.totals.tokens == reply.times.tokens == 3
     assert sum(engine.totals.steps) == 0

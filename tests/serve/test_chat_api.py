@@ -252,7 +252,9 @@ def test_one_request_is_followed_through_all_logs_by_its_id(backend: Backend) ->
         lines = [line for file in files for line in file.read_text().splitlines() if request_id in line]
         return [json.loads(line) for line in lines]
 
-    eventually(lambda: {line["deployment"] for line in told()} >= {"Ingress", "GodelModel"}, 10, "a line of each")
+    eventually(
+        lambda: {line["deployment"] for line in told()} >= {"godel_Ingress", "godel_GodelModel"}, 10, "a line of each"
+    )
     assert {line["request_id"] for line in told()} == {request_id}
     assert all(line["replica"] for line in told())
 

@@ -98,9 +98,11 @@ def run_backend(
     ingress_deployment: dict[str, Any] | None = None,
     proxy_location: str = "EveryNode",
     address: str = "local",
+    max_replicas: int | None = None,
 ) -> Iterator[Backend]:
     """The shipped configuration on a port of its own, with `args` and the deployments' options replaced.
 
+    max_replicas: of the model, beside the rest of its autoscaling.
     address: of a cluster that runs; by default one is started.
     """
     chat_config = folder / "chatbot.yaml"
@@ -114,6 +116,8 @@ def run_backend(
     changed = {"GodelModel": model_deployment or {}, "Ingress": ingress_deployment or {}}
     for deployment in application["deployments"]:
         deployment |= changed[deployment["name"]]
+        if "autoscaling_config" in deployment and max_replicas:
+            deployment["autoscaling_config"]["max_replicas"] = max_replicas
     config_file = folder / "serve_config.yaml"
     config_file.write_text(yaml.safe_dump(config))
     log = folder / "serve.log"
