@@ -1,6 +1,7 @@
 """The pods of a rendered overlay, run on a Machine: what the operator and the kubelet make of the manifests."""
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -62,7 +63,9 @@ class Deployment:
         if template.group is not None:
             variables = [*variables, *kuberay_pods.environment(template, pod.name)]
             command = kuberay_pods.command(template)
-        environment = image.environment | {each["name"]: self._value(each, pod) for each in variables}
+        environment = dict(image.environment)
+        for each in variables:
+            environment[each["name"]] = _expanded(self._value(each, pod), environment)
         volumes = [*image.mounts, *self._volumes(template, pod)]
         self.machine.start(pod, image.folder, command, environment, volumes, image.workdir)
 
@@ -133,6 +136,11 @@ class Deployment:
     def token(self) -> str:
         """What Ray's processes and the operator show each other."""
         return self.secrets[kuberay_pods.token_secret(self.service)]["auth_token"]
+
+
+def _expanded(value: str, environment: Mapping[str, str]) -> str:
+    """With the variables before it, as the kubelet writes them in: `$(NAME)`."""
+    return re.sub(r"\$\((\w+)\)", lambda match: environment.get(match[1], match[0]), value)
 
 
 def wait_for(condition: Callable[[], bool], within_s: float, what: str, pod: RunningPod) -> None:
