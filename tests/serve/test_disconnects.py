@@ -17,11 +17,12 @@ def test_hundreds_of_clients_that_leave_leave_nothing_behind(backend: Backend) -
     leave_at_random(backend.url, _COUNT, seed=2)
     eventually(backend.is_idle, 30, "all slots and the queue empty")
     assert backend.memory() < before + _GROWTH
-    _there_is_room_for_as_many_as_ever(backend)
+    # Those who left count as present for some seconds, in which one client has only its share.
+    eventually(lambda: _there_is_room_for_as_many_as_ever(backend), 30, "room for as many as ever")
 
 
-def _there_is_room_for_as_many_as_ever(backend: Backend) -> None:
+def _there_is_room_for_as_many_as_ever(backend: Backend) -> bool:
     room = sum(replica["slots"] for replica in backend.replicas()) + 64
     with ThreadPoolExecutor(room) as clients:
         responses = list(clients.map(lambda _: backend.chat("What is a pod?"), range(room)))
-    assert [response.status_code for response in responses] == [200] * room
+    return [response.status_code for response in responses] == [200] * room
