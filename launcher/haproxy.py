@@ -79,7 +79,7 @@ def prepared(limits: Limits = _SHIPPED) -> Iterator[dict[str, str]]:
         yield {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # that mode would keep a request's lines until there are 1000
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # else it keeps lines until there are 1000
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_suffix(".sh")),
             "BUNDLED_HAPROXY": str(binary),
             "SLOTS": str(limits.slots),
