@@ -113,7 +113,10 @@ def load(backend: Backend, page: str) -> Iterator[None]:
             visitor.post(f"{page}/messages", data={"text": "Who is a zebra?", "conversation": ""}, timeout=60)
             backend.chat(" ")
 
-    backend.chat("Too late?", timeout_s=0.001)
+    long = {"quote": False, "max_length": 256, "min_length": 256}
+    with ThreadPoolExecutor(12) as pool:  # together they take longer than the least deadline
+        statuses = pool.map(lambda _: backend.chat("Too late?", timeout_s=1, generation=long).status_code, range(12))
+    assert 504 in statuses
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(people) for _ in range(2)]
         try:
