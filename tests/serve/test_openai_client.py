@@ -142,6 +142,7 @@ def test_whoever_finds_it_full_comes_again_and_is_answered(slow_backend: Backend
 
 def test_a_stop_sequence_frees_the_slot_of_a_long_reply(slow_backend: Backend) -> None:
     """The reply would go on for seconds."""
+    eventually(slow_backend.is_idle, 30, "nothing else is written")
     asked = {"messages": HELLO, "model": model_of(slow_backend), **LONG}
     whole = requests.post(f"{slow_backend.url}/v1/chat/completions", json=asked, timeout=60).json()
     text = whole["choices"][0]["message"]["content"]
@@ -149,7 +150,7 @@ def test_a_stop_sequence_frees_the_slot_of_a_long_reply(slow_backend: Backend) -
     cut = requests.post(f"{slow_backend.url}/v1/chat/completions", json=asked | {"stop": stop}, timeout=60).json()
     assert cut["choices"][0]["message"]["content"] == text[: text.index(stop)].strip()
     assert cut["usage"]["completion_tokens"] < whole["usage"]["completion_tokens"] / 2
-    eventually(lambda: not any(replica["active"] for replica in slow_backend.replicas()), 10, "a free slot")
+    eventually(slow_backend.is_idle, 10, "a free slot")
 
 
 def model_of(backend: Backend) -> str:
