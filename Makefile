@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
-# Each of these has the machine to itself; all others run side by side.
-SLOW_TESTS := tests/serve tests/browser tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
+# Each of these has the machine to itself; all others run side by side. The first two share services, which end with them.
+SERVED_TESTS := tests/serve tests/browser
+LONE_TESTS := tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
+SLOW_TESTS := $(SERVED_TESTS) $(LONE_TESTS)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -40,7 +42,8 @@ test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real 
 	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
 	@$(MAKE) --no-print-directory crds || true  # offline, what needs it is skipped
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
-	@$(BIN)/python -m pytest $(SLOW_TESTS)
+	@$(BIN)/python -m pytest $(SERVED_TESTS)
+	@$(BIN)/python -m pytest $(LONE_TESTS)
 
 test-fast: $(VENV)/.dev ## the unit tests only
 	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)
