@@ -40,7 +40,6 @@ run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl
 
 test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
-	@$(MAKE) --no-print-directory crds || true  # offline, what needs it is skipped
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(SERVED_TESTS)
 	@$(BIN)/python -m pytest $(LONE_TESTS)
