@@ -189,8 +189,7 @@ def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) 
         assert browser.conversation(frontends[0])["exchanges"][0]["reply"]["text"]
         for pod in chatbot.workers:
             assert [pods.probe(pod, kind) for kind in ("readiness", "liveness")] == [None, None]
-        chatbot.head = pods.place("head", "head-2")
-        chatbot.start_head()
+        _start_another_head(chatbot)
         wait_for(lambda: is_running(chatbot), START_S, "the application, without being deployed", chatbot.head)
         log.info("a new head has the application %.0f s after the old one's end", time.monotonic() - began)
         load.wait_for_replies(2, worker)
@@ -233,3 +232,14 @@ def test_memory_is_within_the_requests(chatbot: Chatbot, memory: Watch) -> None:
     log.info("held at most: %s", memory)
     requested = {pod.name: chatbot.deployment.memory_request(pod) for pod in chatbot.deployment.machine.pods}
     assert {name for name in requested if not 0 < memory.peaks[name] <= requested[name]} == set()
+
+
+def _start_another_head(chatbot: Chatbot, attempts: int = 3) -> None:
+    """As the operator does: a pod whose `ray start` gave up, after 30 s on a busy machine, is followed by another."""
+    for number in range(2, 2 + attempts):
+        chatbot.head = chatbot.deployment.place("head", f"head-{number}")
+        try:
+            return chatbot.start_head()
+        except AssertionError:
+            if chatbot.head.runs or number == 1 + attempts:
+                raise
