@@ -9,36 +9,18 @@ that what a service remembers of one prompt helps it with no other. The same see
 """
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.systems import VOCABULARY
+from capacity.traces import PROMPT, REPLY
 from serve_app.prompt import render
 
 TIMEOUT_S = 120.0  # far past any latency of interest: every service has refused or answered by then
 INSTRUCTION = "w3"
 _FORM_TOKENS = 2  # the instruction, and " [CONTEXT] ", which make_checkpoint's tokenizer reads as one unknown piece
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """A lognormal distribution, rounded and clipped; in tokens."""
-
-    median: int
-    sigma: float  # of the logarithm
-    least: int
-    most: int
-
-    def draw(self, chance: random.Random) -> int:
-        length = round(chance.lognormvariate(math.log(self.median), self.sigma))
-        return min(max(length, self.least), self.most)
-
-
-PROMPT = Lengths(median=200, sigma=0.6, least=32, most=480)
-REPLY = Lengths(median=24, sigma=0.5, least=8, most=64)
 
 
 @dataclass(frozen=True)

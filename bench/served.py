@@ -28,9 +28,10 @@ import matplotlib.pyplot as plt
 from bench.breaking_point import FACTOR, LIMIT_S, Point, best, climb, measured
 from bench.engine import RESULTS, environment
 from bench.http_overhead import WAYS, Overhead, engine_seconds, served_seconds
-from bench.load import PROMPT, REPLY, Request, arrivals, burst
+from bench.load import Request, arrivals, burst
 from bench.services import SYSTEMS, asking, running
 from bench.systems import make_checkpoint
+from capacity.traces import PROMPT, REPLY
 
 log = logging.getLogger("bench")
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from bench.load import PROMPT, REPLY, Answer, Latency, Request, RequestFailed, arrivals, burst, closed_loop, open_loop
+from bench.load import Answer, Latency, Request, RequestFailed, arrivals, burst, closed_loop, open_loop
+from capacity.traces import PROMPT, REPLY
 
 
 async def answer_at_once(request: Request) -> Answer:
