@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bench.load import Ask, Latency, Request, open_loop
+from serve_app.load_report import quantile
 
 LIMIT_S = 3.0  # of the 95th percentile of latencies
 FACTOR = 1.4  # from one rate to the next
@@ -53,9 +54,8 @@ async def measured(ask: Ask, rate: float, requests: Sequence[Request]) -> Point:
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """The nearest-rank percentile: the least value that `share` of all values do not exceed; milliseconds are kept."""
-    if not values:
-        return None
-    return round(sorted(values)[math.ceil(share * len(values)) - 1], 3)
+    value = quantile(values, share)
+    return None if value is None else round(value, 3)
 
 
 async def climb(measure: Callable[[float], Awaitable[Point]], start_rate: float, refinements: int) -> list[Point]:
