@@ -9,7 +9,7 @@ from frontend.cluster import Cluster, ClusterMemory, Told
 from frontend.errors import BackendError
 
 PAUSE_SECONDS = 1.0
-FORGET_SECONDS = 15.0  # what became of the replicas while nobody looked for so long is not known
+FORGET_SECONDS = 15.0  # what became of the replicas while no page was open for so long is not known
 
 
 class ClusterWatch:
@@ -35,7 +35,7 @@ class ClusterWatch:
             return self._cluster
 
     async def follow(self) -> AsyncGenerator[Cluster]:
-        """The cluster, now and after each question, until `drain`. Close it when nobody looks any more."""
+        """The cluster, now and after each question, until `drain`. Close it when its page is closed."""
         self._viewers += 1
         try:
             yield await self.now()

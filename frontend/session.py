@@ -1,4 +1,4 @@
-"""Who is at the page: the user whom a trusted proxy names, else whoever brings the session cookie.
+"""Who is at the page: the user whom a trusted proxy names, else the holder of the session cookie.
 
 The cookie is a session's id, signed and dated. It holds nothing else; the rest is in the database.
 """
@@ -60,7 +60,7 @@ class Sessions:
     def write(self, response: Response, session: BrowserSession) -> None:
         """Set the cookie, dated now: a session that is used does not expire.
 
-        A user's has none: it would open their chats to whoever sits at this browser after they signed out.
+        A user's has none: it would open their chats to the next user of this browser.
         """
         if session.user is not None:
             return

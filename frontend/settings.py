@@ -210,7 +210,7 @@ class Settings(BaseSettings):
         default=(),
         description=(
             'Addresses or networks of proxies in front, as a JSON list such as `["10.0.0.0/8"]`: their X-Forwarded-For '
-            "and X-Forwarded-Proto are believed, nobody else's."
+            "and X-Forwarded-Proto are believed, no other sender's."
         ),
     )
     user_header: str | None = Field(

@@ -1,7 +1,7 @@
 """HAProxy in front of Serve on one machine: faster than Serve's own proxy, and kept to this machine and this person.
 
 Ray runs it as in a container of its own: two pages about HAProxy on every interface, and the socket that commands it
-open to every user, in a folder that belongs to whoever came first. `prepared` and `haproxy.sh` mend that.
+open to every user, in a folder that belongs to the user who started it first. `prepared` and `haproxy.sh` mend that.
 """
 
 import math

@@ -81,7 +81,9 @@ def load(path: Path) -> tuple[Key, ...]:
             raise ConfigError(f"{path}: expected a name and a key on each line, as `frontend: sk-...`")
         entries = [(path, str(name), entry) for name, entry in content.items()]
     if not entries:
-        raise ConfigError(f"{path}: there is no key in it, so nobody could ask; add one, or leave the setting out")
+        raise ConfigError(
+            f"{path}: there is no key in it, so every request would be refused; add one, or leave the setting out"
+        )
     if len(entries) > _MOST_KEYS:
         raise ConfigError(f"{path}: {len(entries)} keys; at most {_MOST_KEYS} are allowed")
     keys = tuple(_key(file, name, entry) for file, name, entry in entries)

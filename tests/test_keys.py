@@ -105,7 +105,7 @@ def test_a_change_is_noticed_and_a_bad_one_changes_nothing(keys: Callable[[str],
     ("text", "said"),
     [
         ("", "expected a name and a key on each line"),
-        ("{}", "there is no key in it, so nobody could ask"),
+        ("{}", "there is no key in it, so every request would be refused"),
         ("- sk-1", "expected a name and a key on each line"),
         ("page: secret", "'page': a key is text of at least 20 ASCII characters"),
         ("page: 12345678901234567890123", "'page': a key is text of at least 20 ASCII characters"),

@@ -1,4 +1,4 @@
-"""One reply, many readers: each reads all of it, it is written once, and never for nobody."""
+"""One reply, many readers: each reads all of it, it is written once, and never without a reader."""
 
 import asyncio
 from collections.abc import AsyncGenerator

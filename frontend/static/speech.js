@@ -1,4 +1,4 @@
-// Has screen readers say a reply sentence by sentence. Said token by token, or all again with each token, nobody could
+// Has screen readers say a reply sentence by sentence. Said token by token, or all again with each token, no one could
 // follow it.
 
 const region = document.getElementById("speech");

@@ -95,7 +95,7 @@ def fail_to_start(backend: Backend) -> None:
 
 
 def _deploy(backend: Backend, change: Callable[[dict[str, Any]], None]) -> None:
-    """`serve deploy` of the configuration, changed; again where nobody is there to take it."""
+    """`serve deploy` of the configuration, changed; again where no dashboard answers."""
     config = yaml.safe_load(backend.config.read_text())
     change(config["applications"][0])
     backend.config.write_text(yaml.safe_dump(config))
@@ -198,7 +198,7 @@ def running(backend: Backend) -> int:
 def _replicas(backend: Backend) -> list[dict[str, Any]]:
     try:
         return backend.replicas()
-    except (requests.RequestException, KeyError):  # there is nobody to ask
+    except (requests.RequestException, KeyError):  # no server answers
         return []
 
 

@@ -272,7 +272,7 @@ def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(full
 @linux_only
 @pytest.mark.parametrize("greedy", ["greedy", ""], ids=["session", "address"])
 def test_a_client_with_many_requests_leaves_room_for_one_with_few(full_ingress: _Ingress, greedy: str) -> None:
-    """It took all that HAProxy lets through, and whoever else came was refused, for as long as it went on."""
+    """It took all that HAProxy lets through, and all others were refused, for as long as it went on."""
     with ThreadPoolExecutor(11) as clients:
         many = [clients.submit(full_ingress.ask, greedy) for _ in range(10)]
         full_ingress.holds(3)

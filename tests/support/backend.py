@@ -67,7 +67,7 @@ class Backend:
         return psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
 
     def is_idle(self) -> bool:
-        """Whether no slot is taken, and nobody waits."""
+        """Whether no slot is taken, and no request waits."""
         return all(replica["active"] == replica["waiting"] == 0 for replica in self.replicas())
 
     def memory(self) -> int:

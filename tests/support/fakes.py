@@ -14,7 +14,7 @@ class FakeReplicas:
         self._script = script
         self.requests: list[GenerateRequest] = []
         self.closed = 0
-        self.left_early = 0  # with chunks that nobody read
+        self.left_early = 0  # with chunks that were never read
         self.ended: list[str] = []
         self.controller: Deployed | None = None
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
