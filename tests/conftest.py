@@ -5,11 +5,20 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from serve_app.outcomes import asking_key
 from tests.support.backend import PROXIES, Backend, run_backend
 
 # No deadline for one example: a busy machine is slow.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def no_key_asks() -> Iterator[None]:
+    """The key of a request is known in its context; most tests share one."""
+    before = asking_key.set("")
+    yield
+    asking_key.reset(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """API keys: files and folders of them, what is refused and how it is said, rates, expiry, changes while running."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -8,17 +8,8 @@ import pytest
 
 from serve_app.errors import ConfigError, Overloaded, Unauthorized
 from serve_app.keys import KeyRing, digest, load, new_key
-from serve_app.outcomes import asking_key
 
 ONE, TWO = "sk-one-and-long-enough", "sk-two-and-long-enough"
-
-
-@pytest.fixture(autouse=True)
-def no_key_after_the_test() -> Iterator[None]:
-    """`admit` names the key for its request; here all tests share one context."""
-    before = asking_key.set("")
-    yield
-    asking_key.reset(before)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is handed to Ray, when, and under which labels."""
 
 from collections.abc import Iterator
-from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -30,12 +29,8 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reported]:
 
 def test_a_reply_is_counted_under_the_name_of_its_key(reported: Reported) -> None:
     outcome = Outcome(ending="done", first_token_s=0.2, total_s=1.5, prompt_tokens=70, reply_tokens=9, is_quoted=True)
-
-    def end() -> None:
-        asking_key.set("batch")
-        IngressMetrics().replied(outcome)
-
-    copy_context().run(end)
+    asking_key.set("batch")
+    IngressMetrics().replied(outcome)
     assert reported == [
         ("godel_replies", 1.0, {"ending": "done", "key": "batch"}),
         ("godel_prompt_tokens", 70, {}),
