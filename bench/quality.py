@@ -43,22 +43,31 @@ class Quality:
     cosine_min: float
 
 
-def measure(backend: Backend) -> Quality:
-    """On all dialogues."""
+def measure(backends: Sequence[Backend]) -> list[Quality]:
+    """Of each backend, on all dialogues."""
     checkpoint = resolve(AppArgs(model="models/mini"))
     model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
     dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
     prompts = [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]
-    reference, rounded = from_transformers(model), from_transformers(model, backend)
+    reference = from_transformers(model)
     expected = asyncio.run(_replies(reference, prompts))
-    replies = asyncio.run(_replies(rounded, prompts))
-    exact, close = _logits(reference, prompts, expected), _logits(rounded, prompts, expected)
+    exact = _logits(reference, prompts, expected)
+    found = []
+    for backend in backends:
+        rounded = from_transformers(model, backend)
+        replies = asyncio.run(_replies(rounded, prompts))
+        close = _logits(rounded, prompts, expected)
+        found.append(_compare(list(zip(expected, replies, strict=True)), exact, close))
+    return found
+
+
+def _compare(replies: Sequence[tuple[list[int], list[int]]], exact: Tensor, close: Tensor) -> Quality:
+    """Of float32's and another backend's replies, and the logits of both along float32's: [tokens, vocabulary]."""
     cosine = torch.cosine_similarity(exact, close, dim=-1)
-    pairs = list(zip(expected, replies, strict=True))
     return Quality(
-        tokens_equal=sum(a == b for pair in pairs for a, b in zip(*pair, strict=False))
-        / sum(max(map(len, pair)) for pair in pairs),
-        replies_equal=sum(a == b for a, b in pairs) / len(pairs),
+        tokens_equal=sum(a == b for pair in replies for a, b in zip(*pair, strict=False))
+        / sum(max(map(len, pair)) for pair in replies),
+        replies_equal=sum(a == b for a, b in replies) / len(replies),
         next_token_equal=float((exact.argmax(-1) == close.argmax(-1)).float().mean()),
         cosine_mean=float(cosine.mean()),
         cosine_min=float(cosine.min()),
@@ -83,19 +92,23 @@ async def _replies(weights: Weights, prompts: Sequence[list[int]]) -> list[list[
 @torch.inference_mode()
 def _logits(weights: Weights, prompts: Sequence[list[int]], replies: Sequence[list[int]]) -> Tensor:
     """Of every token of the replies: [tokens, vocabulary]."""
-    t5 = T5(weights, slots=1, max_prompt=WINDOW, max_reply=LONGEST_REPLY)
+    t5 = T5(weights, slots=SLOTS, max_prompt=WINDOW, max_reply=LONGEST_REPLY)
+    longest_first = sorted(zip(prompts, replies, strict=True), key=lambda pair: -len(pair[1]))
     logits = []
-    for prompt, reply in zip(prompts, replies, strict=True):
-        t5.fill(0, t5.encode([prompt])[0])
-        logits += [t5.step([token]).clone() for token in [weights.shape.start_token, *reply]]
+    for start in range(0, len(longest_first), SLOTS):
+        together = longest_first[start : start + SLOTS]
+        for slot, (prompt, _) in enumerate(together):
+            t5.fill(slot, t5.encode([prompt])[0])
+        read = [[weights.shape.start_token, *reply] for _, reply in together]
+        for position in range(len(read[0])):
+            logits.append(t5.step([each[position] for each in read if position < len(each)]).clone())
     return torch.cat(logits)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     dtypes: tuple[Dtype, ...] = ("int8", "bfloat16", "float16")
-    for dtype in dtypes:
-        found = measure(select_backend(dtype, "cpu"))
+    for dtype, found in zip(dtypes, measure([select_backend(dtype, "cpu") for dtype in dtypes]), strict=True):
         log.info(
             "%-9s equal to float32: %.1f %% of tokens, %.1f %% of replies, %.2f %% of next tokens; "
             "logits' cosine %.5f, least %.5f",

@@ -78,7 +78,7 @@ def client(make_client: Callable[..., TestClient], database_url: str) -> TestCli
     return make_client(database_url=database_url, max_replies=64)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(request=requests())
 def test_any_request_has_an_answer(client: TestClient, request: dict[str, Any]) -> None:
     response = client.request(**request, follow_redirects=False)
@@ -90,7 +90,7 @@ def test_any_request_has_an_answer(client: TestClient, request: dict[str, Any]) 
         assert set(response.json()["error"]) == {"type", "message"}
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, conversation=st.just(OURS) | TEXTS, position=TEXTS, accept=st.sampled_from([PAGE, STREAM]))
 @example(text="q", conversation="\0", position="1", accept=PAGE)
 @example(text="q", conversation=OURS, position="9" * 20, accept=PAGE)
