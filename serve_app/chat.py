@@ -47,7 +47,7 @@ from serve_app.messages import (
 )
 from serve_app.outcomes import Outcome, Recorder, recording
 from serve_app.prompt import build_prompt
-from serve_app.quotes import Quoter, Quotes
+from serve_app.quotes import Quoter, Quotes, nearest
 from serve_app.reply_text import GrowingText, QuotedText
 from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
@@ -271,7 +271,13 @@ class Chat:
             )
         scores = phrase_book(generation.phrases).scores(message)
         phrases = [Sentence(phrase.reply, score) for phrase, score in zip(generation.phrases, scores, strict=True)]
-        quotes = self._quoter.quotes(sentences, phrases, prior=generation.quote_prior, max_length=generation.max_length)
+        quotes = self._quoter.quotes(
+            sentences,
+            phrases,
+            prior=generation.quote_prior,
+            max_length=generation.max_length,
+            offers=_offers(generation, nearest(sentences, phrases)),
+        )
         if not quotes.candidates:
             raise InvalidRequest(
                 f"generation.max_length: {generation.max_length} has no room for any sentence or phrase that could be "
@@ -344,6 +350,13 @@ class Chat:
             "config_error": self.config_file.error,
             "ready_replicas": ready,
         }
+
+
+def _offers(generation: Generation, sentence: Sentence | None) -> dict[str, str]:
+    """What is said instead of the phrases that may be the reply to anything."""
+    if generation.unsure is None or sentence is None:
+        return {}
+    return {phrase.reply: f"{generation.unsure} {sentence.text}" for phrase in generation.phrases if not phrase.to}
 
 
 def _grounding(prompt: Prompt) -> Grounding:

@@ -192,6 +192,13 @@ class GenerationValues(SamplingValues):
             "of `reply` and `to`, examples of what it is the reply to",
         ),
     ] = ()
+    unsure: Annotated[
+        Line | None,
+        Field(
+            description="if quoting, what a sentence that may answer is given behind, where none surely does and the "
+            "reply would be a phrase without examples; null: the phrase is the reply"
+        ),
+    ] = None
 
 
 class GenerationOverrides(GenerationValues, WholeNumbers):

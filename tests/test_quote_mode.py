@@ -96,3 +96,17 @@ def test_the_ranking_outweighs_a_model_that_knows_nothing(client: TestClient) ->
 def test_a_stream_is_the_start_one_token_event_and_the_whole(client: TestClient) -> None:
     asked = {"dialog": ["Is a pod small?"], "knowledge": "A pod is small.", "stream": True}
     assert re.findall(r"event: (\w+)", client.post("/chat", json=asked).text) == ["start", "token", "done"]
+
+
+def test_the_nearest_sentence_comes_behind_a_doubt_where_none_surely_answers(client: TestClient) -> None:
+    asked: dict[str, Any] = {
+        "dialog": ["When was the node made?"],
+        "knowledge": "A pod is small. The node costs much.",
+        "generation": {"quote_prior": 1000, "phrases": ["I do not know."]},
+    }
+    assert client.post("/chat", json=asked).json()["response"] == "I do not know."
+    asked["generation"]["unsure"] = "Perhaps this."
+    reply = client.post("/chat", json=asked).json()
+    assert reply["response"] == "Perhaps this. The node costs much."
+    (citation,) = reply["citations"]
+    assert reply["response"][citation["start"] : citation["end"]] == "The node costs much."

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from serve_app.engine.trie import MAX_TOKENS, make_trie
 from serve_app.grounding import Sentence
-from serve_app.quotes import MAX_CANDIDATES, Quoter, Quotes
+from serve_app.quotes import MAX_CANDIDATES, OFFERED, Quoter, Quotes, nearest
 from tests.support.checkpoints import EOS, PAD, UNKNOWN, small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -158,3 +158,26 @@ def test_a_text_is_tokenized_once_and_a_long_one_not_remembered(monkeypatch: pyt
     for _ in range(3):
         quotes(("A pod is small.", 1), ("x" * 501, 1), phrases=["Hello!"], quoter=quoter, max_length=1000)
     assert sorted(encoded) == ["A pod is small.", "Hello!", *["x" * 501] * 3]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "phrase", "is_offered"),
+    [(-0.01, -0.5, True), (OFFERED + 0.01, 0, True), (0.01, -0.5, False), (OFFERED, -0.5, False), (-0.01, 0.01, False)],
+)
+def test_the_nearest_sentence_is_offered_where_nothing_answers(
+    sentence: float, phrase: float, is_offered: bool
+) -> None:
+    price = Sentence("It costs 5 €.", sentence)
+    found = nearest([Sentence("It is blue.", sentence - 0.1), price], [Sentence("Hello!", phrase)])
+    assert found == (price if is_offered else None)
+
+
+def test_without_sentences_nothing_is_offered() -> None:
+    assert nearest([], [Sentence("No.", 0)]) is None
+
+
+def test_an_offer_is_said_where_the_model_declines() -> None:
+    phrases = [Sentence("Hello!", 0), Sentence("No idea.", 0)]
+    made = QUOTER.quotes([], phrases, prior=1, max_length=128, offers={"No idea.": "Perhaps this. It costs 5 €."})
+    assert texts(made) == ["Hello!", "Perhaps this. It costs 5 €."]
+    assert made.candidates == QUOTER.quotes([], phrases, prior=1, max_length=128).candidates

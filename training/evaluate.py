@@ -104,7 +104,7 @@ def _known(text: TextQuestions, answerer: Answerer) -> Known:
     config = answerer.config
     knowledge = config.knowledge if text.text is None else text.text
     phrases = (*(phrase.reply for phrase in config.generation.phrases), baselines.DECLINING)
-    return Known(knowledge, phrases, config.grounding.passage_words)
+    return Known(knowledge, phrases, config.grounding.passage_words, config.generation.unsure)
 
 
 def _asked(text: TextQuestions, question: Question, generation: GenerationOverrides) -> Asked:

@@ -21,8 +21,10 @@ _WORD = re.compile(r"\w+(?:[.,:']\w+)*")  # pod, 1.8, 6:30, don't
 
 @dataclass(frozen=True)
 class Verdict:
-    right: bool
+    right: bool  # an offer declines, so it is no answer, whatever it holds
+    holds_it: bool  # what the question needs
     declines: bool
+    offers: bool  # a sentence that comes near, saying that it is not sure
     loops: bool
     strange_sentences: tuple[str, ...]  # of the reply; neither the knowledge nor the phrases have them
     strange_words: tuple[str, ...]  # likewise; the dialogue has not said them, either
@@ -31,8 +33,13 @@ class Verdict:
 class Known:
     """What a reply may say: the sentences of a text, and the configured phrases."""
 
-    def __init__(self, text: str, phrases: Sequence[str], passage_words: int) -> None:
-        """passage_words: a longer sentence is cut, as passages are, and its pieces are known, too."""
+    def __init__(self, text: str, phrases: Sequence[str], passage_words: int, unsure: str | None = None) -> None:
+        """passage_words: a longer sentence is cut, as passages are, and its pieces are known, too.
+
+        unsure: what a sentence is offered behind.
+        """
+        self._unsure = words(unsure or "")
+        phrases = [*phrases, *filter(None, [unsure])]
         pieces = chain.from_iterable(split_paragraphs(text, passage_words))
         self.sentences = {words(each) for each in [*split_sentences(text), *pieces, *phrases]}
         self.sentences |= {words(sentence) for phrase in phrases for sentence in split_sentences(phrase)}
@@ -43,9 +50,12 @@ class Known:
         said = words(reply)
         often = Counter(_runs(said))
         heard = self.words | {word for turn in question.ask for word in words(turn)}
+        offers = bool(self._unsure) and said[: len(self._unsure)] == self._unsure
         return Verdict(
-            right=is_right(reply, question),
+            right=question.declines if offers else is_right(reply, question),
+            holds_it=is_right(reply, question),
             declines=declines(reply),
+            offers=offers,
             loops=any(count > max(1, self.runs[run]) for run, count in often.items()),
             strange_sentences=tuple(each for each in split_sentences(reply) if words(each) not in self.sentences),
             strange_words=tuple(word for word in said if word not in heard),

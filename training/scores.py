@@ -81,11 +81,28 @@ class Column:
     @property
     def wrong(self) -> dict[str, Share]:
         """Of all that a text answers; what is not among them is right."""
-        wrong = [not judged.verdict.right for judged in self.judged if judged.question.needs]
-        declines = [judged.verdict.declines for judged in self.judged if judged.question.needs]
+        verdicts = [judged.verdict for judged in self.judged if judged.question.needs]
+        declined = [verdict.declines or verdict.offers for verdict in verdicts]
         return {
-            WRONG: Share.count(w and not d for w, d in zip(wrong, declines, strict=True)),
-            WRONGLY_DECLINED: Share.count(w and d for w, d in zip(wrong, declines, strict=True)),
+            WRONG: Share.count(not v.right and not said_so for v, said_so in zip(verdicts, declined, strict=True)),
+            WRONGLY_DECLINED: Share.count(
+                not v.right and said_so for v, said_so in zip(verdicts, declined, strict=True)
+            ),
+        }
+
+    @property
+    def offered(self) -> dict[str, Share]:
+        """Sentences that were given with a doubt; none of them counts as an answer."""
+        answered = [judged.verdict for judged in self.judged if judged.question.needs]
+        unanswerable = [judged.verdict for judged in self.judged if judged.question.declines]
+        return {
+            "offered with a doubt, and right, of what a text answers": Share.count(
+                v.offers and v.holds_it for v in answered
+            ),
+            "offered with a doubt, and wrong, of what a text answers": Share.count(
+                v.offers and not v.holds_it for v in answered
+            ),
+            "offered with a doubt, of what is unanswerable": Share.count(v.offers for v in unanswerable),
         }
 
     @property
@@ -116,6 +133,7 @@ def table(columns: Sequence[Column]) -> str:
     ]
     lines += _rows([column.right for column in columns])
     lines += _rows([column.wrong for column in columns])
+    lines += _rows([column.offered for column in columns])
     lines += _rows([column.further for column in columns])
     for name in columns[0].broken:
         of, hits = len(columns[0].judged), [str(column.broken[name].hits) for column in columns]
@@ -148,6 +166,7 @@ def as_json(columns: Sequence[Column]) -> dict[str, Any]:
             for group, shares in (
                 ("right", column.right),
                 ("wrong", column.wrong),
+                ("offered", column.offered),
                 ("found", column.further),
                 ("broken", column.broken),
             )

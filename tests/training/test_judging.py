@@ -110,3 +110,13 @@ def test_wilsons_interval_ends_where_the_share_is_just_likely(hits: int, of: int
 
 def test_a_share_is_written_with_its_interval() -> None:
     assert str(Share.count([True] * 58 + [False] * 17)) == "0.77 (0.67-0.85)"
+
+
+def test_what_is_offered_with_a_doubt_declines_and_is_no_answer() -> None:
+    known = Known(TEXT, PHRASES, 40, unsure="I am not sure, but this comes nearest.")
+    offer = "I am not sure, but this comes nearest. It weighs 1.8 kilograms and folds flat."
+    verdict = known.judge(offer, asked())
+    assert (verdict.right, verdict.holds_it, verdict.offers) == (False, True, True)
+    assert verdict.strange_sentences == verdict.strange_words == ()
+    unanswerable = Question(ask=("Who sells it?",), kind="other-attribute", declines=True)
+    assert known.judge(offer, unanswerable).right

@@ -24,7 +24,7 @@ from training.scores import (
 
 TEXT = "The tent is made in Oulu. It weighs 1.8 kilograms."
 OULU, HEAVY = TEXT.split(". ", 1)[0] + ".", "It weighs 1.8 kilograms."
-KNOWN = Known(TEXT, ("Hello!", "I don't know."), 40)
+KNOWN = Known(TEXT, ("Hello!", "I don't know."), 40, unsure="Perhaps this.")
 WHERE = Question(ask=("Where from?",), kind="where", needs=(("Oulu",),), sentence=OULU)
 WEIGHT = Question(ask=("Where from?", OULU, "And how heavy?"), kind="follow-up", needs=(("1.8",),), sentence=HEAVY)
 WHO = Question(ask=("Who sells it?",), kind="other-attribute", declines=True)
@@ -124,3 +124,18 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
 
     plot([GOOD, replace(BAD, name="other")], tmp_path / "scores.png", "models/mini")
     assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_offers_decline_and_are_counted_by_what_they_hold() -> None:
+    column = Column(
+        "offers",
+        (
+            judged(TENT, WHERE, f"Perhaps this. {OULU}"),
+            judged(TENT, WEIGHT, f"Perhaps this. {OULU}"),
+            judged(TENT, WHO, f"Perhaps this. {OULU}"),
+            judged(TENT, MOON, "I don't know."),
+        ),
+    )
+    assert [(share.hits, share.of) for share in column.offered.values()] == [(1, 2), (1, 2), (1, 2)]
+    assert (column.right[ANSWERED].hits, column.right[DECLINED].hits) == (0, 2)
+    assert [share.hits for share in column.wrong.values()] == [0, 2]
