@@ -29,11 +29,11 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune release-check lock clean chromium stores promtool
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl-C stops both
 	@$(BIN)/python -m launcher.run
@@ -99,6 +99,9 @@ eval-model: $(VENV)/.training ## how well a model answers hand-written questions
 
 finetune: $(VENV)/.training ## train MODEL further on the dialogues in DATA, into the folder OUT: docs/fine-tuning.md
 	@$(BIN)/python -m training.finetune --data "$(DATA)" --model "$(MODEL)" $(if $(OUT),--out "$(OUT)") $(FLAGS)
+
+release-check: ## all that is checked before a version is tagged, on a clean clone: an hour
+	@.ci/release
 
 lock: ## write constraints.txt anew, from a fresh environment
 	@set -e; $(FIND_PYTHON); fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
