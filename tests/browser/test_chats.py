@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from frontend.transfer import VERSIONS
 from frontend.words import isolated
 from tests.browser.conftest import FrontendProcess
 from tests.browser.test_chat import HARD_TEXT, box, exchange, say, tag
@@ -180,7 +181,7 @@ def test_chats_are_exported_and_imported(page: Page, browser: Browser, frontend_
     with page.expect_download() as download:
         page.get_by_role("link", name="Markdown").click()
     assert "## Reply" in Path(download.value.path()).read_text()
-    assert json.loads(Path(file).read_text())["version"] == 1
+    assert json.loads(Path(file).read_text())["version"] == VERSIONS[-1]
 
 
 def test_a_chat_deleted_in_another_tab_is_said_and_its_undo_too(
