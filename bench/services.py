@@ -22,6 +22,7 @@ import aiohttp
 import yaml
 
 from bench.load import INSTRUCTION, WARM_UP, Answer, Ask, Request, RequestFailed, answered, closed_loop
+from bench.peers.transformers_t5 import BEST_DTYPE
 from launcher import haproxy
 from launcher.preflight import Plan, free_port
 from launcher.processes import Processes, Program
@@ -171,10 +172,14 @@ async def _events(lines: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, dict[
             yield name, json.loads(value)
 
 
+_BATCHED_DTYPE = str(BEST_DTYPE).removeprefix("torch.")
+
 SYSTEMS: dict[str, System] = {
     "this project, int8": System("int8", this_project("int8"), ask_chat, 4.0, ours=True),
     "Flask, generate": System("float32", flask_peer, ask_peer, 0.5),
-    "serve.batch, generate": System("float32", serve_peer("bench.peers.batched_generate"), ask_peer, 0.5),
+    "serve.batch, generate": System(
+        "bfloat16" if MULTIPLIES_BFLOAT16 else "float32", serve_peer("bench.peers.batched_generate"), ask_peer, 0.5
+    ),
     "serve.batch, CTranslate2": System("int8", serve_peer("bench.peers.batched_ctranslate2"), ask_peer, 2.0),
 }
 

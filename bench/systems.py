@@ -43,8 +43,8 @@ def make_checkpoint(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def _load(folder: Path) -> T5ForConditionalGeneration:
-    model: T5ForConditionalGeneration = T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+def _load(folder: Path, dtype: torch.dtype = torch.float32) -> T5ForConditionalGeneration:
+    model: T5ForConditionalGeneration = T5ForConditionalGeneration.from_pretrained(folder, dtype=dtype)
     model.train(False)
     return model
 
@@ -68,24 +68,32 @@ def ours(dtype: Dtype) -> Callable[[Path], Generate]:
     return load
 
 
-def transformers_fp32(folder: Path) -> Generate:
-    """`model.generate` on the whole batch, greedy."""
-    model: Any = _load(folder)  # transformers' types do not let T5 generate
+def transformers_(dtype: torch.dtype, *, compiled: bool = False) -> Callable[[Path], Generate]:
+    """`model.generate` on the whole batch, greedy; compiled: by torch.compile, with a static cache."""
 
-    def generate(prompts: Sequence[list[int]], length: int) -> list[list[int]]:
-        with torch.inference_mode():
-            ids = torch.tensor(prompts)
-            out = model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                min_new_tokens=length,
-                max_new_tokens=length,
-            )
-        rows: list[list[int]] = out[:, 1:].tolist()
-        return rows
+    def load(folder: Path) -> Generate:
+        model: Any = _load(folder, dtype)  # transformers' types do not let T5 generate
+        how = {"cache_implementation": "static"} if compiled else {}
+        if compiled:
+            model.forward = torch.compile(model.forward, dynamic=False)
 
-    return generate
+        def generate(prompts: Sequence[list[int]], length: int) -> list[list[int]]:
+            with torch.inference_mode():
+                ids = torch.tensor(prompts)
+                out = model.generate(
+                    ids,
+                    attention_mask=torch.ones_like(ids),
+                    do_sample=False,
+                    min_new_tokens=length,
+                    max_new_tokens=length,
+                    **how,
+                )
+            rows: list[list[int]] = out[:, 1:].tolist()
+            return rows
+
+        return generate
+
+    return load
 
 
 def ctranslate2_(compute_type: str) -> Callable[[Path], Generate]:
@@ -121,7 +129,9 @@ def ctranslate2_(compute_type: str) -> Callable[[Path], Generate]:
 SYSTEMS: dict[str, tuple[str, Callable[[Path], Generate]]] = {
     "this engine, int8": ("int8", ours("int8")),
     "this engine, float32": ("float32", ours("float32")),
-    "transformers generate": ("float32", transformers_fp32),
+    "transformers generate": ("float32", transformers_(torch.float32)),
+    "transformers generate, bfloat16": ("bfloat16", transformers_(torch.bfloat16)),
+    "transformers generate, bfloat16, compiled": ("bfloat16", transformers_(torch.bfloat16, compiled=True)),
     "CTranslate2, int8": ("int8", ctranslate2_("int8")),
     "CTranslate2, float32": ("float32", ctranslate2_("float32")),
 }

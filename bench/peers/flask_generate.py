@@ -1,4 +1,4 @@
-"""The workshop's design: Flask in one process, one `generate` a request, each in a thread, as Flask's server does.
+"""The workshop's design: Flask in one process, one float32 `generate` a request, each in a thread, as Flask's server does.
 
 python -m bench.peers.flask_generate FOLDER_OF_THE_CHECKPOINT PORT
 """
@@ -6,6 +6,7 @@ python -m bench.peers.flask_generate FOLDER_OF_THE_CHECKPOINT PORT
 import sys
 from pathlib import Path
 
+import torch
 from flask import Flask, request
 
 from bench.peers import Reply
@@ -13,7 +14,7 @@ from bench.peers.transformers_t5 import TransformersT5
 
 
 def create_app(folder: Path) -> Flask:
-    model = TransformersT5(folder)
+    model = TransformersT5(folder, torch.float32)
 
     def answer() -> Reply:
         return model([request.get_json()])[0]
