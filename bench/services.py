@@ -177,9 +177,7 @@ _BATCHED_DTYPE = str(BEST_DTYPE).removeprefix("torch.")
 SYSTEMS: dict[str, System] = {
     "this project, int8": System("int8", this_project("int8"), ask_chat, 4.0, ours=True),
     "Flask, generate": System("float32", flask_peer, ask_peer, 0.5),
-    "serve.batch, generate": System(
-        "bfloat16" if MULTIPLIES_BFLOAT16 else "float32", serve_peer("bench.peers.batched_generate"), ask_peer, 0.5
-    ),
+    "serve.batch, generate": System(_BATCHED_DTYPE, serve_peer("bench.peers.batched_generate"), ask_peer, 0.5),
     "serve.batch, CTranslate2": System("int8", serve_peer("bench.peers.batched_ctranslate2"), ask_peer, 2.0),
 }
 

@@ -1,4 +1,4 @@
-"""The workshop's design: Flask in one process, one float32 `generate` a request, each in a thread, as Flask's server does.
+"""The workshop's design: Flask in one process, one float32 `generate` a request, in threads, as Flask serves.
 
 python -m bench.peers.flask_generate FOLDER_OF_THE_CHECKPOINT PORT
 """
