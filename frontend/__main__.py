@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from frontend import logs, metrics
+from frontend import logs, metrics, tracing
 from frontend.access_log import log_no_queries
 from frontend.app import create_app
 from frontend.connections import MAX_CONNECTIONS, PromptProtocol
@@ -43,6 +43,7 @@ def main() -> int:
         settings = Settings()
         secret_key(settings)
         listener = _listen(settings)
+        tracing.start()
     except ValidationError as error:
         return _refuse(_sentences(error))
     except (ValueError, OSError) as error:
@@ -63,6 +64,7 @@ def main() -> int:
             until_then.enter_context(metrics.served(settings.host, settings.metrics_port))
         except OSError as error:
             return _refuse([_cannot_listen(settings.host, settings.metrics_port, error, "FRONTEND_METRICS_PORT")])
+        until_then.callback(tracing.stop)
         # uvicorn shuts down in order, and raises the signal again when it is done.
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])

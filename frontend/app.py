@@ -50,6 +50,7 @@ from frontend.services import Services
 from frontend.session import Sessions
 from frontend.settings import Settings
 from frontend.store import ChatStore
+from frontend.tracing import Traced
 from frontend.words import _, current, isolated, plural
 
 log = logging.getLogger("frontend")
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes)  # within the proxies' middleware, whose copy of the scope has the route
     app.add_middleware(ReadersLanguage)
+    app.add_middleware(Traced)  # likewise
     app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies, user_header=settings.user_header)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _no_such_address)

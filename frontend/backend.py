@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import aiohttp
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ConfigDict
 
 from frontend.errors import BackendError, Interrupted, Unavailable
@@ -19,6 +20,7 @@ from frontend.problems import AWAY, BROKE_OFF, MAX_ERROR_BYTES, Problem, refusal
 from frontend.settings import Settings
 from frontend.sse import ServerSentEvent, SseParser
 from frontend.text import clean
+from frontend.tracing import carried, span
 from frontend.words import _
 
 EVENT_OVERHEAD_CHARS = 1_000_000  # besides the reply, a `done` event carries passages of knowledge
@@ -114,21 +116,22 @@ class Backend:
         Takes at most the read timeout. Raises BackendError. Cancelled or closed, it ends the
         connection at once, and the backend frees the slot.
         """
-        with failures_mapped(Unavailable(_(AWAY), broken=True)):
-            response = await self._session.post(
-                f"{self._settings.backend_url}/chat",
-                data=question.body,
-                headers=question.headers,
-                allow_redirects=False,
-            )
-        try:
-            with failures_mapped(Interrupted(_(BROKE_OFF), broken=True)):
-                if response.status != 200:
-                    raise refusal(response.status, response.headers, await content_of(response, MAX_ERROR_BYTES))
-                async for item in self._reply(response):
-                    yield item
-        finally:
-            response.close()
+        with span("POST /chat", SpanKind.CLIENT, request_id=question.request_id):
+            with failures_mapped(Unavailable(_(AWAY), broken=True)):
+                response = await self._session.post(
+                    f"{self._settings.backend_url}/chat",
+                    data=question.body,
+                    headers=question.headers | carried(),
+                    allow_redirects=False,
+                )
+            try:
+                with failures_mapped(Interrupted(_(BROKE_OFF), broken=True)):
+                    if response.status != 200:
+                        raise refusal(response.status, response.headers, await content_of(response, MAX_ERROR_BYTES))
+                    async for item in self._reply(response):
+                        yield item
+            finally:
+                response.close()
 
     async def _reply(self, response: aiohttp.ClientResponse) -> AsyncIterator[Start | Token | Done]:
         limit = self._settings.max_reply_chars

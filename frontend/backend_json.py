@@ -11,6 +11,7 @@ from frontend.backend import content_of, failures_mapped, open_session
 from frontend.errors import Refused, Unavailable
 from frontend.problems import MAX_ERROR_BYTES, refusal
 from frontend.settings import Settings
+from frontend.tracing import carried
 from frontend.words import _, later
 
 MAX_ANSWER_BYTES = 16_000_000  # a configuration's knowledge may be long
@@ -61,7 +62,7 @@ class BackendJson:
                 method,
                 f"{self._url}{path}",
                 data=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
-                headers={"Accept-Encoding": "identity", "Content-Type": "application/json", **headers},
+                headers={"Accept-Encoding": "identity", "Content-Type": "application/json", **headers, **carried()},
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as response:

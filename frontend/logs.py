@@ -1,6 +1,7 @@
 """The frontend's log, as text for people or as JSON for machines: one object a line. What users type is in neither.
 
 A record about a request to the backend has its `request_id`, by which the backend's logs tell the same request's story.
+Where requests are traced, whatever is logged on the way of one has its `trace_id`.
 """
 
 import json
@@ -9,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import uvicorn.config
+
+from frontend.tracing import trace_id
 
 Format = Literal["text", "json"]
 
@@ -45,6 +48,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := getattr(record, "request_id", None):
             fields["request_id"] = request_id
+        if present := trace_id():
+            fields["trace_id"] = present
         if record.exc_info:
             fields["exc_text"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

@@ -15,12 +15,16 @@ FORWARDED_FOR = b"x-forwarded-for"
 
 
 class TrustedProxies:
-    """ASGI middleware: a trusted proxy's X-Forwarded-For and X-Forwarded-Proto hold, and so does its `user_header`."""
+    """ASGI middleware: a trusted proxy's X-Forwarded-For and X-Forwarded-Proto hold, and so does its `user_header`.
+
+    So does the trace that it says a request is part of: no visitor writes into one.
+    """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str], user_header: str | None) -> None:
         self._app = app
         self._proxied = ProxyHeadersMiddleware(app, trusted_hosts=list(proxies))  # type: ignore[arg-type]  # other names
-        self._claims = {b"x-forwarded-proto", FORWARDED_FOR, (user_header or "").lower().encode()}
+        user = (user_header or "").lower().encode()
+        self._claims = {b"x-forwarded-proto", FORWARDED_FOR, b"traceparent", b"tracestate", user}
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from frontend.problems import BROKE_OFF
 from frontend.reply_log import End, Failed, Finished, ReplyLog, Stopped
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
+from frontend.tracing import span
 from frontend.words import _
 
 log = logging.getLogger("frontend.writer")
@@ -64,8 +65,9 @@ class ReplyWriter:
         meanwhile = [asyncio.create_task(work) for work in (self._keep_claim(), self._beat())]
         outcome: End = Failed(Interrupted.type, BROKE_OFF)  # whatever happens here, readers are not left waiting
         try:
-            with WRITING.track_inprogress():
+            with WRITING.track_inprogress(), span("reply", request_id=self._question.request_id) as told:
                 outcome = await self._outcome()
+                told.set_attribute("ending", _ending(outcome))
         finally:
             self.log.end(outcome)
             REPLIES.labels(_ending(outcome)).inc()

@@ -12,6 +12,7 @@ from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from transformers import PreTrainedTokenizerBase
 
+from serve_app import tracing
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
@@ -87,6 +88,7 @@ class Ingress:
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
+        tracing.start("godel-ingress", here().replica_id)
         watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_files())]
         yield
         for watcher in watchers:
@@ -94,6 +96,7 @@ class Ingress:
         for watcher in watchers:
             with suppress(asyncio.CancelledError):
                 await watcher
+        await asyncio.to_thread(tracing.stop)
 
     async def _watch_files(self) -> None:
         """Notice edits without waiting for a request, so that a bad one is on the metric within a second."""

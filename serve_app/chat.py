@@ -53,6 +53,7 @@ from serve_app.settings import AppArgs, ChatConfig
 from serve_app.shared_replies import SharedReplies, SharedReply
 from serve_app.small_talk import phrase_book
 from serve_app.stop_sequences import StopSequences
+from serve_app.tracing import span
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -164,7 +165,8 @@ class Chat:
     async def _write(self, asked: ChatRequest, request_id: str, streamed: bool) -> AsyncGenerator[Piece]:
         """The reply, piece by piece; in few pieces where it is not streamed."""
         with recording(self._record) as outcome:
-            plan = await self.plan(asked, request_id)
+            with span("plan", request_id=request_id):
+                plan = await self.plan(asked, request_id)
             outcome.prompt_tokens = len(plan.prompt.token_ids)
             outcome.is_quoted = plan.quotes is not None
             text = QuotedText(plan.quotes) if plan.quotes else GrowingText(self._tokenizer)

@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app import openai_api, openapi
+from serve_app import openai_api, openapi, tracing
 from serve_app.admission import Admission
 from serve_app.chat import Chat, Piece
 from serve_app.config_routes import add_config_routes
@@ -50,6 +52,7 @@ def create_api(
     )
     api.add_middleware(BodyLimits, max_bytes=chat.args.max_body_bytes, seconds=BODY_S)
     api.add_middleware(Gate, admission=_admission(chat), budget_s=chat.args.request_timeout_s, keys=keys)
+    api.add_middleware(Traced)
     add_errors(api, refused)
     _add_routes(api, chat, here)
     openai_api.add_routes(api, chat)
@@ -97,6 +100,30 @@ class Gate:
                 await self._app(scope, receive, send)
         except (Unauthorized, Overloaded) as error:
             await error_response(request, error)(scope, receive, send)
+
+
+class Traced:
+    """ASGI middleware: a span of each POST, in the trace that its headers name. All else asks how things are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not tracing.is_on() or scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        asked = tracing.span("POST", SpanKind.SERVER, request_id=request_id_of(Request(scope)))
+        with tracing.within(Headers(scope=scope)), asked as span:
+
+            async def send_noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    if route := scope.get("route"):
+                        span.update_name(f"POST {route.path}")
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= 500:
+                        span.set_status(StatusCode.ERROR)
+                await send(message)
+
+            await self._app(scope, receive, send_noted)
 
 
 def _presented(request: Request) -> str | None:

@@ -299,6 +299,7 @@ class GenerateRequest:
     candidates: tuple[Candidate, ...] = ()  # the reply is one of these; none: it is written freely
     prefix: list[int] = field(default_factory=list)
     streamed: bool = True  # somebody reads along
+    trace_context: dict[str, str] = field(default_factory=dict)  # W3C's headers; none: it is not traced
 
 
 @dataclass(frozen=True)

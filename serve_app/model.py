@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from serve_app import tracing
 from serve_app.checkpoint import Checkpoint, load_model
 from serve_app.engine.backends.select import select_backend
 from serve_app.engine.engine import Engine
@@ -18,6 +20,7 @@ from serve_app.errors import ModelError
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.metrics import ReplicaMetrics
 from serve_app.replica import here
+from serve_app.reply_spans import tell_reply
 from serve_app.settings import AppArgs
 
 logger = logging.getLogger("ray.serve.godel")
@@ -42,6 +45,7 @@ class GodelModel:
         _try_out(self._engine, checkpoint, args)
         self._origin = here()
         self._metrics = ReplicaMetrics()
+        tracing.start("godel-model", self._origin.replica_id)
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenChunk]:
         """Write a reply; tokens that come quickly are joined. The first token travels alone, at once.
@@ -62,7 +66,19 @@ class GodelModel:
         finally:
             reply.cancel()
             self._metrics.replied(reply.times)
-            self._log(request, reply)
+            with tracing.within(request.trace_context):
+                self._trace(request, reply)
+                self._log(request, reply)
+
+    def _trace(self, request: GenerateRequest, reply: TokenStream) -> None:
+        tell_reply(
+            reply.times,
+            time.monotonic(),
+            request_id=request.request_id,
+            prompt_tokens=len(request.prompt_ids),
+            reply_tokens=reply.times.tokens,
+            ending=_ending(reply),
+        )
 
     def _log(self, request: GenerateRequest, reply: TokenStream) -> None:
         """One line a reply. Serve adds the replica's id and the request's, by which the ingress logs the same reply."""
@@ -70,7 +86,7 @@ class GodelModel:
         logger.info(
             "request %s: %s after %d tokens, %.0f ms in the queue, %.1f ms a token",
             request.request_id,
-            reply.ending or "left",
+            _ending(reply),
             times.tokens,
             (times.queue_s or 0) * 1000,
             (times.token_s or 0) * 1000,
@@ -129,6 +145,11 @@ class GodelModel:
         """Called by Serve when the replica has drained."""
         if engine := getattr(self, "_engine", None):
             engine.close(patience_s=self._stall_limit_s)
+        tracing.stop()
+
+
+def _ending(reply: TokenStream) -> str:
+    return reply.ending or ("failed" if reply.failure else "left")
 
 
 def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:

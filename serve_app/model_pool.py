@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
+from opentelemetry.trace import SpanKind
 from ray.exceptions import ActorDiedError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
@@ -19,6 +20,7 @@ from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.liveness import Liveness
 from serve_app.messages import Deployed, GenerateRequest, ReplicaStatus, State, TokenChunk
+from serve_app.tracing import carried, span
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -102,10 +104,12 @@ class ModelPool:
             if attempt:
                 self._took_over()
             try:
-                async with aclosing(self._write_once(request, deadline)) as chunks:
-                    async for chunk in chunks:
-                        request = replace(request, prefix=[*request.prefix, *chunk.token_ids])
-                        yield chunk
+                with span("write", SpanKind.CLIENT, request_id=request.request_id, attempt=attempt) as asked:
+                    async with aclosing(self._write_once(request, deadline)) as chunks:
+                        async for chunk in chunks:
+                            asked.set_attribute("replica_id", chunk.origin.replica_id)
+                            request = replace(request, prefix=[*request.prefix, *chunk.token_ids])
+                            yield chunk
                 return
             except ReplyFailed as error:
                 failures += 1
@@ -117,7 +121,9 @@ class ModelPool:
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
 
     async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncGenerator[TokenChunk]:
-        response = self._generate.remote(replace(request, budget_s=deadline - time.monotonic()))
+        response = self._generate.remote(
+            replace(request, budget_s=deadline - time.monotonic(), trace_context=carried())
+        )
         stream = cast(_Stream, response)  # what stream=True makes of it
         writer: str | None = None  # unknown until it is heard
         try:

@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from serve_app.outcomes import asking_key
 from tests.support.backend import PROXIES, Backend, run_backend
+from tests.support.collector import Collector
 
 # No deadline for one example: a busy machine is slow.
 settings.register_profile("patient", deadline=None)
@@ -30,6 +31,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """The one that the environment names to who begins to send spans."""
+    with Collector() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        yield running
 
 
 @pytest.fixture(scope="session", params=PROXIES)

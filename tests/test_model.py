@@ -1,6 +1,7 @@
 """One model replica without Serve: chunks, deadline, leaving readers, status, health."""
 
 import asyncio
+import logging
 import pickle
 import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -15,6 +16,7 @@ from ray.serve._private import constants
 from torch import Tensor
 
 from serve_app import model as models
+from serve_app import tracing
 from serve_app.checkpoint import ROOT, resolve
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
 from serve_app.errors import ModelError
@@ -22,6 +24,7 @@ from serve_app.messages import Candidate, GenerateRequest, Sampling, TokenChunk
 from serve_app.model import GodelModel
 from serve_app.settings import AppArgs
 from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokenizer
+from tests.support.collector import Collector
 from tests.support.fakes import ORIGIN
 from tests.support.waiting import eventually
 
@@ -96,6 +99,24 @@ async def test_a_reader_who_leaves_frees_the_slot(model: GodelModel) -> None:
     await anext(stream)
     await stream.aclose()
     eventually(lambda: model._engine.active == 0, 10, "a free slot")
+
+
+async def test_a_replys_stages_are_told_in_its_askers_trace(
+    collector: Collector, model: GodelModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    asker = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    with caplog.at_level(logging.INFO, "ray.serve.godel"):
+        await chunks_of(model, request(trace_context=asker))
+        await chunks_of(model, request(trace_context=asker, budget_s=0))
+    tracing.stop()
+    whole, expired = sorted((span for span in collector.spans if span.name == "generate"), key=lambda span: span.began)
+    assert {(span.trace_id, span.parent_id) for span in (whole, expired)} == {("a" * 32, "b" * 16)}
+    assert (whole.service, whole.instance) == ("godel-model", ORIGIN.replica_id)
+    assert collector.parts(whole) == ["queue", "encode", "first token", "decode"]
+    assert collector.parts(expired) == ["queue"]
+    assert whole.attributes == {"request_id": "id", "prompt_tokens": 3, "reply_tokens": 199, "ending": "length"}
+    assert expired.attributes["ending"] == "deadline"
+    assert [vars(record)["trace_id"] for record in caplog.records if "tokens" in record.message] == ["a" * 32] * 2
 
 
 async def test_status_counts_slots_and_requests(model: GodelModel) -> None:

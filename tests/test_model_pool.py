@@ -11,12 +11,13 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from serve_app import routing
+from serve_app import routing, tracing
 from serve_app.controller import Controller
 from serve_app.engine.errors import QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.model_pool import ModelPool
+from tests.support.collector import Collector
 from tests.support.fakes import ORIGIN
 
 REQUEST = GenerateRequest("id", [5, 1], Sampling(seed=1), budget_s=30)
@@ -119,6 +120,26 @@ async def test_a_reply_goes_on_elsewhere_after_the_tokens_that_arrived() -> None
     assert [request.prefix for request in handle.requests] == [[], [7, 8]]
     assert handle.requests[1].budget_s < handle.requests[0].budget_s
     assert handle.requests[1].sampling == handle.requests[0].sampling
+
+
+async def test_a_trace_shows_the_replica_that_was_lost_and_the_one_that_went_on(collector: Collector) -> None:
+    handle = FakeHandle(
+        [TokenChunk([7, 8], ORIGIN), ActorDiedError()],
+        [TokenChunk([9], OTHER, "stop")],
+    )
+    tracing.start("godel-ingress", "Ingress#1")
+    with tracing.span("POST /chat"):
+        await written(handle)
+    tracing.stop()
+    lost, went_on = sorted((span for span in collector.spans if span.name == "write"), key=lambda span: span.began)
+    asked = collector.one("POST /chat")
+    assert (lost.parent_id, went_on.parent_id) == (asked.span_id, asked.span_id)
+    assert (lost.has_failed, went_on.has_failed, asked.has_failed) == (True, False, False)
+    assert lost.attributes == {"request_id": "id", "attempt": 0, "replica_id": "r1", "error.type": "ActorDiedError"}
+    assert went_on.attributes == {"request_id": "id", "attempt": 1, "replica_id": "r2"}
+    assert [request.trace_context["traceparent"] for request in handle.requests] == [
+        f"00-{asked.trace_id}-{span.span_id}-01" for span in (lost, went_on)
+    ]
 
 
 async def test_a_stream_that_ends_early_counts_as_a_lost_replica() -> None:

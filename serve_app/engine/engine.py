@@ -253,8 +253,10 @@ class Engine:
         for request in admitted:
             request.stream.times.began = began
         encodings = self._encode(admitted)
-        self.totals.encode_s += self._clock() - began
+        encoded = self._clock()
+        self.totals.encode_s += encoded - began
         for request, encoding in zip(admitted, encodings, strict=True):
+            request.stream.times.encoded = encoded
             with self._failing_alone([request]):
                 self._begin(request, encoding)
 

@@ -12,6 +12,7 @@ class ReplyTimes:
 
     submitted: float
     began: float | None = None  # it left the queue
+    encoded: float | None = None  # its prompt was read
     first_token: float | None = None
     last_token: float | None = None
     tokens: int = 0  # the end-of-sequence token counts

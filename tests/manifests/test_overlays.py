@@ -123,6 +123,26 @@ def test_the_load_balancer_can_be_added_to_an_overlay(tree: Path, crd: None) -> 
     assert services["frontend"] == "ClusterIP"
 
 
+def test_tracing_can_be_added_to_an_overlay(tree: Path, crd: None) -> None:
+    """Who sends spans may reach the collector that it is told of: where that is, the manifest says twice."""
+    kustomization = tree / "kuberay/overlays/production/kustomization.yaml"
+    kustomization.write_text(kustomization.read_text() + "components: [../../components/tracing]\n")
+    rendering = render(tree, kustomization.parent)
+    assert problems(rendering) == []
+    collectors = {
+        container["name"]: variable["value"]
+        for pod in pods(rendering.objects)
+        for container in pod.containers
+        for variable in container.get("env", [])
+        if variable["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    }
+    assert collectors == dict.fromkeys(("frontend", "ray-worker"), "http://otel-collector.observability:4318")
+    (policy,) = [each["spec"] for each in rendering.objects if each["metadata"]["name"] == "traces"]
+    (way,) = policy["egress"]
+    assert way["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
+    assert way["ports"] == [{"protocol": "TCP", "port": 4318}]
+
+
 def test_images_can_be_pinned_by_digest(tree: Path, crd: None) -> None:
     """As the guide says."""
     kustomization = tree / "kuberay/overlays/production/kustomization.yaml"

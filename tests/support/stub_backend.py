@@ -153,6 +153,7 @@ class StubBackend:
         self.dialogs: list[list[str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.request_ids: list[str | None] = []
+        self.traceparents: list[str | None] = []
         self.authorizations: list[str | None] = []
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
@@ -293,6 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
         stub.body_sizes.append(int(self.headers["Content-Length"]))
         stub.bodies.append(body)
         stub.request_ids.append(self.headers["X-Request-Id"])
+        stub.traceparents.append(self.headers["traceparent"])
         stub.authorizations.append(self.headers["Authorization"])
         stub.dialogs.append(body["dialog"])
         answer = stub.answers.popleft() if stub.answers else Answer()
