@@ -37,7 +37,8 @@ def one_thread() -> Iterator[None]:
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """The one that the environment names to who begins to send spans."""
     with Collector() as running:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
         yield running
 
 
@@ -45,7 +46,11 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 def real_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The backend as it is shipped, on models/mini, with one replica: a load that a test makes brings no second one.
 
-    Ray takes its time to start, so it starts once a proxy.
+    It is traced. Ray takes its time to start, so it starts once a proxy.
     """
-    with run_backend(tmp_path_factory.mktemp("real_backend"), behind=request.param, max_replicas=1) as running:
+    folder = tmp_path_factory.mktemp("real_backend")
+    with (
+        Collector() as collector,
+        run_backend(folder, behind=request.param, max_replicas=1, collector=collector) as running,
+    ):
         yield running

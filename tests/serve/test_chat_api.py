@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,7 +236,7 @@ def test_what_users_type_is_not_logged(backend: Backend) -> None:
     assert backend.chat(secret).status_code == 200
     backend.chat(secret, generation={"top_p": 2})
     requests.post(f"{backend.url}/chat", data=json.dumps([secret]), timeout=10)
-    logs = [path for path in _logs_of_ray(backend).rglob("*") if path.is_file()]
+    logs = [path for path in backend.ray_logs.rglob("*") if path.is_file()]
     assert any(path.name.startswith("replica_") for path in logs)
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
@@ -246,23 +245,11 @@ def test_one_request_is_followed_through_all_logs_by_its_id(backend: Backend) ->
     """Ingress and model replica each tell of it, as JSON, and say which replica they are."""
     request_id = "follow-me-4711"
     requests.post(f"{backend.url}/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": request_id}, timeout=60)
-
-    def told() -> list[dict[str, str]]:
-        files = (_logs_of_ray(backend) / "serve").glob("replica_*.log")
-        lines = [line for file in files for line in file.read_text().splitlines() if request_id in line]
-        return [json.loads(line) for line in lines]
-
-    eventually(
-        lambda: {line["deployment"] for line in told()} >= {"godel_Ingress", "godel_GodelModel"}, 10, "a line of each"
-    )
-    assert {line["request_id"] for line in told()} == {request_id}
-    assert all(line["replica"] for line in told())
-
-
-def _logs_of_ray(backend: Backend) -> Path:
-    arguments = [argument for process in backend.processes() for argument in process.cmdline()]
-    (session,) = {match[1] for argument in arguments if (match := re.search(r"(/\S*session_[^/\s]+)/", argument))}
-    return Path(session) / "logs"
+    both = {"godel_Ingress", "godel_GodelModel"}
+    eventually(lambda: {line["deployment"] for line in backend.lines_about(request_id)} >= both, 10, "a line of each")
+    told = backend.lines_about(request_id)
+    assert {line["request_id"] for line in told} == {request_id}
+    assert all(line["replica"] for line in told)
 
 
 def test_a_reader_who_leaves_frees_the_slot(backend: Backend) -> None:

@@ -1,5 +1,6 @@
 """A real backend for tests: `serve run` in a process of its own, from the repository's serve_config.yaml."""
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import yaml
 from launcher import haproxy
 from launcher.preflight import free_port
 from launcher.serve_environment import QUICK_REPLACEMENT
+from tests.support.collector import Collector
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,7 @@ class Backend:
     chat_config: Path  # the other; copies of its own: a test may edit them
     log: Path
     process: subprocess.Popen[bytes]
+    collector: Collector | None  # where its spans go
 
     def chat(self, *dialog: str, **fields: Any) -> requests.Response:
         return requests.post(f"{self.url}/chat", json={"dialog": list(dialog)} | fields, timeout=60)
@@ -52,6 +55,17 @@ class Backend:
         found = re.search(r"View the dashboard at \S*?(http://[\w.:]+)", self.log.read_text())
         assert found, f"no dashboard in {self.log}"
         return found[1]
+
+    @property
+    def ray_logs(self) -> Path:
+        arguments = [argument for process in self.processes() for argument in process.cmdline()]
+        (session,) = {match[1] for argument in arguments if (match := re.search(r"(/\S*session_[^/\s]+)/", argument))}
+        return Path(session) / "logs"
+
+    def lines_about(self, request_id: str) -> list[dict[str, str]]:
+        """What the replicas have logged about a request."""
+        files = (self.ray_logs / "serve").glob("replica_*.log")
+        return [json.loads(line) for file in files for line in file.read_text().splitlines() if request_id in line]
 
     def stop(self) -> None:
         """What a person's Ctrl-C does; no process of the cluster survives it."""
@@ -99,11 +113,13 @@ def run_backend(
     proxy_location: str = "EveryNode",
     address: str = "local",
     max_replicas: int | None = None,
+    collector: Collector | None = None,
 ) -> Iterator[Backend]:
     """The shipped configuration on a port of its own, with `args` and the deployments' options replaced.
 
     max_replicas: of the model, beside the rest of its autoscaling.
     address: of a cluster that runs; by default one is started.
+    collector: of its spans; None: it makes none.
     """
     chat_config = folder / "chatbot.yaml"
     chat_config.write_bytes((ROOT / "configs/chatbot.yaml").read_bytes())
@@ -128,11 +144,12 @@ def run_backend(
             env=os.environ
             | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_metrics_report_interval_ms": "1000"}
             | QUICK_REPLACEMENT
-            | (proxy if behind == "haproxy" else haproxy.OFF),
+            | (proxy if behind == "haproxy" else haproxy.OFF)
+            | (collector.environment if collector else {}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        backend = Backend(f"http://127.0.0.1:{port}", config_file, chat_config, log, process)
+        backend = Backend(f"http://127.0.0.1:{port}", config_file, chat_config, log, process, collector)
         try:
             healthy = f"a healthy backend; see {log}"
             eventually(lambda: is_healthy(backend.url) or _exited(process, log), START_S, healthy)

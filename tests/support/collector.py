@@ -46,6 +46,11 @@ class Collector:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of who sends spans here, and soon."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}  # milliseconds
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -60,6 +65,16 @@ class Collector:
         """The only span of that name."""
         (found,) = [span for span in self.spans if span.name == name]
         return found
+
+    def along(self, *names: str) -> list[Told]:
+        """The spans of these names, each a part of the one before it; as far as they have been told."""
+        way: list[Told] = []
+        for name in names:
+            part = [span for span in self.spans if span.name == name and (not way or span.parent_id == way[-1].span_id)]
+            if len(part) != 1:
+                break
+            way += part
+        return way
 
     def parts(self, whole: Told) -> list[str]:
         """The names of the spans right within another one, in the order in which they began."""
