@@ -32,7 +32,8 @@ def test_a_message_is_followed_to_the_backend(traced: Collector, client: TestCli
     form, reply, asked = traced.one("POST /messages"), traced.one("reply"), traced.one("POST /chat")
     assert (form.parent_id, reply.parent_id, asked.parent_id) == ("", form.span_id, reply.span_id)
     assert form.trace_id == reply.trace_id == asked.trace_id
-    assert stub.traceparents == [f"00-{asked.trace_id}-{asked.span_id}-01"]
+    (carried,) = stub.traceparents
+    assert asked.is_carried_by(carried)
     assert reply.attributes == {"request_id": stub.request_ids[0], "ending": "done"}
     assert {span.service for span in traced.spans} == {"godel-frontend"}
     assert b"zebra" not in b"".join(traced.bodies)

@@ -29,6 +29,10 @@ class Told:
     attributes: dict[str, str | int]
     has_failed: bool
 
+    def is_carried_by(self, traceparent: str | None) -> bool:
+        """Whether that header makes who gets it a part of this span."""
+        return (traceparent or "").split("-")[1:3] == [self.trace_id, self.span_id]
+
 
 class Collector:
     """At `url`, while in its context."""
