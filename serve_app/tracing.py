@@ -31,7 +31,7 @@ _end: Callable[[], None] | None = None
 def start(service: str, instance: str) -> None:
     """Send this process's spans from now on, if the environment names a collector.
 
-    Raises ValueError where one of OpenTelemetry's variables is wrong.
+    Raises ValueError for a number among OpenTelemetry's variables that cannot be; of other mistakes it warns.
     """
     global _tracer, _end
     if not any(map(os.environ.get, _ENDPOINTS)):

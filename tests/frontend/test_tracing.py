@@ -82,7 +82,10 @@ def test_a_line_of_the_log_says_which_trace_it_belongs_to(
     assert line["trace_id"] == traced.one("reply").trace_id
 
 
-def test_no_reply_waits_for_a_collector_that_does_not_answer(traced: Collector, client: TestClient) -> None:
+def test_no_reply_waits_for_a_collector_that_does_not_answer(
+    traced: Collector, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "LAST_SPANS_SECONDS", 0.01)
     traced.answers.clear()
     assert stream(client, "hello")[-1][0] == "done"
     tracing.stop()  # the export is on its way, and stays there
