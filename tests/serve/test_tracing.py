@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from frontend import tracing
@@ -31,7 +32,8 @@ def collector(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Collector:
 
 @pytest.fixture
 def page(backend: Backend, collector: Collector, tmp_path: Path) -> Iterator[TestClient]:
-    settings = Settings(backend_url=backend.url, database_url=f"sqlite:///{tmp_path}/chats.sqlite3", secret_key=SECRET)
+    database = f"sqlite:///{tmp_path}/chats.sqlite3"
+    settings = Settings(backend_url=backend.url, database_url=database, secret_key=SecretStr(SECRET))
     tracing.start()
     with TestClient(create_app(settings)) as client:
         client.get("/")
