@@ -1,9 +1,8 @@
-"""What docs/kubernetes.md tells people to type names things that exist."""
+"""What the documents tell people to type at a cluster names things that exist."""
 
 import argparse
 import json
 import re
-import shlex
 from collections.abc import Callable
 
 import pytest
@@ -12,21 +11,23 @@ from manifest_checks.objects import pods
 from manifest_checks.references import required_secrets, selects
 from manifest_checks.render import Rendering
 from tests.support.backend import ROOT
+from tests.support.documents import PAGES, commands
 
 Overlay = Callable[[str], Rendering]
 GUIDE = (ROOT / "docs/kubernetes.md").read_text()
-KINDS = {"rayservice": "RayService", "configmap": "ConfigMap", "deployment": "Deployment", "svc": "Service"}
+KINDS = {
+    "rayservice": "RayService",
+    "configmap": "ConfigMap",
+    "deployment": "Deployment",
+    "svc": "Service",
+    "statefulset": "StatefulSet",
+}
 OPEN = {"api-keys"}  # a Secret that is mounted whole: a key more is one more client's
 MADE_BY_THE_OPERATOR = {("Service", "godel-head-svc"), ("HTTPRoute", "godel-httproute")}
 
 
-def kubectl_commands(guide: str) -> list[list[str]]:
-    blocks = "\n".join(re.findall(r"```\n(.*?)```", guide, re.DOTALL))
-    inline = re.findall(
-        r"`(?:\"\$\()?([^`]*kubectl [^`]*?)(?:\)\")?`", re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
-    )
-    lines = [line[line.index("kubectl ") :] for line in [*blocks.splitlines(), *inline] if "kubectl " in line]
-    return [shlex.split(line.split(" | ")[0], comments=True)[1:] for line in lines]
+def kubectl_commands(document: str) -> list[list[str]]:
+    return [list(command.words[1:]) for command in commands(document) if command.program == "kubectl"]
 
 
 def options(command: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -63,10 +64,10 @@ def patched(patch: str | None) -> list[str]:
     return [key for values in json.loads(patch).values() for key in values] if patch else []
 
 
-def test_the_guides_commands_name_what_exists(overlay: Overlay) -> None:
-    commands = kubectl_commands(GUIDE)
-    assert len(commands) > 20
-    assert [command for command in commands if not is_right(command, overlay)] == []
+def test_the_commands_name_what_exists(overlay: Overlay) -> None:
+    asked = [command for page in PAGES for command in kubectl_commands(page.read_text(encoding="utf-8"))]
+    assert len(asked) > 30
+    assert [command for command in asked if not is_right(command, overlay)] == []
 
 
 @pytest.mark.parametrize(
@@ -86,5 +87,5 @@ def test_the_guides_commands_name_what_exists(overlay: Overlay) -> None:
 )
 def test_a_wrong_name_is_noticed(overlay: Overlay, right: str, wrong: str) -> None:
     assert right in GUIDE
-    commands = kubectl_commands(GUIDE.replace(right, wrong, 1))
-    assert len([command for command in commands if not is_right(command, overlay)]) == 1
+    asked = kubectl_commands(GUIDE.replace(right, wrong, 1))
+    assert len([command for command in asked if not is_right(command, overlay)]) == 1

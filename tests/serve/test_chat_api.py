@@ -2,13 +2,14 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.support.backend import Backend
+from tests.support.backend import ROOT, Backend
 from tests.support.sse import events
 from tests.support.waiting import eventually
 
@@ -243,14 +244,16 @@ def test_what_users_type_is_not_logged(backend: Backend) -> None:
 
 
 def test_one_request_is_followed_through_all_logs_by_its_id(backend: Backend) -> None:
-    """Ingress and model replica each tell of it, as JSON, and say which replica they are."""
+    """By the search of docs/operations.md: ingress and model replica tell of it, as JSON, and say who they are."""
     request_id = "follow-me-4711"
+    (search,) = re.findall(r"^grep .*$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    session = str(_logs_of_ray(backend).parent)
+    search = search.replace("REQUEST_ID", request_id).replace("/tmp/ray/session_latest", session)
     requests.post(f"{backend.url}/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": request_id}, timeout=60)
 
     def told() -> list[dict[str, str]]:
-        files = (_logs_of_ray(backend) / "serve").glob("replica_*.log")
-        lines = [line for file in files for line in file.read_text().splitlines() if request_id in line]
-        return [json.loads(line) for line in lines]
+        found = subprocess.run(["sh", "-c", search], capture_output=True, text=True, timeout=30).stdout
+        return [json.loads(line) for line in found.splitlines()]
 
     eventually(
         lambda: {line["deployment"] for line in told()} >= {"godel_Ingress", "godel_GodelModel"}, 10, "a line of each"
