@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai import OpenAI, RateLimitError
 
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted, Starting
 from serve_app.keys import KeyRing
 from serve_app.messages import TokenChunk
 from tests.support.application import Application, words
@@ -231,6 +231,7 @@ def test_bad_input_is_400_in_openais_shape(
     [
         (Overloaded("busy"), 429, "rate_limit_error", "rate_limit_exceeded"),
         (NoReplica("none"), 503, "server_error", "no_replica"),
+        (Starting("soon"), 503, "server_error", "starting"),
         (ReplyInterrupted("lost"), 503, "server_error", "reply_interrupted"),
         (DeadlineExceeded("late"), 504, "server_error", "deadline_exceeded"),
         (RuntimeError("a secret"), 500, "server_error", "internal_error"),
@@ -244,7 +245,7 @@ def test_errors_before_the_first_token_have_their_status(
     assert response.status_code == status
     assert (response.json()["error"]["type"], response.json()["error"]["code"]) == (type_, code)
     assert "a secret" not in response.text
-    assert ("Retry-After" in response.headers) == (code in ("rate_limit_exceeded", "no_replica"))
+    assert ("Retry-After" in response.headers) == (code in ("rate_limit_exceeded", "no_replica", "starting"))
 
 
 @pytest.mark.parametrize(
