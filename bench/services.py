@@ -5,14 +5,13 @@ proxy settings and environment.
 """
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from launcher import haproxy
 from launcher.preflight import Plan, free_port
 from launcher.processes import Processes, Program
 from launcher.run import ROOT, STOP_S, child_environment, tail
+from serve_app.load import events
 
 HOST = "127.0.0.1"
 START_S = 180.0
@@ -116,9 +116,18 @@ def _serve_run(config: dict[str, Any], place: Place) -> list[str]:
 
 async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
     """This project's streamed POST /chat."""
+    return await _ask_ours(session, url, _chat(request) | {"stream": True})
+
+
+async def ask_whole(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
+    """This project's POST /chat for a reply in one piece."""
+    return await _ask_ours(session, url, _chat(request))
+
+
+async def _ask_ours(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Answer:
     first_token_at: float | None = None
-    async with _posted(session, f"{url}/chat", _chat(request) | {"stream": True}) as response:
-        async for event, data in _events(response.content):
+    async with _posted(session, f"{url}/chat", body) as response:
+        async for event, data in events(response):
             if event == "token" and first_token_at is None:
                 first_token_at = time.perf_counter()
             if event == "done":
@@ -127,13 +136,6 @@ async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -
             if event == "error":
                 raise RequestFailed(data["error"]["message"])
     raise RequestFailed("the stream ended before the reply did")
-
-
-async def ask_whole(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
-    """This project's POST /chat for a reply in one piece."""
-    async with _posted(session, f"{url}/chat", _chat(request)) as response:
-        usage = (await response.json())["usage"]
-    return Answer(usage["prompt_tokens"], usage["completion_tokens"])
 
 
 def _chat(request: Request) -> dict[str, Any]:
@@ -159,17 +161,6 @@ async def _posted(
             yield response
     except aiohttp.ClientError as error:
         raise RequestFailed(f"{type(error).__name__}: {error}") from None
-
-
-async def _events(lines: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events, as they arrive: (name, data)."""
-    name = ""
-    async for line in lines:
-        field, _, value = line.decode().rstrip("\n").partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
 
 
 _BATCHED_DTYPE = str(BEST_DTYPE).removeprefix("torch.")

@@ -49,12 +49,8 @@ def compare(served: dict[str, Any], times: ServiceTimes) -> Iterator[Comparison]
 
 
 def _summary(run: Run) -> dict[str, float]:
-    latencies = run.latencies_s
-    return {
-        "p50": latencies[len(latencies) // 2],
-        "p95": latencies[int(0.95 * len(latencies))],
-        "refused": len(run.outcomes) - len(latencies),
-    }
+    refused = len(run.outcomes) - len(run.latencies_s)
+    return {"p50": run.latency_s(0.5), "p95": run.latency_s(0.95), "refused": refused}
 
 
 def table(comparisons: list[Comparison]) -> Iterator[str]:

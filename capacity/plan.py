@@ -52,7 +52,7 @@ def plan(rate: float, times: ServiceTimes, limits: Limits) -> Plan:
         ingresses=ingresses,
         nodes=nodes,
         price=nodes * limits.node_price,
-        p95_s=_p95(run),
+        p95_s=run.latency_s(0.95),
         polls=replicas * ingresses,
     )
 
@@ -64,7 +64,7 @@ def replica_capacity(times: ServiceTimes, limits: Limits) -> tuple[float, Run]:
     for _ in range(_STEPS):
         middle = (low + high) / 2
         run = _cell(middle, times)
-        if _p95(run) <= limits.p95_s and run.refused <= _REFUSED * len(run.outcomes):
+        if run.latency_s(0.95) <= limits.p95_s and run.refused <= _REFUSED * len(run.outcomes):
             low, best = middle, run
         else:
             high = middle
@@ -82,11 +82,6 @@ def _upper_bound(times: ServiceTimes) -> float:
     """Requests/s of a replica whose slots are always full and whose prompts cost nothing."""
     slots, reply_tokens = 16, 24
     return slots / (reply_tokens * times.step(slots))
-
-
-def _p95(run: Run) -> float:
-    latencies = run.latencies_s
-    return latencies[int(0.95 * len(latencies))] if latencies else math.inf
 
 
 def table(plans: list[Plan]) -> Iterator[str]:

@@ -46,8 +46,7 @@ class Result:
 
     @property
     def p95_s(self) -> float:
-        latencies = self.run.latencies_s
-        return latencies[int(0.95 * len(latencies))]
+        return self.run.latency_s(0.95)
 
     @property
     def changes(self) -> int:

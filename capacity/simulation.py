@@ -7,6 +7,7 @@ replicas and takes the less loaded one.
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.token_stream import TokenStream
 from serve_app.errors import Overloaded
+from serve_app.load_report import quantile
 from serve_app.messages import Sampling
 from serve_app.settings import AppArgs
 
@@ -51,6 +53,11 @@ class Run:
     @property
     def latencies_s(self) -> list[float]:
         return sorted(outcome.total_s for outcome in self.outcomes if outcome.total_s is not None)
+
+    def latency_s(self, share: float) -> float:
+        """What that share of the complete replies did not exceed; infinite without any."""
+        latency = quantile(self.latencies_s, share)
+        return math.inf if latency is None else latency
 
     @property
     def refused(self) -> int:

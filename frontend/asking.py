@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from frontend.backend import Backend, Done, Question, Start, Token
-from frontend.errors import BackendError, Busy, Interrupted, Unavailable
+from frontend.errors import BackendError, Busy, Interrupted, Starting, Unavailable
 from frontend.logs import about
 from frontend.problems import BROKE_OFF
 from frontend.words import _
@@ -22,6 +22,7 @@ log = logging.getLogger("frontend.asking")
 
 # Before each further attempt: long enough, together, for a proxy or an ingress to be replaced.
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
+COLD_START_SECONDS = 3.0  # between questions while a replica starts, where the backend does not say
 JITTER = 0.25  # replies that broke together do not all come back in the same moment
 
 
@@ -30,12 +31,18 @@ class Restart:
     """The reply has become another one, say by a new configuration: what was shown of it is void."""
 
 
+@dataclass(frozen=True)
+class ColdStart:
+    """The backend starts a replica first, and is asked again until it is there."""
+
+
 async def whole_reply(
     backend: Backend, question: Question, seconds: float
-) -> AsyncGenerator[Start | Token | Restart | Done]:
+) -> AsyncGenerator[ColdStart | Start | Token | Restart | Done]:
     """The reply to a question, across broken connections: tokens, then exactly one `Done`.
 
-    A `Start` comes before the tokens of each attempt of which it is known who writes it.
+    A `Start` comes before the tokens of each attempt of which it is known who writes it. `ColdStart`s come before
+    that, where a replica is started first.
 
     Nothing is asked anew later than `seconds` from now. Raises BackendError, the last attempt's.
     """
@@ -43,12 +50,14 @@ async def whole_reply(
     shown = _Shown()
     for asked_again in range(len(PAUSES_SECONDS) + 1):
         try:
-            async with aclosing(backend.chat(question)) as items:
+            async with aclosing(_once_started(backend, question, ends_at)) as items:
                 async for item in items:
                     if isinstance(item, Done):
                         yield item.asked_again(asked_again)
                         return
-                    if isinstance(item, Start):
+                    if isinstance(item, ColdStart):
+                        yield item
+                    elif isinstance(item, Start):
                         question = replace(question, seed=item.origin.seed if question.seed is None else question.seed)
                         if item.origin.replica_id:
                             yield item
@@ -68,6 +77,24 @@ async def whole_reply(
             )
             shown.rewind()
             await sleep(pause)
+
+
+async def _once_started(
+    backend: Backend, question: Question, ends_at: float
+) -> AsyncGenerator[ColdStart | Start | Token | Done]:
+    """One attempt, put off for as long as the backend says that a replica is starting. Raises BackendError."""
+    while True:
+        try:
+            async with aclosing(backend.chat(question)) as items:
+                async for item in items:
+                    yield item
+            return
+        except Starting as error:
+            pause = (error.retry_after or COLD_START_SECONDS) * random.uniform(1, 1 + JITTER)
+            if time.monotonic() + pause > ends_at:
+                raise
+        yield ColdStart()
+        await sleep(pause)
 
 
 def _pause(error: BackendError, asked_again: int) -> float | None:

@@ -3,6 +3,7 @@
 FrontendError
 ├── BackendError              no reply, because of the backend; always retryable
 │   ├── Unavailable           it cannot be reached, or has no replica ready
+│   │   └── Starting          it had none, and one is starting
 │   ├── Busy                  its queues are full (or this frontend's limits are met); may say when to try again
 │   ├── Refused               it does not accept the request; its own sentence says why
 │   └── Interrupted           it stopped in the middle of a reply
@@ -65,6 +66,10 @@ class BackendError(FrontendError):
 
 class Unavailable(BackendError):
     """The backend cannot be reached or has no replica ready."""
+
+
+class Starting(Unavailable):
+    """The backend had no replica, and one is starting: the message has only to wait."""
 
 
 class Busy(BackendError):

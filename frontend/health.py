@@ -30,7 +30,8 @@ class Model(BaseModel):
 
 
 class Health(BaseModel):
-    """What GET /health says. `status` is `ok`, or `unavailable` (also when nothing answered)."""
+    """What GET /health says. `status` is `ok`, `idle` (the next message starts a replica), `starting`, or
+    `unavailable` (also when nothing answered)."""
 
     status: str
     model: Model = Model()

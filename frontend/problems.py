@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 
-from frontend.errors import BackendError, Busy, Interrupted, Refused, Unavailable
+from frontend.errors import BackendError, Busy, Interrupted, Refused, Starting, Unavailable
 from frontend.words import _, later
 
 MAX_ERROR_BYTES = 65_536
 # What a proxy says by itself while nothing stands behind it; the backend's own errors have the contract's shape.
 PROXY_FAILURES = (404, 500, 502, 503)
+STARTING = "starting"  # and for: there was no replica, so one is started
 REPLY_INTERRUPTED = "reply_interrupted"  # the backend's name for: the replica that was writing has died
 AWAY = later("It cannot be reached at the moment. Your message is kept.")
 BROKE_OFF = later("It broke off before it was complete.")
@@ -55,6 +56,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErro
         return Unavailable(_("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY."), wait)
     if 400 <= status < 500:
         return Refused(message or _("The chat service answered with status {status}.", status=str(status)), wait)
+    if status == 503 and problem and problem.type == STARTING:
+        return Starting(_("It is starting, which takes a while. Your message is kept."), wait)
     if status == 503:
         return Unavailable(" ".join((_("It is not ready."), message)).strip(), wait, broken=is_death)
     return Unavailable(" ".join((_("It failed with status {status}.", status=str(status)), message)).strip(), wait)

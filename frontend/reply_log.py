@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from frontend.asking import Restart
+from frontend.asking import ColdStart, Restart
 from frontend.backend import Start, Token
 from frontend.models import Exchange
 
@@ -41,7 +41,7 @@ class Silence:
 
 
 End = Finished | Stopped | Failed
-ReplyEvent = Start | Token | Restart | Silence | End
+ReplyEvent = ColdStart | Start | Token | Restart | Silence | End
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,18 @@ class ReplyLog:
     def __init__(self) -> None:
         self.text = ""
         self.start: Start | None = None  # who writes it, once that is known
+        self._is_starting = False  # the backend, so that there is nothing yet
         self._draft = 0
         self._beats = 0
         self._end: End | None = None
         self._changed = asyncio.Event()  # a new one for each change
 
-    def add(self, item: Start | Token | Restart) -> None:
+    def add(self, item: ColdStart | Start | Token | Restart) -> None:
         """Write on, or begin anew."""
-        if isinstance(item, Start):
+        self._is_starting = isinstance(item, ColdStart)
+        if isinstance(item, ColdStart):
+            pass
+        elif isinstance(item, Start):
             self.start = item
         elif isinstance(item, Restart):
             self.text, self._draft = "", self._draft + 1
@@ -99,9 +103,13 @@ class ReplyLog:
         place = place or Place(self._draft, 0)
         beats = self._beats
         start: Start | None = None
+        was_starting = False
         while True:
             changed = self._changed
-            if self.start is not None and self.start is not start:
+            if self._is_starting and not was_starting:
+                was_starting = True
+                yield place, ColdStart()
+            elif self.start is not None and self.start is not start:
                 start = self.start
                 yield place, start
             elif place.draft != self._draft or place.chars > len(self.text):

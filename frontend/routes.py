@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from frontend import sse
-from frontend.asking import Restart
+from frontend.asking import ColdStart, Restart
 from frontend.backend import Start, Token
 from frontend.errors import (
     Busy,
@@ -308,6 +308,8 @@ async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[by
 
 def _encode(event: ReplyEvent, reached: Place, claim: Claim) -> bytes:
     match event:
+        case ColdStart():
+            return sse.encode("starting", {}, reached)
         case Start():
             return sse.encode("begun", {"tag": [fact.model_dump() for fact in tag(event.origin)]}, reached)
         case Token():

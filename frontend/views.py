@@ -356,7 +356,7 @@ def backend_view(health: Health | None) -> BackendView:
                 error=health.config_error,
             )
         )
-    if health.status != "ok":
+    if health.status not in ("ok", "idle", "starting"):
         notices.insert(0, _("The chat service is away at the moment. Messages are kept and can be sent again."))
         return BackendView(state="unavailable", model=health.model.name, label=_("Away"), notices=tuple(notices))
     state = "fallback" if health.model.fallback else "ok"

@@ -30,6 +30,7 @@ def check(rendering: Rendering) -> Iterator[Problem]:
     yield from _model_folders(service, config)
     yield from _places(service, config)
     yield from _chat_config(rendering, service, config)
+    yield from _keys(rendering.objects, service, config)
     yield from _config_map_sizes(rendering.objects)
     yield from _frontend_settings(rendering.objects)
 
@@ -131,7 +132,7 @@ def _chat_config(rendering: Rendering, service: Object, config: dict[str, Any]) 
     maps = {obj["metadata"]["name"]: obj for obj in rendering.objects if obj["kind"] == "ConfigMap"}
     for pod in pods([service]):
         for container in pod.containers:
-            name = _mounted_config_map(pod.spec, container, str(path.parent))
+            name = _mounted(pod.spec, container, str(path.parent), "configMap", "name")
             if name is None:
                 place = pod.place(container, "volumeMounts")
                 yield Problem(pod.where, place, f"no ConfigMap is mounted at {path.parent}, where chat_config is")
@@ -145,11 +146,29 @@ def _chat_config(rendering: Rendering, service: Object, config: dict[str, Any]) 
     )
 
 
-def _mounted_config_map(spec: Object, container: Object, folder: str) -> str | None:
+def _keys(objects: list[Object], service: Object, config: dict[str, Any]) -> Iterator[Problem]:
+    """Where the service asks for API keys, it reads a mounted Secret, and the frontend sends one of a Secret."""
+    folder = application(config)["args"].get("keys")
+    if folder is None:
+        return
+    for pod in pods(objects):
+        for container in pod.containers:
+            if pod.owner is service and _mounted(pod.spec, container, folder, "secret", "secretName") is None:
+                place = pod.place(container, "volumeMounts")
+                yield Problem(pod.where, place, f"no Secret is mounted at {folder}, where `keys` are")
+            variables = environment(container)
+            sent = at(variables, "FRONTEND_BACKEND_KEY", "valueFrom", "secretKeyRef")
+            if "FRONTEND_BACKEND_URL" in variables and sent is None:
+                place = pod.place(container, "env", "FRONTEND_BACKEND_KEY")
+                yield Problem(pod.where, place, "must be from a Secret: the backend asks for a key (`keys`)")
+
+
+def _mounted(spec: Object, container: Object, folder: str, kind: str, key: str) -> str | None:
+    """The name, under `key`, of the object of that kind of volume."""
     volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
     for mount in container.get("volumeMounts", []):
         if mount["mountPath"] == folder:
-            name: str | None = at(volumes.get(mount["name"]), "configMap", "name")
+            name: str | None = at(volumes.get(mount["name"]), kind, key)
             return name
     return None
 

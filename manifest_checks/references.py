@@ -25,6 +25,7 @@ from manifest_checks.yaml_text import load
 
 SECRETS_FILE = "required-secrets.yaml"
 TOKEN_KEY = "auth_token"  # KubeRay's
+EVERY_KEY = "*"  # of a Secret that is mounted as a whole
 SERVE_PORT = 8000
 _SELECTING = ("Service", "PodDisruptionBudget", "PodMonitor", "Deployment", "StatefulSet")
 _TWO_NUMBERS = ("postgres",)  # the second one is the patch; everywhere else it takes three
@@ -92,9 +93,11 @@ def _secrets(rendering: Rendering) -> Iterator[Problem]:
         if obj["kind"] == "Secret":
             yield Problem(identity(obj), ("kind",), "secrets are given by reference only, never by value")
         for field, name, key in secret_references(obj):
-            used.add((name, key))
-            if key not in required.get(name, {}):
-                message = f"no {SECRETS_FILE} lists key {key!r} of Secret {name!r}; known are {_list(required)}"
+            listed = required.get(name, {})
+            used |= {(name, each) for each in (listed if key == EVERY_KEY else [key])}
+            if not listed or key not in (EVERY_KEY, *listed):
+                what = f"Secret {name!r}" if key == EVERY_KEY else f"key {key!r} of Secret {name!r}"
+                message = f"no {SECRETS_FILE} lists {what}; known are {_list(required)}"
                 message += ". Correct the name, or list it there and make it"
                 yield Problem(identity(obj), field, message)
     for name, keys in _listed(rendering.folder).items():
@@ -108,14 +111,14 @@ def _secrets(rendering: Rendering) -> Iterator[Problem]:
 
 
 def secret_references(obj: Object) -> Iterator[tuple[Field, str, str]]:
-    """Field, name and key of every Secret that an object needs."""
+    """Field, name and key of every Secret that an object needs; EVERY_KEY where a volume takes all that it has."""
     for field, value in nodes(obj):
         if field[-1:] == ("secretKeyRef",) and not value.get("optional"):
             yield field, value.get("name", ""), value["key"]
         elif field[-1:] == ("authOptions",) and "secretName" in value:
             yield (*field, "secretName"), value["secretName"], TOKEN_KEY
         elif field[-1:] == ("secret",) and isinstance(value, dict) and "secretName" in value:
-            for item in value.get("items", [{"key": "*"}]):
+            for item in value.get("items", [{"key": EVERY_KEY}]):
                 yield field, value["secretName"], item["key"]
 
 
@@ -132,8 +135,8 @@ def _volumes(pod: Pod) -> Iterator[Problem]:
             if name not in volumes.keys() | claims:
                 known = _list(volumes.keys() | claims)
                 yield Problem(pod.where, field, f"there is no volume {name!r}; there is {known}")
-            elif "subPath" in mount and "configMap" in volumes.get(name, {}):
-                message = "a ConfigMap mounted with subPath never changes in a running pod; mount the directory"
+            elif "subPath" in mount and volumes.get(name, {}).keys() & {"configMap", "secret"}:
+                message = "what is mounted with subPath never changes in a running pod; mount the directory"
                 yield Problem(pod.where, (*field, "subPath"), message)
     for name in sorted(volumes.keys() - mounted):
         yield Problem(pod.where, (*pod.field, "volumes", name), "no container mounts it")

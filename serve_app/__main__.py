@@ -156,9 +156,9 @@ def load(
     """
     if clients and rate:
         raise click.UsageError("--clients and --rate are two kinds of load; give one of them.")
-    fields = {} if quote is None else {"generation": {"quote": quote}}
-    clients = clients or (None if rate else 8)
-    made = Load(url.rstrip("/"), questions or _QUESTIONS, seconds, clients=clients, rate=rate, key=key, fields=fields)
+    fields: dict[str, Any] = {} if quote is None else {"generation": {"quote": quote}}
+    bodies = [fields | {"dialog": [question]} for question in questions or _QUESTIONS]
+    made = Load(url.rstrip("/"), bodies, seconds, clients=clients or (None if rate else 8), rate=rate, key=key)
     asyncio.run(_watched(made))
     click.echo("\n".join(report(made)))
     if not made.outcomes or any(outcome.ending == "failed" for outcome in made.outcomes):

@@ -76,7 +76,7 @@ class Ingress:
     ) -> None:
         """The tokenizer comes along, a megabyte at most: to find out which kind of tokenizer it is takes torch."""
         self._metrics = IngressMetrics()
-        self._pool = ModelPool(model, args.stall_limit_s, self._metrics.took_over)
+        self._pool = ModelPool(model, args.stall_limit_s, self._metrics.took_over, args.cold_start_s)
         self._config_file = _config_file(args)
         self._keys = _key_ring(args)
         self._chat = Chat(args, checkpoint, tokenizer, self._config_file, self._pool, self._metrics.replied)

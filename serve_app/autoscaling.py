@@ -32,7 +32,8 @@ def by_capacity(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
     lately = {name: sum(of_replicas.values()) for name, of_replicas in means.items()}
     target, state = context.target_num_replicas, {"capacity": context.policy_state.get("capacity", 0.0)}
     if not newest.get("slots"):
-        return target, state  # those that start have not reported yet
+        # Those that start have not reported yet; of none at all, the first request has one started.
+        return max(target, min(context.total_queued_requests, 1)), state
     for replica, waiting in newest["waiting"].items():
         if waiting:
             state["capacity"] = max(state["capacity"], newest["tokens_per_second"].get(replica, 0.0))

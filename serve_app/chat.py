@@ -32,6 +32,7 @@ from serve_app.messages import (
     GenerateRequest,
     Generation,
     Grounding,
+    HealthStatus,
     Origin,
     Prompt,
     PromptPreview,
@@ -70,6 +71,9 @@ class Replicas(Protocol):
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]: ...
+
+    @property
+    def is_starting(self) -> bool: ...
 
     async def deployed(self) -> Deployed | None: ...
 
@@ -339,9 +343,8 @@ class Chat:
 
     def health(self) -> dict[str, Any]:
         """What /health says, of the configuration as it was last read."""
-        ready = len(self.replicas.ready)
         return {
-            "status": "ok" if ready else "unavailable",
+            "status": self._status(),
             "model": {
                 "name": self.checkpoint.name,
                 "requested": self.checkpoint.requested,
@@ -350,8 +353,15 @@ class Chat:
             },
             "config_version": self.config_file.current.version,
             "config_error": self.config_file.error,
-            "ready_replicas": ready,
+            "ready_replicas": len(self.replicas.ready),
         }
+
+    def _status(self) -> HealthStatus:
+        if self.replicas.ready:
+            return "ok"
+        if self.args.cold_start_s is None or self.replicas.states:
+            return "unavailable"
+        return "starting" if self.replicas.is_starting else "idle"
 
 
 def _offers(generation: Generation, sentence: Sentence | None) -> dict[str, str]:

@@ -4,7 +4,6 @@ Where the connection breaks, the same reply is asked for again by its id, and go
 given already (docs/reliability.md). Knows nothing of terminals.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from uuid import uuid4
 import requests
 
 from serve_app.errors import ServeAppError
+from serve_app.event_reader import EventReader
 
 _CONNECT_S = 5.0
 _READ_S = 120.0  # longer than any deadline that the service itself keeps
@@ -79,8 +79,10 @@ class ChatClient:
             with self._post(body, request_id) as response:
                 if not response.ok:
                     raise ServiceError(_refusal(response))
-                response.encoding = "utf-8"
-                yield from _events(response.iter_lines(chunk_size=None, decode_unicode=True))
+                reader = EventReader()
+                for line in response.iter_lines(chunk_size=None):
+                    if event := reader.read(line):
+                        yield event
         except requests.RequestException as error:
             raise _Broken(str(error).rsplit(": ", 1)[-1].rstrip("'\")")) from None
 
@@ -92,17 +94,6 @@ class ChatClient:
             stream=True,
             timeout=(_CONNECT_S, _READ_S),
         )
-
-
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events as this service writes them: a name and one line of JSON each."""
-    name = ""
-    for line in lines:
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
 
 
 def _refusal(response: requests.Response) -> str:

@@ -11,6 +11,7 @@ ServeAppError
     ├── Outdated              what it is to change has been changed by somebody else
     ├── Overloaded            the queues are full; says when to come back
     ├── NoReplica             no model replica is ready
+    ├── Starting              there was none, and one is starting; says when to come back
     ├── DeadlineExceeded      its time ran out
     ├── ReplyInterrupted      the replica that wrote it died, and no other could go on
     └── ReplyImpossible       the model fails on it
@@ -82,6 +83,11 @@ class Overloaded(RequestError):
 class NoReplica(RequestError):
     type = "no_replica"
     retry_after_s = 5
+
+
+class Starting(RequestError):
+    type = "starting"
+    retry_after_s = 3
 
 
 class DeadlineExceeded(RequestError):

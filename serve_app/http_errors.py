@@ -25,6 +25,7 @@ from serve_app.errors import (
     ReplyImpossible,
     ReplyInterrupted,
     RequestError,
+    Starting,
     Unauthorized,
     UnknownModel,
     reason,
@@ -41,6 +42,7 @@ _STATUS: dict[type[RequestError], int] = {
     UnknownModel: 404,
     Overloaded: 429,
     NoReplica: 503,
+    Starting: 503,
     ReplyInterrupted: 503,
     DeadlineExceeded: 504,
     ReplyImpossible: 500,
@@ -171,7 +173,7 @@ def _error(
     mistake: str | None = None,
 ) -> JSONResponse:
     """mistake: pydantic's name of what is wrong with the first wrong field."""
-    if status < 500 or type_ == NoReplica.type:  # any other is how a reply has ended, or a bug
+    if status < 500 or type_ in (NoReplica.type, Starting.type):  # any other is how a reply has ended, or a bug
         request.app.state.refused(counted_as or type_)
     body: BaseModel
     if request.url.path.startswith(PREFIX):

@@ -16,6 +16,7 @@ class InProcess:
         self._engine = engine
         self.ready = [ReplicaStatus(_HERE, slots=engine.slots, active=0, waiting=0, tokens_per_second=0)]
         self.states: list[tuple[ReplicaStatus, State]] = []
+        self.is_starting = False
 
     async def deployed(self) -> Deployed | None:
         """No controller knows of it."""

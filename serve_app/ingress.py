@@ -165,9 +165,9 @@ def _add_routes(api: FastAPI, chat: Chat, here: Origin) -> None:
 
     @api.get("/health", response_model=Health, responses=openapi.errors(500) | {503: {"model": Health}})
     async def get_health() -> Response:
-        """200 when a model replica answers, else 503."""
+        """200 when a model replica answers, or the next request has one started; else 503."""
         health = chat.health()
-        return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
+        return JSONResponse(health, status_code=503 if health["status"] == "unavailable" else 200)
 
     @api.get("/replicas", responses=openapi.errors(401, 500))
     async def get_replicas() -> ReplicaList:

@@ -8,20 +8,22 @@ omission").
 
 import asyncio
 import itertools
-import json
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import aiohttp
+
+from serve_app.event_reader import EventReader
 
 _TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)  # s; longer than any deadline that the service keeps
 _LONGEST_PAUSE_S = 5.0  # after a refusal, whatever its Retry-After says
 _MOST_IN_FLIGHT = 10_000  # of an open loop: beyond it the load itself would be measured
 
 Ending = Literal["good", "refused", "failed"]
+_Bodies = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,16 @@ class Outcome:
 
 @dataclass
 class Load:
-    """Asks `questions` in turn at `url` for `seconds`. Exactly one of clients and rate (requests/s) is given."""
+    """Sends `bodies` in turn to `url` for `seconds`. Exactly one of clients and rate (requests/s) is given."""
 
     url: str
-    questions: Sequence[str]
+    bodies: Sequence[dict[str, Any]]  # as docs/api.md says; replies are streamed unless they say `stream: False`
     seconds: float
     clients: int | None = None
     rate: float | None = None
     key: str | None = None
-    fields: dict[str, Any] = field(default_factory=dict)  # further ones of each request, as docs/api.md says
+    pause_s: float | None = None  # of a client that was refused; None: as long as it was asked to wait
+    session: Callable[[int], str] = "load-{}".format  # x-session-id of the n-th: each session has a share of the room
     outcomes: list[Outcome] = field(default_factory=list)
     in_flight: int = 0
     _began: float = 0.0
@@ -66,20 +69,23 @@ class Load:
         self._began = time.perf_counter()
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, headers=headers) as session:
-            questions = itertools.cycle(self.questions)
-            if self.clients:
-                await asyncio.gather(*(self._client(session, questions, number) for number in range(self.clients)))
+            bodies = itertools.cycle(self.bodies)
+            if self.rate is None:
+                await asyncio.gather(*(self._client(session, bodies, number) for number in range(self.clients or 0)))
             else:
-                await self._arrivals(session, questions)
+                await self._arrivals(session, bodies)
 
-    async def _client(self, session: aiohttp.ClientSession, questions: "itertools.cycle[str]", number: int) -> None:
-        client = f"load-{number}"  # a session of its own, as the page's visitors have: each has a share of the room
+    def end(self) -> None:
+        """Send nothing more: `run` returns once the requests that are in flight have ended."""
+        self.seconds = min(self.seconds, self.elapsed_s)
+
+    async def _client(self, session: aiohttp.ClientSession, bodies: _Bodies, number: int) -> None:
         while self.elapsed_s < self.seconds:
-            outcome, pause_s = await self._ask(session, next(questions), client, self.elapsed_s)
+            outcome, pause_s = await self._ask(session, next(bodies), number, self.elapsed_s)
             if outcome.ending != "good":
-                await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
+                await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S) if self.pause_s is None else self.pause_s)
 
-    async def _arrivals(self, session: aiohttp.ClientSession, questions: "itertools.cycle[str]") -> None:
+    async def _arrivals(self, session: aiohttp.ClientSession, bodies: _Bodies) -> None:
         assert self.rate
         at_s, chance = 0.0, random.Random(0)
         async with asyncio.TaskGroup() as requests:
@@ -89,26 +95,26 @@ class Load:
                     return
                 await asyncio.sleep(at_s - self.elapsed_s)
                 if self.in_flight < _MOST_IN_FLIGHT:
-                    requests.create_task(self._ask(session, next(questions), f"load-{number}", at_s))
+                    requests.create_task(self._ask(session, next(bodies), number, at_s))
                 else:
                     self.outcomes.append(Outcome(at_s, at_s, "failed", problem="too many in flight to send more"))
 
     async def _ask(
-        self, session: aiohttp.ClientSession, question: str, client: str, at_s: float
+        self, session: aiohttp.ClientSession, body: dict[str, Any], number: int, at_s: float
     ) -> tuple[Outcome, float]:
         """The outcome, which is kept too, and how many seconds to wait before the next request."""
-        body = self.fields | {"dialog": [question], "stream": True}
+        body, headers = {"stream": True} | body, {"x-session-id": self.session(number)}
         first_piece_s: float | None = None
         ending: Ending = "failed"
         tokens, replica, problem, pause_s = 0, "", "the stream ended early", 1.0
         self.in_flight += 1
         try:
-            async with session.post(f"{self.url}/chat", json=body, headers={"x-session-id": client}) as response:
+            async with session.post(f"{self.url}/chat", json=body, headers=headers) as response:
                 if response.status != 200:
                     ending = "refused" if response.status in (429, 503) else "failed"
                     problem, pause_s = f"status {response.status}", _retry_after_s(response)
                 else:
-                    async for name, data in _events(response):
+                    async for name, data in events(response):
                         if name == "token":
                             first_piece_s = first_piece_s or self.elapsed_s - at_s
                         elif name == "error":
@@ -132,11 +138,12 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float:
         return 1.0
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
-    name = ""
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    """Those of a stream; of a whole reply, the one that would be a stream's last."""
+    if response.content_type == "application/json":
+        yield "done", await response.json()
+        return
+    reader = EventReader()
     async for line in response.content:
-        label, _, value = line.decode().rstrip("\r\n").partition(": ")
-        if label == "event":
-            name = value
-        elif label == "data":
-            yield name, json.loads(value)
+        if event := reader.read(line):
+            yield event

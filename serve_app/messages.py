@@ -6,7 +6,7 @@ ChatReply  <--ingress--  Origin                       <-- TokenChunk      <--mod
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -464,10 +464,14 @@ class ModelName(BaseModel):
     reason: str | None  # why the fallback runs
 
 
+# Without a model replica: idle, where the next request has one started; starting; else unavailable.
+HealthStatus: TypeAlias = Literal["ok", "idle", "starting", "unavailable"]
+
+
 class Health(BaseModel):
     """The body of GET /health."""
 
-    status: Literal["ok", "unavailable"]
+    status: HealthStatus
     model: ModelName
     config_version: str
     config_error: str | None

@@ -17,7 +17,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 from serve_app import routing
 from serve_app.controller import Controller
 from serve_app.engine.errors import EngineFailed, QueueFull, ReplyFailed
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted, Starting
 from serve_app.liveness import Liveness
 from serve_app.messages import Deployed, GenerateRequest, ReplicaStatus, State, TokenChunk
 from serve_app.tracing import carried, span
@@ -43,13 +43,23 @@ _Stream: TypeAlias = "DeploymentResponseGenerator[TokenChunk]"
 
 class ModelPool:
     def __init__(
-        self, handle: DeploymentHandle[Any], stall_limit_s: float, took_over: Callable[[], None] = lambda: None
+        self,
+        handle: DeploymentHandle[Any],
+        stall_limit_s: float,
+        took_over: Callable[[], None] = lambda: None,
+        cold_start_s: float | None = None,
     ) -> None:
-        """took_over: called each time that a reply has lost its replica, and another is asked."""
+        """took_over: called each time that a reply has lost its replica, and another is asked.
+
+        cold_start_s: where there is no replica, how long a request waits for one to start; None: it is an error.
+        """
         self._generate = handle.options(stream=True, method_name="generate")
+        self._first_status = handle.options(method_name="status")
         self._handle = handle
         self._stall_limit_s = stall_limit_s
         self._took_over = took_over
+        self._cold_start_s = cold_start_s
+        self._starting: asyncio.Task[None] | None = None
         self.liveness = Liveness(stall_limit_s, time.monotonic)
         self._hung_at = float("-inf")  # when a replica last left a question unanswered
         self._polled = asyncio.Event()
@@ -64,6 +74,11 @@ class ModelPool:
     def states(self) -> list[tuple[ReplicaStatus, State]]:
         """All that are known, and how each is."""
         return self.liveness.states
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a request has found no replica, and the one that it has started is not there yet."""
+        return self._starting is not None and not self._starting.done()
 
     async def deployed(self) -> Deployed | None:
         """What Serve says of them, and that a replica is lost where it was seen to have died."""
@@ -93,12 +108,12 @@ class ModelPool:
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
         """Stream a reply. If its replica dies or stalls, another goes on after the tokens that have arrived.
 
-        Raises NoReplica, Overloaded, DeadlineExceeded, ReplyInterrupted, ReplyImpossible.
+        Raises NoReplica, Starting, Overloaded, DeadlineExceeded, ReplyInterrupted, ReplyImpossible.
         """
+        deadline = time.monotonic() + request.budget_s
         await self._polled.wait()
         if not self.ready:
-            raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
-        deadline = time.monotonic() + request.budget_s
+            await self._start(request.budget_s)
         failures = 0
         for attempt in range(_MAX_TAKEOVERS + 1):
             if attempt:
@@ -119,6 +134,24 @@ class ModelPool:
                 logger.warning("request %s: its replica was lost (%s)", request.request_id, type(error).__name__)
                 self._note_death(error)
         raise ReplyInterrupted("the replicas that wrote this reply died or stalled; try again")
+
+    async def _start(self, budget_s: float) -> None:
+        """Have Serve start a replica, and wait for it. Raises Starting where it takes longer, and NoReplica."""
+        if self._cold_start_s is None or self.states:
+            raise NoReplica("no model replica is ready; they may be starting: try again in a few seconds")
+        if not self.is_starting:
+            self._starting = asyncio.create_task(self._ask_the_first())
+            logger.info("there is no model replica: one is started")
+        await asyncio.wait([cast(asyncio.Task[None], self._starting)], timeout=min(self._cold_start_s, budget_s))
+        if not self.ready:
+            raise Starting("a model replica is starting; try again in a few seconds")
+
+    async def _ask_the_first(self) -> None:
+        """Ask whichever replica there will be. The question waits in Serve until then, and so Serve starts one."""
+        try:
+            self.liveness.heard(await self._first_status.remote())
+        except Exception as error:  # the next request asks again
+            logger.warning("no model replica has started (%s)", type(error).__name__)
 
     async def _write_once(self, request: GenerateRequest, deadline: float) -> AsyncGenerator[TokenChunk]:
         response = self._generate.remote(

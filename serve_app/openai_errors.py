@@ -10,6 +10,7 @@ PREFIX = "/v1/"
 _TYPES = {
     "overloaded": "rate_limit_error",
     "no_replica": "server_error",
+    "starting": "server_error",
     "reply_interrupted": "server_error",
     "deadline_exceeded": "server_error",
     "reply_failed": "server_error",

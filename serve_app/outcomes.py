@@ -8,14 +8,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_app.errors import DeadlineExceeded, InvalidRequest, NoReplica, Overloaded
+from serve_app.errors import DeadlineExceeded, InvalidRequest, NoReplica, Overloaded, Starting
 
 Ending = Literal["done", "cancelled", "deadline", "failed"]
 
 # The name of the API key that the present request came with; empty without one. Tasks that are begun for it inherit it.
 asking_key: ContextVar[str] = ContextVar("asking_key", default="")
 
-_REFUSALS = (InvalidRequest, Overloaded, NoReplica)
+_REFUSALS = (InvalidRequest, Overloaded, NoReplica, Starting)
 
 
 @dataclass

@@ -72,6 +72,15 @@ class AppArgs(BaseModel):
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")
     ] = 60
+    cold_start_s: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="where autoscaling may leave no model replica (`min_replicas: 0`), how long a request waits "
+            "for the one that it has started; then, with 0 at once, it is refused with 503 `starting` and Retry-After. "
+            "null: without a replica the service is out of order",
+        ),
+    ] = None
     max_waiting: Annotated[
         int,
         Field(

@@ -60,6 +60,18 @@ def test_requests_that_no_replica_holds_count() -> None:
     assert decided((12, 0), queued=20) == 3
 
 
+def test_to_zero_and_back() -> None:
+    """The last replica goes when nothing is written any more, and the first request brings one."""
+    scaler = Autoscaler(config(min_replicas=0))
+    observe(scaler, 0, (1, 0), tokens_per_second=50)
+    assert scaler.decide(0, target=1, running=[0]) == 1
+    observe(scaler, 10, (0, 0))
+    assert scaler.decide(10, target=1, running=[0]) == 0
+    assert scaler.decide(20, target=0, running=[]) == 0
+    assert scaler.decide(30, target=0, running=[], queued=5) == 1
+    assert scaler.decide(31, target=1, running=[], queued=9) == 1  # it has not reported yet
+
+
 @pytest.mark.parametrize(("written", "replicas"), [(80, 4), (60, 4), (50, 3), (20, 2), (1, 1)])
 def test_replicas_go_only_if_the_others_can_write_what_is_written_now(written: float, replicas: int) -> None:
     """Small batches are quick: four replicas that hold little may still be needed."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.chat_config import VersionedConfig
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted, Starting
 from serve_app.ingress import _event, _Token
 from serve_app.keys import KeyRing
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, TokenChunk
@@ -273,6 +273,32 @@ def test_health_is_503_without_a_replica_and_still_says_all(application: Applica
     assert response.status_code == 503
     assert response.json()["status"] == "unavailable"
     assert response.json()["model"]["name"] == "mini"
+
+
+def test_where_replicas_are_started_on_demand_health_is_good_without_one(chat_config: Path) -> None:
+    """Or else nothing would be asked that starts one; but a replica that is there and does not answer is no good."""
+    application = Application(words("Hi"), chat_config, cold_start_s=0)
+    replicas, (status,) = application.replicas, application.replicas.ready
+
+    def health() -> tuple[int, str]:
+        response = application.client.get("/health")
+        return response.status_code, response.json()["status"]
+
+    replicas.ready = []
+    assert health() == (200, "idle")
+    replicas.is_starting = True
+    assert health() == (200, "starting")
+    replicas.late = [status]
+    assert health() == (503, "unavailable")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cold_start_is_told_with_when_to_come_back(chat_config: Path, stream: bool) -> None:
+    application = Application(lambda request: [Starting("a model replica is starting")], chat_config, cold_start_s=0)
+    response = application.post(dialog=["Hello"], stream=stream)
+    assert (response.status_code, response.json()["error"]["type"]) == (503, "starting")
+    assert int(response.headers["Retry-After"]) > 0
+    assert application.counted == [("starting", "")], "as a refusal, and not as a reply that failed"
 
 
 def test_health_says_that_the_fallback_runs_and_why(chat_config: Path) -> None:

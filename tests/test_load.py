@@ -8,9 +8,11 @@ from serve_app import load as loads
 from serve_app.load import Load
 from tests.support.stub_backend import REPLICA, Answer, StubBackend
 
+WHAT = [{"dialog": ["What?"]}]
+
 
 async def made(backend: StubBackend, **how: float) -> Load:
-    load = Load(backend.url, ("What?", "Why?"), how.pop("seconds", 0.3), **how)  # type: ignore[arg-type]
+    load = Load(backend.url, [{"dialog": ["What?"]}, {"dialog": ["Why?"]}], how.pop("seconds", 0.3), **how)  # type: ignore[arg-type]
     await load.run()
     assert load.in_flight == 0
     return load
@@ -19,6 +21,14 @@ async def made(backend: StubBackend, **how: float) -> Load:
 @pytest.fixture
 def backend() -> StubBackend:
     return StubBackend()
+
+
+async def test_a_careless_client_asks_again_at_its_own_pace(backend: StubBackend) -> None:
+    backend.plan(Answer(status=429, headers={"Retry-After": "60"}))
+    with backend:
+        load = await made(backend, clients=1, pause_s=0.05)
+    refused, next_one = load.outcomes[:2]
+    assert 0.05 <= next_one.at_s - refused.ended_s < 0.3
 
 
 async def test_clients_ask_again_once_they_have_their_answers(backend: StubBackend) -> None:
@@ -65,7 +75,7 @@ async def test_what_is_not_a_whole_reply_has_failed(backend: StubBackend, answer
 async def test_no_service_there(backend: StubBackend) -> None:
     with backend:
         url = backend.url
-    load = Load(url, ("What?",), 0.01, clients=2)
+    load = Load(url, WHAT, 0.2, clients=2, pause_s=0.2)
     await load.run()
     assert [outcome.ending for outcome in load.outcomes] == ["failed"] * 2
 
@@ -75,7 +85,7 @@ async def test_arrivals_do_not_wait_for_answers_and_latencies_count_from_them(ba
     for answer in backend.answers:
         answer.release = held.release
     with backend:
-        load = Load(backend.url, ("What?",), 0.3, rate=60.0)
+        load = Load(backend.url, WHAT, 0.3, rate=60.0)
         running = asyncio.create_task(load.run())
         while load.in_flight < 5:  # none was answered
             await asyncio.sleep(0.01)
@@ -95,6 +105,27 @@ async def test_too_many_in_flight_are_not_sent(backend: StubBackend, monkeypatch
 
 async def test_a_key_is_sent(backend: StubBackend) -> None:
     with backend:
-        load = Load(backend.url, ("What?",), 0.01, clients=1, key="sk-1", fields={"generation": {"quote": True}})
+        await Load(backend.url, WHAT, 0.01, clients=1, key="sk-1").run()
+    assert (backend.authorizations[0], backend.bodies[0]) == ("Bearer sk-1", {"dialog": ["What?"], "stream": True})
+
+
+async def test_whole_replies_can_be_asked_for(backend: StubBackend) -> None:
+    backend.plan(Answer(as_json=True))
+    with backend:
+        load = Load(backend.url, [WHAT[0] | {"stream": False}], 0.01, clients=1)
         await load.run()
-    assert (backend.authorizations[0], backend.bodies[0]["generation"]) == ("Bearer sk-1", {"quote": True})
+    outcome = load.outcomes[0]
+    assert (outcome.ending, outcome.tokens, outcome.first_piece_s) == ("good", 11, None)
+
+
+async def test_a_load_can_be_ended_early(backend: StubBackend) -> None:
+    backend.answers.extend(Answer() for _ in range(1000))
+    with backend:
+        load = Load(backend.url, WHAT, 60, clients=2)
+        running = asyncio.create_task(load.run())
+        while not load.outcomes:
+            await asyncio.sleep(0.01)
+        load.end()
+        await running
+    assert load.elapsed_s < 10
+    assert {outcome.ending for outcome in load.outcomes} == {"good"}

@@ -7,7 +7,7 @@ from serve_app.load_report import progress, quantile, report
 
 
 def load_of(*outcomes: Outcome) -> Load:
-    return Load("http://here", ("What?",), 4.0, clients=1, outcomes=list(outcomes))
+    return Load("http://here", [{"dialog": ["What?"]}], 4.0, clients=1, outcomes=list(outcomes))
 
 
 def good(at_s: float, total_s: float, replica: str = "r1") -> Outcome:

@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import routing, tracing
 from serve_app.controller import Controller
 from serve_app.engine.errors import QueueFull, ReplyFailed
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted, Starting
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.model_pool import ModelPool
 from tests.support.collector import Collector
@@ -55,11 +55,12 @@ class FakeHandle:
     def __init__(self, *scripts: list[Step], statuses: Callable[[], list[Any]] = lambda: [STATUS]) -> None:
         self._scripts = iter(scripts)
         self._statuses = statuses
+        self.first: list[FakeAnswer] = []  # questions that wait for the first replica
         self.requests: list[GenerateRequest] = []
         self.streams: list[FakeStream] = []
 
-    def options(self, **_: Any) -> "FakeHandle":
-        return self
+    def options(self, method_name: str, **_: Any) -> Any:
+        return self if method_name == "generate" else _First(self)
 
     def remote(self, request: GenerateRequest) -> FakeStream:
         self.requests.append(request)
@@ -80,9 +81,14 @@ class FakeAnswer:
     def __init__(self, content: Any) -> None:
         self._content = content
 
+    def answer(self, content: Any) -> None:
+        """In place of the event that it waits for."""
+        event, self._content = self._content, content
+        event.set()
+
     async def get_async(self) -> Any:
-        if isinstance(self._content, asyncio.Event):
-            await self._content.wait()
+        if isinstance(event := self._content, asyncio.Event):
+            await event.wait()
         if isinstance(self._content, Exception):
             raise self._content
         return self._content
@@ -91,9 +97,23 @@ class FakeAnswer:
         pass
 
 
+class _First:
+    """A call that waits in Serve until there is a replica."""
+
+    def __init__(self, handle: FakeHandle) -> None:
+        self._handle = handle
+
+    async def remote(self) -> Any:
+        answer = FakeAnswer(asyncio.Event())
+        self._handle.first.append(answer)
+        return await answer.get_async()
+
+
 @asynccontextmanager
-async def replicas_over(handle: FakeHandle, stall_limit_s: float = 30) -> AsyncIterator[ModelPool]:
-    replicas = ModelPool(cast("DeploymentHandle[Any]", handle), stall_limit_s)
+async def replicas_over(
+    handle: FakeHandle, stall_limit_s: float = 30, cold_start_s: float | None = None
+) -> AsyncIterator[ModelPool]:
+    replicas = ModelPool(cast("DeploymentHandle[Any]", handle), stall_limit_s, cold_start_s=cold_start_s)
     watcher = asyncio.create_task(replicas.watch())
     yield replicas
     watcher.cancel()
@@ -258,6 +278,57 @@ async def test_without_a_replica_a_request_is_refused_at_once() -> None:
 
     with pytest.raises(NoReplica):
         await written(FakeHandle(statuses=none))
+
+
+async def test_the_request_that_finds_no_replica_has_one_started_and_waits_for_it() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN, "stop")], [TokenChunk([8], ORIGIN, "stop")], statuses=list)
+    async with replicas_over(handle, cold_start_s=30) as replicas:
+
+        async def tokens() -> list[int]:
+            return [token async for chunk in replicas.write(REQUEST) for token in chunk.token_ids]
+
+        asking = [asyncio.create_task(tokens()) for _ in range(2)]
+        await until(lambda: len(handle.first) == 1)
+        assert replicas.is_starting and not handle.requests
+        handle.first[0].answer(STATUS)
+        assert await asyncio.gather(*asking) == [[7], [8]]
+        assert not replicas.is_starting and len(handle.first) == 1
+        assert all(request.budget_s < REQUEST.budget_s for request in handle.requests), "the wait counts"
+
+
+async def test_who_does_not_wait_that_long_is_told_that_a_replica_starts() -> None:
+    handle = FakeHandle([TokenChunk([7], ORIGIN, "stop")], statuses=list)
+    async with replicas_over(handle, cold_start_s=0) as replicas:
+        for _ in range(3):
+            with pytest.raises(Starting) as told:
+                await anext(replicas.write(REQUEST))
+        assert told.value.retry_after_s and replicas.is_starting
+        await until(lambda: len(handle.first) == 1)  # however often it was asked for
+        handle.first[0].answer(STATUS)
+        await until(lambda: bool(replicas.ready))
+        assert [chunk.token_ids async for chunk in replicas.write(REQUEST)] == [[7]]
+
+
+async def test_a_start_that_fails_is_tried_again_by_the_next_request() -> None:
+    handle = FakeHandle(statuses=list)
+    async with replicas_over(handle, cold_start_s=30) as replicas:
+        for number in range(2):
+            asking = asyncio.ensure_future(anext(replicas.write(REQUEST)))
+            await until(lambda: len(handle.first) > number)  # noqa: B023
+            handle.first[number].answer(DeploymentUnavailableError(cast("Any", "model")))
+            with pytest.raises(Starting):
+                await asking
+
+
+async def test_a_replica_that_is_there_and_hangs_is_no_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.model_pool._POLL_S", 0.01)
+    answers: list[Any] = [STATUS]
+    async with replicas_over(FakeHandle(statuses=lambda: answers), stall_limit_s=0.05, cold_start_s=30) as replicas:
+        await until(lambda: replicas.ready == [STATUS])
+        answers[0] = asyncio.Event()
+        await until(lambda: not replicas.ready)
+        with pytest.raises(NoReplica):
+            await anext(replicas.write(REQUEST))
 
 
 async def test_a_replica_that_failed_to_answer_is_not_ready() -> None:

@@ -1,6 +1,7 @@
 """/v1 as it is on the wire, without Ray; the real client asks it in tests/serve."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 from openai import OpenAI, RateLimitError
 
-from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted
+from serve_app.checkpoint import ROOT
+from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyInterrupted, Starting
 from serve_app.keys import KeyRing
 from serve_app.messages import TokenChunk
 from tests.support.application import Application, words
@@ -231,6 +233,7 @@ def test_bad_input_is_400_in_openais_shape(
     [
         (Overloaded("busy"), 429, "rate_limit_error", "rate_limit_exceeded"),
         (NoReplica("none"), 503, "server_error", "no_replica"),
+        (Starting("soon"), 503, "server_error", "starting"),
         (ReplyInterrupted("lost"), 503, "server_error", "reply_interrupted"),
         (DeadlineExceeded("late"), 504, "server_error", "deadline_exceeded"),
         (RuntimeError("a secret"), 500, "server_error", "internal_error"),
@@ -244,7 +247,7 @@ def test_errors_before_the_first_token_have_their_status(
     assert response.status_code == status
     assert (response.json()["error"]["type"], response.json()["error"]["code"]) == (type_, code)
     assert "a secret" not in response.text
-    assert ("Retry-After" in response.headers) == (code in ("rate_limit_exceeded", "no_replica"))
+    assert ("Retry-After" in response.headers) == (code in ("rate_limit_exceeded", "no_replica", "starting"))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +293,64 @@ def test_the_key_is_the_one_that_openais_client_sends(chat_config: Path, tmp_pat
     assert refused.status_code == 401
     assert refused.json()["error"]["code"] == "invalid_api_key"
     assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+ASKED = [  # what Open WebUI's backend and chat-ui's post, after their pages' own fields are taken out
+    pytest.param({"stream": True, "messages": HELLO}, id="Open WebUI"),
+    pytest.param(
+        {
+            "stream": True,
+            "messages": [{"role": "system", "content": "Be brief."}, *HELLO],
+            "stream_options": {"include_usage": True},
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "max_tokens": 40,
+            "frequency_penalty": 0.0,
+            "seed": 4,
+            "stop": ["###"],
+        },
+        id="Open WebUI with a model's parameters and usage",
+    ),
+    pytest.param({"stream": False, "messages": HELLO, "max_completion_tokens": 1000}, id="Open WebUI, a title"),
+    pytest.param(
+        {"stream": True, "messages": [{"role": "system", "content": ""}, *HELLO], "stop": []},
+        id="chat-ui",
+    ),
+]
+
+
+@pytest.mark.parametrize("body", ASKED)
+def test_open_webui_and_chat_ui_find_the_model_and_have_their_replies(
+    chat_config: Path, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    (tmp_path / "keys.yaml").write_text("webui: sk-of-the-web-interface\n")
+    application = Application(words("the pod is small."), chat_config, keys=KeyRing(tmp_path / "keys.yaml"))
+    headers = {"Authorization": "Bearer sk-of-the-web-interface", "X-OpenWebUI-User-Name": "Jo", "X-use-cache": "false"}
+    (model,) = application.client.get("/v1/models", headers=headers).json()["data"]
+    response = application.client.post(CHAT, json=body | {"model": model["id"]}, headers=headers)
+    assert response.status_code == 200, response.text
+    if body["stream"]:
+        said = "".join(choice["delta"].get("content", "") for chunk in chunks(response) for choice in chunk["choices"])
+    else:
+        said = response.json()["choices"][0]["message"]["content"]
+    assert said.strip() == "the pod is small."
+
+
+def test_open_webuis_documents_are_the_knowledge(application: Application) -> None:
+    """By the RAG_TEMPLATE of docs/api.md, which becomes the last message."""
+    page = (ROOT / "docs/api.md").read_text()
+    (template,) = re.findall(r"^RAG_TEMPLATE=(\S+)", page, re.MULTILINE)
+    found = '<source id="1" name="pods.txt">Pods sing.</source>'
+    asked = template.replace("{{CONTEXT}}", found).replace("{{QUERY}}", "What is a pod?")
+    ask(application, messages=[{"role": "user", "content": asked}], stream=True)
+    assert application.prompt().startswith("Answer. [CONTEXT] What is a pod? [KNOWLEDGE] Pods sing.")
+
+
+def test_open_webuis_tools_are_refused_by_name(application: Application) -> None:
+    """It offers them unless DEFAULT_MODEL_PARAMS says otherwise, as docs/api.md tells."""
+    tool = {"type": "function", "function": {"name": "search_notes", "parameters": {}}}
+    error = ask(application, stream=True, tools=[tool]).json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "tools")
 
 
 def test_openais_client_comes_again_when_it_is_told_to(chat_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

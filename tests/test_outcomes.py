@@ -4,7 +4,15 @@ import asyncio
 
 import pytest
 
-from serve_app.errors import DeadlineExceeded, InvalidRequest, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted
+from serve_app.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoReplica,
+    Overloaded,
+    ReplyImpossible,
+    ReplyInterrupted,
+    Starting,
+)
 from serve_app.outcomes import Outcome, recording
 
 
@@ -42,7 +50,7 @@ def test_each_reply_has_one_ending(error: BaseException | None, ending: str) -> 
     assert 0 <= outcome.first_token_s <= outcome.total_s
 
 
-@pytest.mark.parametrize("error", [InvalidRequest("dialog"), Overloaded("full"), NoReplica("none")])
+@pytest.mark.parametrize("error", [InvalidRequest("dialog"), Overloaded("full"), NoReplica("none"), Starting("soon")])
 def test_a_refused_request_is_no_reply(error: Exception) -> None:
     assert outcomes_of(error) == []
 

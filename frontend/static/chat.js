@@ -85,6 +85,9 @@ async function write(node, events, draft = null) {
         following(() => view.append(node, data.text));
         speech.add(data.text);
         view.find(node, "field", "typing").textContent = "";
+      } else if (name === "starting") {
+        view.find(node, "field", "typing").textContent = words.starting;
+        announce(words.starting);
       } else if (name === "begun") {
         following(() => view.showBegun(node, data));
       } else if (name === "restart") {

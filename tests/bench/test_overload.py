@@ -16,7 +16,7 @@ SLOTS = 4
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "SECONDS", 1.5)
     monkeypatch.setattr(overload, "PAUSE_S", 0.05)
-    monkeypatch.setattr(overload, "_PROBE_S", 0.5)
+    monkeypatch.setattr(overload, "_WINDOW_S", 0.1)
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def _service(*, is_fair: bool = True) -> AsyncIterator[str]:
         held.append(client)
         await asyncio.sleep(0.01)
         held.remove(client)
-        return web.json_response({})
+        return web.json_response({"usage": {"completion_tokens": 20}, "replica_id": "r"})
 
     application = web.Application()
     application.router.add_post("/chat", chat)

@@ -50,6 +50,14 @@ def box(page: Page) -> Locator:
 # ---- a reply
 
 
+def test_a_model_that_starts_first_is_waited_for_and_the_page_says_so(page: Page, backend: StubBackend) -> None:
+    backend.plan(Answer(status=503, error_type="starting", headers={"Retry-After": "1"}))
+    say(page, "What is a pod?")
+    expect(exchange(page)).to_contain_text("The model is starting")
+    expect(reply(page)).to_have_text(REPLY)
+    expect(exchange(page)).not_to_contain_text("The model is starting")
+
+
 def test_a_reply_is_seen_growing_then_tagged(page: Page, backend: StubBackend) -> None:
     answer = backend.plan(Answer(hold_after=1, seed=7, start=BEGINS))
     say(page, "What is a pod?")

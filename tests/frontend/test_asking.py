@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from frontend.asking import Restart, whole_reply
+from frontend.asking import PAUSES_SECONDS, ColdStart, Restart, whole_reply
 from frontend.backend import Backend, Done, Question, Start, Token
 from frontend.errors import BackendError, Busy, Interrupted, Refused, Unavailable
 from tests.support.stub_backend import Answer, StubBackend
@@ -37,15 +37,18 @@ STATED = [
 ]
 
 
-async def read(backend: Backend, seconds: float = SECONDS) -> list[Start | Token | Restart | Done]:
+Item = ColdStart | Start | Token | Restart | Done
+
+
+async def read(backend: Backend, seconds: float = SECONDS) -> list[Item]:
     return [item async for item in whole_reply(backend, QUESTION, seconds)]
 
 
-def text(items: list[Start | Token | Restart | Done]) -> str:
+def text(items: list[Item]) -> str:
     return "".join(item.text for item in items if isinstance(item, Token))
 
 
-def told(done: Start | Token | Restart | Done) -> object:
+def told(done: Item) -> object:
     return done.origin.asked_again if isinstance(done, Done) else done
 
 
@@ -89,6 +92,25 @@ async def test_what_the_backend_says_itself_is_the_answer(
     with pytest.raises(kind):
         await read(backend)
     assert len(stub.dialogs) == 1
+
+
+COLD = Answer(status=503, error_type="starting", headers={"Retry-After": "0.02"})
+
+
+async def test_a_cold_start_is_told_and_waited_for_however_long_it_takes(backend: Backend, stub: StubBackend) -> None:
+    stub.plan(*[COLD] * (len(PAUSES_SECONDS) + 3))
+    items = await read(backend)
+    assert items[0] == ColdStart()
+    assert (text(items), told(items[-1])) == (Answer().text, 0), "no connection broke"
+    assert len(set(stub.request_ids)) == 1
+
+
+async def test_a_cold_start_beyond_the_deadline_is_the_answer(backend: Backend, stub: StubBackend) -> None:
+    stub.plan(*[COLD] * 1000)
+    with pytest.raises(Unavailable, match="It is starting") as error:
+        await read(backend, seconds=0.2)
+    assert error.value.retry_after == 0.02
+    assert 1 < len(stub.dialogs) < 1000
 
 
 @pytest.mark.parametrize("status", [429, 503])

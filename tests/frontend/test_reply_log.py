@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.asking import Restart
+from frontend.asking import ColdStart, Restart
 from frontend.backend import Token
 from frontend.reply_log import Failed, Place, ReplyEvent, ReplyLog, Silence
 
@@ -69,6 +69,18 @@ async def test_a_slow_reader_has_all_it_missed_in_one_piece() -> None:
     log.end(END)
     assert await read_on(log, None) == [(Place(0, 3), Token(text="abc")), (Place(0, 3), END)]
     assert await read_on(log, Place(0, 2)) == [(Place(0, 3), Token(text="c")), (Place(0, 3), END)]
+
+
+async def test_a_cold_start_is_told_once_and_only_while_it_lasts() -> None:
+    log = ReplyLog()
+    for _ in range(2):
+        log.add(ColdStart())
+    reader = log.follow(None)
+    assert (await anext(reader))[1] == ColdStart()
+    log.add(ColdStart())
+    log.add(Token(text="a"))
+    assert (await anext(reader))[1] == Token(text="a")
+    assert (await anext(log.follow(None)))[1] == Token(text="a")
 
 
 async def test_silence_is_told_and_the_text_goes_on() -> None:

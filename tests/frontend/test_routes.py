@@ -268,6 +268,13 @@ def test_failures_end_the_stream_and_are_kept(
     assert (exchange["reply"], exchange["retryable"]) == (None, True)
 
 
+def test_a_cold_start_is_told_to_the_page_and_the_reply_follows(client: TestClient, stub: StubBackend) -> None:
+    stub.plan(*[Answer(status=503, error_type="starting", headers={"Retry-After": "0.02"})] * 3)
+    names = [name for name, _ in stream(client, "What is a pod?")]
+    assert names[:2] == ["stored", "starting"]
+    assert (names.count("starting"), names[-1]) == (1, "done")
+
+
 def test_a_reply_whose_connection_breaks_is_one_reply(client: TestClient, stub: StubBackend) -> None:
     stub.plan(Answer(seed=7, dies_after=2))
     _, *told, (last, view) = stream(client, "What is a pod?")

@@ -252,6 +252,7 @@ def test_backend_states() -> None:
         "no network",
         (),
     )
+    assert {backend_view(Health(status=status)).state for status in ("idle", "starting")} == {"ok"}
     away = backend_view(Health(status="unavailable", config_error="generation.top_p: 2"))
     assert away.state == "unavailable"
     assert "away" in away.notices[0]

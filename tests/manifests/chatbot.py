@@ -20,11 +20,13 @@ class Chatbot:
     deployment: Deployment
     head: RunningPod
     workers: list[RunningPod]
+    headers: dict[str, str]  # of every request to the backend
 
     @classmethod
-    def place(cls, deployment: Deployment, workers: int) -> "Chatbot":
-        """Pods that are not started yet, with the Services that lead to them."""
-        chatbot = cls(deployment, deployment.place("head", "head"), [])
+    def place(cls, deployment: Deployment, workers: int, key: str | None = None) -> "Chatbot":
+        """Pods that are not started yet, with the Services that lead to them. key: an API key, where one is needed."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        chatbot = cls(deployment, deployment.place("head", "head"), [], headers)
         chatbot.lead_to([deployment.place("worker", f"worker-{number + 1}") for number in range(workers)])
         return chatbot
 
@@ -62,14 +64,14 @@ class Chatbot:
             wait_for(partial(self._is_complete, worker), START_S, known, self.head)
 
     def chat(self, worker: RunningPod, question: str = "What is a pod?", **fields: Any) -> dict[str, Any]:
-        url = f"http://{worker.address}:8000/chat"
-        response = requests.post(url, json={"dialog": [question], **fields}, timeout=REPLY_S)
+        url, body = f"http://{worker.address}:8000/chat", {"dialog": [question], **fields}
+        response = requests.post(url, json=body, headers=self.headers, timeout=REPLY_S)
         assert response.status_code == 200, response.text
         reply: dict[str, Any] = response.json()
         return reply
 
     def replicas(self, worker: RunningPod) -> list[dict[str, Any]]:
-        body = requests.get(f"http://{worker.address}:8000/replicas", timeout=30).json()
+        body = requests.get(f"http://{worker.address}:8000/replicas", headers=self.headers, timeout=30).json()
         replicas: list[dict[str, Any]] = body["replicas"]
         return replicas
 

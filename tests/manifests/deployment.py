@@ -86,14 +86,23 @@ class Deployment:
         return [self._volume(volumes.get(mount["name"], {}), mount, pod, group) for mount in mounts]
 
     def _volume(self, volume: Object, mount: Object, pod: RunningPod, group: int) -> Volume:
-        """A ConfigMap's folder, or an empty one; a claim's is empty, too, when it is new."""
+        """A ConfigMap's or Secret's folder, or an empty one; a claim's is empty, too, when it is new."""
         if "configMap" in volume:
             return Volume(mount["mountPath"], self.config_maps[volume["configMap"]["name"]], writable=False)
+        if "secret" in volume:
+            return Volume(mount["mountPath"], self.secret_folder(volume["secret"]["secretName"]), writable=False)
         folder = self.machine.folder / f"volume-{pod.name}-{mount['name']}"
         folder.mkdir()
         os.chown(folder, 0, group)  # as for fsGroup: root's, and writable for the group
         folder.chmod(0o2775)
         return Volume(mount["mountPath"], folder, writable=True)
+
+    def secret_folder(self, name: str) -> Path:
+        """Where a Secret is mounted from; the kubelet writes it as it does a ConfigMap."""
+        folder = self.machine.folder / f"secret-{name}"
+        if not folder.exists():
+            config_map(folder, self.secrets[name])
+        return folder
 
     def probes(self, pod: RunningPod) -> list[str]:
         """The kinds of probes that it has."""

@@ -19,6 +19,7 @@ class Load:
     """Replies of so many tokens, streamed, one after the other by several clients, through a Service's endpoints."""
 
     endpoints: list[RunningPod]
+    headers: dict[str, str]
     tokens: int = LONG
     complete: Counter[int] = field(default_factory=Counter)  # by client
     under_way: Counter[str] = field(default_factory=Counter)  # by the pod that the connection leads to
@@ -63,7 +64,8 @@ class Load:
     def _ask(self, pod: RunningPod) -> None:
         generation = {"min_length": self.tokens, "max_length": self.tokens, "quote": False}
         body = {"dialog": ["What is a pod?"], "stream": True, "generation": generation}
-        with requests.post(f"http://{pod.address}:8000/chat", json=body, stream=True, timeout=(5, REPLY_S)) as response:
+        url, timeout = f"http://{pod.address}:8000/chat", (5, REPLY_S)
+        with requests.post(url, json=body, headers=self.headers, stream=True, timeout=timeout) as response:
             assert response.status_code == 200, response.text
             text = response.text
             assert "event: done" in text, text[-300:]

@@ -259,6 +259,9 @@ def config_map(folder: Path, values: Mapping[str, str]) -> None:
     for key in values:
         if not (folder / key).is_symlink():
             (folder / key).symlink_to(f"..data/{key}")
+    for link in folder.iterdir():
+        if not link.exists():  # its key has gone
+            link.unlink()
     if before is not None:
         shutil.rmtree(before)
 

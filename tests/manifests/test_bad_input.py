@@ -203,7 +203,7 @@ def test_what_is_not_yaml_is_reported_with_the_line(tree: Path) -> None:
     patch = tree / PRODUCTION / "serve-config.patch.yaml"
     edit(patch, "num_replicas: 2", "num_replicas: [2")
     assert list(unreadable(tree)) == [
-        f"{PRODUCTION}/serve-config.patch.yaml: line 7: is not YAML: expected ',' or ']', but got ':'"
+        f"{PRODUCTION}/serve-config.patch.yaml: line 9: is not YAML: expected ',' or ']', but got ':'"
     ]
 
 

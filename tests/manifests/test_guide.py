@@ -1,8 +1,8 @@
-"""What docs/kubernetes.md tells people to type names things that exist."""
+"""What the documents tell people to type at a cluster names things that exist."""
 
 import argparse
+import json
 import re
-import shlex
 from collections.abc import Callable
 
 import pytest
@@ -11,25 +11,28 @@ from manifest_checks.objects import pods
 from manifest_checks.references import required_secrets, selects
 from manifest_checks.render import Rendering
 from tests.support.backend import ROOT
+from tests.support.documents import PAGES, commands
 
 Overlay = Callable[[str], Rendering]
 GUIDE = (ROOT / "docs/kubernetes.md").read_text()
-KINDS = {"rayservice": "RayService", "configmap": "ConfigMap", "deployment": "Deployment", "svc": "Service"}
+KINDS = {
+    "rayservice": "RayService",
+    "configmap": "ConfigMap",
+    "deployment": "Deployment",
+    "svc": "Service",
+    "statefulset": "StatefulSet",
+}
+OPEN = {"api-keys"}  # a Secret that is mounted whole: a key more is one more client's
 MADE_BY_THE_OPERATOR = {("Service", "godel-head-svc"), ("HTTPRoute", "godel-httproute")}
 
 
-def kubectl_commands(guide: str) -> list[list[str]]:
-    blocks = "\n".join(re.findall(r"```\n(.*?)```", guide, re.DOTALL))
-    inline = re.findall(
-        r"`(?:\"\$\()?([^`]*kubectl [^`]*?)(?:\)\")?`", re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
-    )
-    lines = [line[line.index("kubectl ") :] for line in [*blocks.splitlines(), *inline] if "kubectl " in line]
-    return [shlex.split(line.split(" | ")[0], comments=True)[1:] for line in lines]
+def kubectl_commands(document: str) -> list[list[str]]:
+    return [list(command.words[1:]) for command in commands(document) if command.program == "kubectl"]
 
 
 def options(command: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser()
-    for flag in ("-n", "-k", "-f", "-l", "-c", "-o", "--replicas", "--field-selector"):
+    for flag in ("-n", "-k", "-f", "-l", "-c", "-o", "-p", "--replicas", "--field-selector"):
         parser.add_argument(flag)
     known, rest = parser.parse_known_args(command[: command.index("--")] if "--" in command else command)
     return known, [word for word in rest if not word.startswith("-")]
@@ -44,6 +47,7 @@ def is_right(command: list[str], overlay: Overlay) -> bool:
     labels = dict(pair.split("=") for pair in flags.l.split(",")) if flags.l else {}
     pairs = [*zip(words, words[1:], strict=False), *(word.partition("/")[::2] for word in words)]
     asked = [word for word in words[words.index("secret") + 1 :] if word != "generic"] if "secret" in words else []
+    keys = [*re.findall(r"--from-literal=([\w-]+)", " ".join(command)), *patched(flags.p)]
     return (
         flags.n in (None, "godel")
         and (flags.k is None or (ROOT / flags.k / "kustomization.yaml").exists())
@@ -51,14 +55,19 @@ def is_right(command: list[str], overlay: Overlay) -> bool:
         and any(selects({"matchLabels": labels}, pod.labels) for pod in pods(objects))
         and {(KINDS[kind], name) for kind, name in pairs if kind in KINDS and name} <= everything
         and set(asked) <= secrets.keys()
-        and all(key in secrets[asked[0]] for key in re.findall(r"--from-literal=([\w-]+)", " ".join(command)))
+        and all(key in secrets[asked[0]] or asked[0] in OPEN for key in keys)
     )
 
 
-def test_the_guides_commands_name_what_exists(overlay: Overlay) -> None:
-    commands = kubectl_commands(GUIDE)
-    assert len(commands) > 20
-    assert [command for command in commands if not is_right(command, overlay)] == []
+def patched(patch: str | None) -> list[str]:
+    """The keys of a Secret that a patch is about."""
+    return [key for values in json.loads(patch).values() for key in values] if patch else []
+
+
+def test_the_commands_name_what_exists(overlay: Overlay) -> None:
+    asked = [command for page in PAGES for command in kubectl_commands(page.read_text(encoding="utf-8"))]
+    assert len(asked) > 30
+    assert [command for command in asked if not is_right(command, overlay)] == []
 
 
 @pytest.mark.parametrize(
@@ -70,11 +79,13 @@ def test_the_guides_commands_name_what_exists(overlay: Overlay) -> None:
         ("-n godel delete pod", "-n gobel delete pod"),
         ("-l app.kubernetes.io/name=godel", "-l app=godel"),
         ("logs POD -c ray-worker", "logs POD -c worker"),
-        ("frontend  --from-literal=secret-key", "frontend  --from-literal=secret"),
-        ("ray-token frontend postgres redis", "ray-token frontend postgresql redis"),
+        ("--from-literal=secret-key", "--from-literal=secret"),
+        ("ray-token api-keys frontend postgres", "ray-token api-keys frontend postgresql"),
+        ("patch secret api-keys", "patch secret api-key"),
+        ('{"stringData": {"backend-key"', '{"stringData": {"backend-kay"'),
     ],
 )
 def test_a_wrong_name_is_noticed(overlay: Overlay, right: str, wrong: str) -> None:
     assert right in GUIDE
-    commands = kubectl_commands(GUIDE.replace(right, wrong, 1))
-    assert len([command for command in commands if not is_right(command, overlay)]) == 1
+    asked = kubectl_commands(GUIDE.replace(right, wrong, 1))
+    assert len([command for command in asked if not is_right(command, overlay)]) == 1

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from manifest_checks.__main__ import main, problems
-from manifest_checks.objects import at, pods, ray_service, without_nulls
-from manifest_checks.references import secret_references, selects
+from manifest_checks.objects import at, identity, pods, ray_service, without_nulls
+from manifest_checks.references import EVERY_KEY, secret_references, selects
 from manifest_checks.render import Rendering, kubectl, render
 from manifest_checks.serve_schema import application, deployment, serve_config
 from tests.support.backend import ROOT
@@ -36,9 +36,10 @@ def test_the_serve_config_differs_from_the_one_file_only_where_stated(overlay: O
     rendered = serve_config(ray_service(overlay(name).objects))
     assert rendered["logging_config"] == original["logging_config"]
     assert rendered["http_options"] == original["http_options"] | {"host": "0.0.0.0"}
-    stated = {"chat_config", *{"local": ("model", "fallback_model"), "gpu": ("slots",)}.get(name, ())}
+    stated = {"base": (), "local": ("model", "fallback_model"), "gpu": ("keys", "slots")}.get(name, ("keys",))
     args = application(rendered)["args"]
-    assert {key for key, value in args.items() if value != application(original)["args"][key]} == stated
+    changed = {key for key, value in args.items() if value != application(original)["args"].get(key)}
+    assert changed == {"chat_config", *stated}
     autoscaling = deployment(rendered, "GodelModel")["autoscaling_config"]
     for key in ("upscale_delay_s", "downscale_delay_s", "look_back_period_s", "metrics_interval_s"):
         assert autoscaling[key] == deployment(original, "GodelModel")["autoscaling_config"][key]
@@ -46,6 +47,15 @@ def test_the_serve_config_differs_from_the_one_file_only_where_stated(overlay: O
 
 def test_local_needs_no_secret(overlay: Overlay) -> None:
     assert [each for obj in overlay("local").objects for each in secret_references(obj)] == []
+
+
+def test_production_asks_for_api_keys(overlay: Overlay) -> None:
+    """Of the frontend too, whose key and its hash are in two Secrets: neither pod can read the other's."""
+    objects = overlay("production").objects
+    needed = {(identity(obj), name, key) for obj in objects for _, name, key in secret_references(obj)}
+    assert ("RayService/godel", "api-keys", EVERY_KEY) in needed
+    assert ("Deployment/frontend", "frontend", "backend-key") in needed
+    assert application(serve_config(ray_service(objects)))["args"]["keys"] == "/etc/godel-keys"
 
 
 def test_production_survives_one_of_everything(overlay: Overlay) -> None:

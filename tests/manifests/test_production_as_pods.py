@@ -13,25 +13,32 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from manifest_checks.objects import ray_service
 from manifest_checks.render import Rendering
 from manifest_checks.serve_schema import application, serve_config
+from serve_app.keys import digest, new_key
 from tests.manifests import images
 from tests.manifests.browser import Browser
 from tests.manifests.chatbot import START_S, Chatbot
 from tests.manifests.deployment import Deployment, wait_for
 from tests.manifests.load import Load
-from tests.manifests.machine import Machine, RunningPod
+from tests.manifests.machine import Machine, RunningPod, config_map
 from tests.manifests.memory import Watch
 from tests.support import postgres
 
+FRONTENDS_KEY, OUR_KEY = new_key(), new_key()
 SECRETS = {
     "ray-token": {"auth_token": "0123456789abcdef0123456789abcdef"},
     "redis": {"password": "r-4Vq8mZx2Lw"},
     "redis-frontend": {"password": "f-7Hk2pQn9Ts"},
     "postgres": {"password": "p-7Kd3nYc9Tb"},
-    "frontend": {"secret-key": "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e"},
+    "frontend": {"secret-key": "kX9-vT2mQ7_rLp4wZs8bNc1yHd6fJg3e", "backend-key": FRONTENDS_KEY},
+    "api-keys": {
+        "frontend": f"{{sha256: {digest(FRONTENDS_KEY)}, for_visitors: true}}",
+        "tests": f"{{sha256: {digest(OUR_KEY)}}}",
+    },
 }
 
 pytestmark = pytest.mark.timeout(600)
@@ -91,7 +98,7 @@ def spare(pods: Deployment) -> RunningPod:
 @pytest.fixture(scope="module")
 def chatbot(pods: Deployment, frontends: list[RunningPod], memory: Watch) -> Chatbot:
     """All runs; the frontends were there first, and wait for the backend's Service as on a cluster."""
-    chatbot = Chatbot.place(pods, workers=2)
+    chatbot = Chatbot.place(pods, workers=2, key=OUR_KEY)
     chatbot.start(serve_config(pods.service))
     for frontend in frontends:
         pods.wait(frontend, "startup", START_S)
@@ -149,10 +156,30 @@ def test_a_conversation_is_continued_at_another_frontend(chatbot: Chatbot, front
     assert all(each["reply"]["text"] for each in shown["exchanges"])
 
 
+def test_api_keys_are_asked_for_and_rotated_without_a_restart(chatbot: Chatbot) -> None:
+    """As the guide says: the new key beside the old one, then its client, then without the old one."""
+    worker, folder = chatbot.workers[0], chatbot.deployment.secret_folder("api-keys")
+    new, replicas = new_key(), {each["replica_id"] for each in chatbot.replicas(worker)}
+
+    def status(key: str) -> int:
+        url, headers = f"http://{worker.address}:8000/config", {"Authorization": f"Bearer {key}"}
+        return requests.get(url, headers=headers, timeout=30).status_code
+
+    assert [status(key) for key in (OUR_KEY, FRONTENDS_KEY, new)] == [200, 200, 401]
+    config_map(folder, SECRETS["api-keys"] | {"tests-2": f"{{sha256: {digest(new)}}}"})
+    wait_for(lambda: status(new) == 200, 30, "the new key is taken", worker)
+    assert status(OUR_KEY) == 200
+    config_map(folder, {"frontend": SECRETS["api-keys"]["frontend"], "tests-2": f"{{sha256: {digest(new)}}}"})
+    wait_for(lambda: status(OUR_KEY) == 401, 30, "the old key is refused", worker)
+    config_map(folder, SECRETS["api-keys"])
+    wait_for(lambda: status(OUR_KEY) == 200, 30, "the first keys again", worker)
+    assert {each["replica_id"] for each in chatbot.replicas(worker)} == replicas
+
+
 def test_a_graceful_drain_drops_nothing(chatbot: Chatbot, spare: RunningPod) -> None:
     """What deleting a worker does: out of the endpoints, SIGTERM, and SIGKILL when the grace period is over."""
     pods, (leaving, staying) = chatbot.deployment, chatbot.workers
-    with Load(chatbot.workers) as load, ThreadPoolExecutor(1) as kubelet:
+    with Load(chatbot.workers, chatbot.headers) as load, ThreadPoolExecutor(1) as kubelet:
         load.wait_for_replies(1, leaving)
         pods.start(spare)
         wait_for(lambda: load.under_way[leaving.name] > 0, 30, "a reply through the pod that leaves", leaving)
@@ -180,7 +207,7 @@ def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) 
     pods, worker, browser = chatbot.deployment, chatbot.workers[0], Browser()
     replicas = model_replicas(chatbot)
     assert len(replicas) == 2
-    with Load(chatbot.workers, tokens=60) as load:
+    with Load(chatbot.workers, chatbot.headers, tokens=60) as load:
         load.wait_for_replies(1, worker)
         began = time.monotonic()
         chatbot.kill_head()
@@ -201,7 +228,7 @@ def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) 
 def test_a_killed_worker_is_survived(chatbot: Chatbot) -> None:
     """Every process of a node ends at once. Replies that its replica was writing are completed by the other one."""
     survivor, killed = chatbot.workers
-    with Load([survivor]) as load:
+    with Load([survivor], chatbot.headers) as load:
         load.wait_for_replies(1, survivor)
         writing = "replies are written by the replica of the pod that is killed"
         wait_for(lambda: active(chatbot, survivor, killed) > 0, 30, writing, survivor)

@@ -2,12 +2,13 @@
 
 import json
 import re
+import subprocess
 from typing import Any
 
 import pytest
 import requests
 
-from tests.support.backend import Backend
+from tests.support.backend import ROOT, Backend
 from tests.support.sse import events
 from tests.support.waiting import eventually
 
@@ -242,14 +243,22 @@ def test_what_users_type_is_not_logged(backend: Backend) -> None:
 
 
 def test_one_request_is_followed_through_all_logs_by_its_id(backend: Backend) -> None:
-    """Ingress and model replica each tell of it, as JSON, and say which replica they are."""
+    """By the search of docs/operations.md: ingress and model replica tell of it, as JSON, and say who they are."""
     request_id = "follow-me-4711"
+    (search,) = re.findall(r"^grep .*$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    session = str(backend.ray_logs.parent)
+    search = search.replace("REQUEST_ID", request_id).replace("/tmp/ray/session_latest", session)
     requests.post(f"{backend.url}/chat", json={"dialog": ["Hello"]}, headers={"x-request-id": request_id}, timeout=60)
-    both = {"godel_Ingress", "godel_GodelModel"}
-    eventually(lambda: {line["deployment"] for line in backend.lines_about(request_id)} >= both, 10, "a line of each")
-    told = backend.lines_about(request_id)
-    assert {line["request_id"] for line in told} == {request_id}
-    assert all(line["replica"] for line in told)
+
+    def told() -> list[dict[str, str]]:
+        found = subprocess.run(["sh", "-c", search], capture_output=True, text=True, timeout=30).stdout
+        return [json.loads(line) for line in found.splitlines()]
+
+    eventually(
+        lambda: {line["deployment"] for line in told()} >= {"godel_Ingress", "godel_GodelModel"}, 10, "a line of each"
+    )
+    assert {line["request_id"] for line in told()} == {request_id}
+    assert all(line["replica"] for line in told())
 
 
 def test_a_reader_who_leaves_frees_the_slot(backend: Backend) -> None:

@@ -34,6 +34,7 @@ class Application:
         timeout_s: float = 60,
         keys: KeyRing | None = None,
         demo: bool = False,
+        cold_start_s: float | None = None,
     ) -> None:
         self.tokenizer: PreTrainedTokenizerFast = small_tokenizer()
         self.replicas = FakeReplicas(script)
@@ -48,6 +49,7 @@ class Application:
             request_timeout_s=timeout_s,
             max_waiting=max_waiting,
             demo=demo,
+            cold_start_s=cold_start_s,
         )
         self.config_file = ConfigFile(chat_config, args.max_reply_tokens)
         self.counted: list[tuple[str, str]] = []  # endings of replies and reasons of refusals, with their key's name

@@ -17,11 +17,13 @@ class FakeReplicas:
         self.left_early = 0  # with chunks that were never read
         self.ended: list[str] = []
         self.controller: Deployed | None = None
+        self.is_starting = False
+        self.late: list[ReplicaStatus] = []
         self.ready = [ReplicaStatus(ORIGIN, slots=4, active=1, waiting=2, tokens_per_second=3.5)]
 
     @property
     def states(self) -> list[tuple[ReplicaStatus, State]]:
-        return [(status, "RUNNING") for status in self.ready]
+        return [(status, "RUNNING") for status in self.ready] + [(status, "LATE") for status in self.late]
 
     async def deployed(self) -> Deployed | None:
         return self.controller

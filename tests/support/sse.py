@@ -7,16 +7,15 @@ from typing import Any
 import requests
 
 from frontend.sse import SseParser
+from serve_app.event_reader import EventReader
 
 
 def events(response: requests.Response) -> Iterator[tuple[str, dict[str, Any]]]:
     """(event name, data) of each event, as it arrives."""
-    name = ""
-    for line in response.iter_lines(chunk_size=1, decode_unicode=True):
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            yield name, json.loads(line.removeprefix("data: "))
+    reader = EventReader()
+    for line in response.iter_lines(chunk_size=1):
+        if event := reader.read(line):
+            yield event
 
 
 def all_events(content: bytes) -> list[tuple[str, dict[str, Any]]]:
