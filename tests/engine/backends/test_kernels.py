@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -200,10 +201,21 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
 
 
 @needs_compiled
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the options are those for x86")
 def test_a_processor_without_the_instructions_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_FLAGS", [*kernels._FLAGS, "-mno-avx512vnni"])
-    with pytest.raises(CannotCompile, match="AVX-512 VNNI"):
+    monkeypatch.setenv("KERNELS_TARGET", "-march=x86-64")
+    with pytest.raises(CannotCompile, match="AVX2"):
         load()
+
+
+@needs_compiled
+def test_a_compiler_without_openmp_builds_for_one_thread(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kernels, "_OPENMP", ["-fno-such-option"])
+    with caplog.at_level(logging.WARNING):
+        assert loads()
+    assert "on one thread" in caplog.text
 
 
 @needs_compiled
@@ -238,7 +250,8 @@ def test_a_wrong_name_or_argument_raises_before_memory_is_touched() -> None:
 def test_a_header_that_kernels_c_does_not_keep_to_does_not_compile(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shutil.copy(kernels._SOURCE, tmp_path)
+    for file in (kernels._SOURCE, kernels._VECTORS):
+        shutil.copy(file, tmp_path)
     header = kernels._HEADER.read_text()
     (tmp_path / "kernels.h").write_text(header.replace("set_threads(int count)", "set_threads(float count)"))
     monkeypatch.setattr(kernels, "_SOURCE", tmp_path / "kernels.c")
