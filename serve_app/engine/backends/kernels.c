@@ -90,30 +90,42 @@ void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, 
 
 // --- products -------------------------------------------------------------------------------------------------------
 
-// Activations are quantized to rows of signed bytes. `precision` is the number of bytes of an activation, 1 or 2, and
-// of rows of a token; two rows stand for 256 * first + second.
+// Activations are quantized to `precision` signed bytes, 1 or 2; two stand for 256 * first + second. Each byte of a token
+// is a row of activations, or the two are one row, where there is room for both.
 //
 // Weights are packed as [channels / CHANNELS][depth / GROUP][CHANNELS][GROUP], plus ZERO. So a vector holds GROUP weights
 // of each of LANES channels, each lane sums for one channel, and no sum across lanes is needed.
 
 typedef struct {
-    int64_t depth;      // numbers in a row: the layer's width, rounded up to whole vectors
-    activation *row;    // [rows, depth], with room for whole tiles of ROWS rows
-    int32_t *surplus;   // [rows]: ZERO times the sum of the row, by which its products are too large
-    float *scale;       // [tokens]
+    int64_t depth;     // numbers in a row: the layer's width, rounded up to whole vectors
+    int64_t rows;      // of a token
+    activation *row;   // [tokens * rows, depth], with room for whole tiles of ROWS rows
+    int32_t *surplus;  // [tokens, precision]: ZERO times the sum of the bytes, by which their products are too large
+    float *scale;      // [tokens]
 } activations;
 
 static int64_t depth_of(int64_t width) { return up_to(LANES, width); }
 
+// Both bytes are one row only where eager int8's two sums are exact in a float: else it rounds thrice, and one sum once.
+static int64_t rows_of(int64_t width, int64_t precision) {
+    return precision == sizeof(activation) && width <= 1024 ? 1 : precision;
+}
+
 int64_t linear_scratch(int64_t tokens, int64_t width, int64_t precision) {
-    int64_t floats_of_row = depth_of(width) * (int64_t)sizeof(activation) / (int64_t)sizeof(float) + 2;
-    return up_to(ROWS, tokens * precision) * floats_of_row;
+    int64_t rows = up_to(ROWS, tokens * rows_of(width, precision));
+    return rows * depth_of(width) * (int64_t)sizeof(activation) / (int64_t)sizeof(float) + tokens * (precision + 1);
 }
 
 static activations activations_in(float *scratch, int64_t tokens, int64_t width, int64_t precision) {
-    int64_t rows = up_to(ROWS, tokens * precision);
-    int32_t *surplus = (int32_t *)(scratch + rows);
-    return (activations){depth_of(width), (activation *)(surplus + rows), surplus, scratch};
+    int32_t *surplus = (int32_t *)(scratch + tokens);
+    activation *row = (activation *)(surplus + tokens * precision);
+    return (activations){depth_of(width), rows_of(width, precision), row, surplus, scratch};
+}
+
+static float float_of_bits(int32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 INLINE ints without_sign(ints bits) { PARTWISE(ints, bits.part[p] & 0x7fffffff); }
@@ -122,8 +134,8 @@ INLINE ints without_sign(ints bits) { PARTWISE(ints, bits.part[p] & 0x7fffffff);
 INLINE ints high_byte(ints whole) { PARTWISE(ints, (whole.part[p] + 128) >> 8); }
 INLINE ints low_byte(ints whole, ints high) { PARTWISE(ints, whole.part[p] - 256 * high.part[p]); }
 
-// A token's x [width] -> its one or two rows, their surplus, and the scale that turns them back into x.
-INLINE void quantize(const float *x, int64_t width, int64_t precision, int64_t depth, activation *row,
+// A token's x [width] -> its rows, their surplus, and the scale that turns them back into x.
+INLINE void quantize(const float *x, int64_t width, int64_t precision, int64_t rows, int64_t depth, activation *row,
                      int32_t *surplus, float *scale) {
     const float limit = precision == 1 ? 127 : 127 * 256;
     // The largest |x|, compared as integers: the bits of floats are ordered as the numbers are, then infinity, then
@@ -131,39 +143,41 @@ INLINE void quantize(const float *x, int64_t width, int64_t precision, int64_t d
     ints top = every_int(0x00800000);  // the smallest normal float: a row of zeros must not divide by zero
     for (int64_t i = 0; i < width; i += LANES)
         top = larger_ints(top, without_sign(bits_of(load_first(width - i, x + i))));
-    int32_t largest_bits = highest_int(top);
-    float largest;
-    memcpy(&largest, &largest_bits, sizeof largest);
+    float largest = float_of_bits(highest_int(top));
+    memset(surplus, 0, (size_t)precision * sizeof *surplus);
     if (!isfinite(largest)) {  // no integer stands for that, so the scale makes every output of the token a NaN
-        memset(row, 0, (size_t)(precision * depth) * sizeof *row);
-        memset(surplus, 0, (size_t)precision * sizeof *surplus);
+        memset(row, 0, (size_t)(rows * depth) * sizeof *row);
         *scale = NAN;
         return;
     }
+    *scale = largest / limit;
     floats factor = every(limit * (1 / largest));  // as PyTorch divides a number by a tensor
     ints first = every_int(0), second = every_int(0);
     for (int64_t i = 0; i < width; i += LANES) {
-        ints high = rounded(times(load_first(width - i, x + i), factor));
-        if (precision == 2) {
-            ints whole = high;
-            high = high_byte(whole);
-            ints low = low_byte(whole, high);
+        ints whole = rounded(times(load_first(width - i, x + i), factor));
+        if (rows == 1) {
+            shorten(whole, row + i);
+            first = add_ints(first, whole);
+        } else {
+            ints high = high_byte(whole), low = low_byte(whole, high);
+            shorten(high, row + i);
             shorten(low, row + depth + i);
+            first = add_ints(first, high);
             second = add_ints(second, low);
         }
-        shorten(high, row + i);
-        first = add_ints(first, high);
     }
-    surplus[0] = ZERO * total_int(first);
-    if (precision == 2) surplus[1] = ZERO * total_int(second);
-    *scale = largest / limit;
+    if (ZERO) surplus[0] = ZERO * total_int(first);
+    if (ZERO && rows == 2) surplus[1] = ZERO * total_int(second);
 }
-// sums[r] = row r . weight for a tile's channels. `rows` is a constant at every call, so that the loops unroll.
-INLINE void multiply(const activation *row, int rows, const int8_t *weight, int64_t depth, ints sums[ROWS][BLOCKS]) {
+
+// sums[r] = row r . weight, `terms` of each, for a tile's channels. `rows` is a constant at every call, so that the loops
+// unroll.
+INLINE void multiply_rows(int rows, const activation *row, int64_t depth, int64_t terms, const int8_t *weight,
+                          ints sums[ROWS][BLOCKS]) {
     ints sum[ROWS][BLOCKS];
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < BLOCKS; b++) sum[r][b] = every_int(0);
-    for (int64_t k = 0; k < depth; k += GROUP) {
+    for (int64_t k = 0; k < terms; k += GROUP) {
         ints w[BLOCKS];
         for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + k * CHANNELS + b * LANES * GROUP);
         for (int r = 0; r < rows; r++) {
@@ -176,7 +190,32 @@ INLINE void multiply(const activation *row, int rows, const int8_t *weight, int6
         for (int b = 0; b < BLOCKS; b++) sums[r][b] = sum[r][b];
 }
 
-// A token's one or two rows of integer sums, in one block of channels -> floats, not yet scaled by channel.
+INLINE void multiply(int64_t rows, const activation *row, int64_t depth, int64_t terms, const int8_t *weight,
+                     ints sums[ROWS][BLOCKS]) {
+    if (rows == 1) multiply_rows(1, row, depth, terms, weight, sums);
+    else if (rows == 2) multiply_rows(2, row, depth, terms, weight, sums);
+    else if (rows <= 4) multiply_rows(4, row, depth, terms, weight, sums);
+    else multiply_rows(ROWS, row, depth, terms, weight, sums);
+}
+
+// The same for rows of two bytes: row r . weight = 256 * sums[2 * r] + sums[2 * r + 1].
+static void multiply_words(int64_t rows, const activation *row, int64_t depth, const int8_t *weight,
+                           ints sums[2 * ROWS][BLOCKS]) {
+    const int64_t most = 512;  // terms of 127 * 127 * 256 whose sum has room in 32 bits
+    for (int64_t k = 0; k < depth; k += most) {
+        ints some[ROWS][BLOCKS];
+        multiply(rows, row + k, depth, depth - k < most ? depth - k : most, weight + k * CHANNELS, some);
+        for (int64_t r = 0; r < rows; r++)
+            for (int b = 0; b < BLOCKS; b++) {
+                ints high = k ? sums[2 * r][b] : every_int(0), low = k ? sums[2 * r + 1][b] : every_int(0);
+                ints more = high_byte(some[r][b]);
+                sums[2 * r][b] = add_ints(high, more);
+                sums[2 * r + 1][b] = add_ints(low, low_byte(some[r][b], more));
+            }
+    }
+}
+
+// A token's one or two integer sums, in one block of channels -> floats, not yet scaled by channel.
 INLINE floats from_sums(ints sums[][BLOCKS], int block, int64_t precision, const int32_t *surplus, float scale) {
     floats value = from_ints(add_ints(sums[0][block], every_int(-surplus[0])));
     if (precision == 2) {
@@ -207,27 +246,28 @@ void linear(const float *x, const int8_t *weight, const float *channel_scale, in
     activations in = activations_in(scratch, tokens, width, precision);
 #pragma omp parallel for num_threads(threads) if (tokens >= MANY)
     for (int64_t t = 0; t < tokens; t++) {
-        activation *row = in.row + t * precision * in.depth;
-        if (precision == 1) quantize(x + t * width, width, 1, in.depth, row, in.surplus + t, in.scale + t);
-        else quantize(x + t * width, width, 2, in.depth, row, in.surplus + 2 * t, in.scale + t);
+        activation *row = in.row + t * in.rows * in.depth;
+        int32_t *surplus = in.surplus + t * precision;
+        if (in.rows == 1) quantize(x + t * width, width, precision, 1, in.depth, row, surplus, in.scale + t);
+        else quantize(x + t * width, width, 2, 2, in.depth, row, surplus, in.scale + t);
     }
+    int64_t height = ROWS / in.rows;  // of a tile, in tokens
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t c = 0; c < channels; c += CHANNELS)
-        for (int64_t first = 0; first < tokens * precision; first += ROWS) {
-            ints sums[ROWS][BLOCKS];
-            const activation *row = in.row + first * in.depth;
+        for (int64_t first = 0; first < tokens; first += height) {
+            ints sums[2 * ROWS][BLOCKS];  // [token, byte]
+            const activation *row = in.row + first * in.rows * in.depth;
             const int8_t *w = weight + c * in.depth;
-            int64_t count = tokens * precision - first < ROWS ? tokens * precision - first : ROWS;
-            if (count == 1) multiply(row, 1, w, in.depth, sums);
-            else if (count == 2) multiply(row, 2, w, in.depth, sums);
-            else if (count <= 4) multiply(row, 4, w, in.depth, sums);
-            else multiply(row, ROWS, w, in.depth, sums);
-            for (int64_t r = 0; r < count; r += precision)
+            int64_t count = tokens - first < height ? tokens - first : height;
+            if (in.rows == precision) multiply(count * precision, row, in.depth, in.depth, w, sums);
+            else multiply_words(count, row, in.depth, w, sums);
+            for (int64_t t = 0; t < count; t++)
                 for (int b = 0; b < BLOCKS; b++) {
-                    int64_t token = (first + r) / precision, channel = c + b * LANES, there = channels - channel;
+                    int64_t token = first + t, channel = c + b * LANES, there = channels - channel;
+                    const int32_t *surplus = in.surplus + token * precision;
                     float *out = y + token * channels + channel;
                     floats before = added ? load_first(there, out) : every(0);
-                    floats value = from_sums(sums + r, b, precision, in.surplus + first + r, in.scale[token]);
+                    floats value = from_sums(sums + t * precision, b, precision, surplus, in.scale[token]);
                     value = times_plus(value, load_first(there, channel_scale + channel), before);
                     if (relu) value = larger(every(0), value);  // the second operand if one is a NaN
                     store_first(there, value, out);

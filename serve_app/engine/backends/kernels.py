@@ -33,7 +33,7 @@ _HEADER = Path(__file__).with_name("kernels.h")
 _VECTORS = Path(__file__).with_name("vectors.h")
 
 # Products and sums are fused only where kernels.c says so: otherwise the compiler would choose what is rounded.
-_FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+_FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wfatal-errors"]
 _TORCH_LIBRARIES = Path(torch.__file__).with_name("lib")
 _OPENMP = (
     # Apple's compiler has no -fopenmp, and no library for it; PyTorch brings one.
