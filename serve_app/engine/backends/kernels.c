@@ -166,8 +166,8 @@ INLINE void quantize(const float *x, int64_t width, int64_t precision, int64_t r
             second = add_ints(second, low);
         }
     }
-    if (ZERO) surplus[0] = ZERO * total_int(first);
-    if (ZERO && rows == 2) surplus[1] = ZERO * total_int(second);
+    if (ZERO != 0) surplus[0] = ZERO * total_int(first);
+    if (ZERO != 0 && rows == 2) surplus[1] = ZERO * total_int(second);
 }
 
 // sums[r] = row r . weight, `terms` of each, for a tile's channels. `rows` is a constant at every call, so that the loops
