@@ -93,8 +93,8 @@ void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, 
 // Activations are quantized to `precision` signed bytes, 1 or 2; two stand for 256 * first + second. Each byte of a token
 // is a row of activations, or the two are one row, where there is room for both.
 //
-// Weights are packed as [channels / CHANNELS][depth / GROUP][CHANNELS][GROUP], plus ZERO. So a vector holds GROUP weights
-// of each of LANES channels, each lane sums for one channel, and no sum across lanes is needed.
+// Weights are packed as [channels / LANES][depth / GROUP][LANES][GROUP], plus ZERO. So a vector holds GROUP weights of
+// each of LANES channels, each lane sums for one channel, and no sum across lanes is needed.
 
 typedef struct {
     int64_t depth;     // numbers in a row: the layer's width, rounded up to whole vectors
@@ -179,7 +179,7 @@ INLINE void multiply_rows(int rows, const activation *row, int64_t depth, int64_
         for (int b = 0; b < BLOCKS; b++) sum[r][b] = every_int(0);
     for (int64_t k = 0; k < terms; k += GROUP) {
         ints w[BLOCKS];
-        for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + k * CHANNELS + b * LANES * GROUP);
+        for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + (b * depth + k) * LANES);
         for (int r = 0; r < rows; r++) {
             int32_t group;  // GROUP activations
             memcpy(&group, row + r * depth + k, sizeof group);
@@ -204,7 +204,7 @@ static void multiply_words(int64_t rows, const activation *row, int64_t depth, c
     const int64_t most = 512;  // terms of 127 * 127 * 256 whose sum has room in 32 bits
     for (int64_t k = 0; k < depth; k += most) {
         ints some[ROWS][BLOCKS];
-        multiply(rows, row + k, depth, depth - k < most ? depth - k : most, weight + k * CHANNELS, some);
+        multiply(rows, row + k, depth, depth - k < most ? depth - k : most, weight + k * LANES, some);
         for (int64_t r = 0; r < rows; r++)
             for (int b = 0; b < BLOCKS; b++) {
                 ints high = k ? sums[2 * r][b] : every_int(0), low = k ? sums[2 * r + 1][b] : every_int(0);
@@ -230,10 +230,10 @@ int64_t packed_bytes(int64_t channels, int64_t width) { return up_to(CHANNELS, c
 void pack(const int8_t *weight, int64_t channels, int64_t width, int8_t *packed) {
     int64_t depth = depth_of(width);
 #pragma omp parallel for num_threads(threads)
-    for (int64_t c = 0; c < up_to(CHANNELS, channels); c += CHANNELS) {
+    for (int64_t c = 0; c < up_to(CHANNELS, channels); c += LANES) {
         int8_t *out = packed + c * depth;
         for (int64_t k = 0; k < depth; k += GROUP)
-            for (int64_t channel = c; channel < c + CHANNELS; channel++)
+            for (int64_t channel = c; channel < c + LANES; channel++)
                 for (int64_t i = k; i < k + GROUP; i++) {
                     int whole = channel < channels && i < width ? weight[channel * width + i] : 0;
                     *out++ = (int8_t)(whole + ZERO);
@@ -335,7 +335,8 @@ void attend_prompt(const float *qkv, int64_t tokens, int64_t heads, int64_t size
             for (int64_t i = 0; i < QUERIES; i++) left[i] = queries + (first + (i < count ? i : 0)) * row;
             for (int64_t j = 0; j < wide; j += CHANNELS) {
                 combine(left, keys + j, wide, size, sum);
-                for (int i = 0; i < QUERIES; i++) memcpy(weights + i * wide + j, sum[i], sizeof sum[i]);
+                for (int i = 0; i < QUERIES; i++)
+                    for (int b = 0; b < BLOCKS; b++) store(sum[i][b], weights + i * wide + j + b * LANES);
             }
             for (int64_t i = 0; i < QUERIES; i++) left[i] = weights + (i < count ? i : 0) * wide;
             for (int64_t i = 0; i < count; i++)

@@ -180,13 +180,17 @@ INLINE ints every_int(int32_t x) { PARTWISE(ints, (int_register){0} + x); }
 INLINE ints rounded(floats x) { PARTWISE(ints, register_round(x.part[p])); }
 INLINE ints bits_of(floats x) { PARTWISE(ints, (int_register)x.part[p]); }
 
-INLINE floats load(const float *x) {
-    floats y;
+// By register: a copy of a whole vector may take the detour of a narrower register and of memory.
+INLINE float_register register_load(const float *x) {
+    float_register y;
     memcpy(&y, x, sizeof y);
     return y;
 }
+INLINE floats load(const float *x) { PARTWISE(floats, register_load(x + p * REGISTER)); }
 
-INLINE void store(floats x, float *y) { memcpy(y, &x, sizeof x); }
+INLINE void store(floats x, float *y) {
+    for (int p = 0; p < PARTS; p++) memcpy(y + p * REGISTER, &x.part[p], sizeof x.part[p]);
+}
 
 // The first `count` numbers, then zeros; `count` may be negative or exceed LANES.
 INLINE floats load_first(int64_t count, const float *x) {
