@@ -175,8 +175,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-# What holds our kernels, CTranslate2 and the libraries beneath it and PyTorch to AVX2, as most machines have it. It must be
-# in the environment before they are loaded.
+# What holds our kernels, CTranslate2 with the libraries beneath it, and PyTorch to AVX2, as most machines have it. They
+# read these variables when they are loaded.
 AVX2 = {
     "KERNELS_TARGET": "-march=haswell",
     "CT2_FORCE_CPU_ISA": "AVX2",

@@ -45,7 +45,8 @@ class AppArgs(BaseModel):
         Literal["auto", "int8", "bfloat16", "float16", "float32"],
         Field(
             description="arithmetic of the matrix products; auto: int8 on a CPU with AVX2, AVX-512 VNNI or ARM's dot "
-            "products where there is a C compiler (docs/speed.md says what happens elsewhere), bfloat16 on a GPU (else float16); float32 writes what transformers writes, token for token"
+            "products where there is a C compiler (elsewhere: docs/speed.md), bfloat16 on a GPU (else float16); "
+            "float32 writes what transformers writes, token for token"
         ),
     ] = "auto"
     threads: Annotated[

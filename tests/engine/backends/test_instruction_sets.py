@@ -46,7 +46,8 @@ class Target:
             pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
 
 
-ONE_THREAD = ("-Wno-unknown-pragmas",)  # without OpenMP the pragmas are passed over
+# Without OpenMP the pragmas are passed over. Clang has the bits to prove, not the time.
+CLANG = ("clang", "-Wno-unknown-pragmas", "-O1")
 SETS = {
     "AVX-512": (("-march=icelake-server",), ("avx512_vnni",)),
     "AVX-VNNI": (("-march=haswell", "-mavxvnni"), ("avx2", "avx_vnni")),
@@ -54,11 +55,9 @@ SETS = {
 }
 ARM = ("-march=armv8.2-a+dotprod", "-static")
 TARGETS = {f"{name}, gcc": Target(("gcc", "-fopenmp", *flags), needs) for name, (flags, needs) in SETS.items()}
-TARGETS |= {f"{name}, clang": Target(("clang", *ONE_THREAD, *flags), needs) for name, (flags, needs) in SETS.items()}
+TARGETS |= {f"{name}, clang": Target((*CLANG, *flags), needs) for name, (flags, needs) in SETS.items()}
 TARGETS["NEON, gcc"] = Target(("aarch64-linux-gnu-gcc", "-fopenmp", *ARM), run=("qemu-aarch64",))
-TARGETS["NEON, clang"] = Target(
-    ("clang", "--target=aarch64-linux-gnu", *ONE_THREAD, *ARM), run=("qemu-aarch64",), machine="aarch64"
-)
+TARGETS["NEON, clang"] = Target((*CLANG, "--target=aarch64-linux-gnu", *ARM), run=("qemu-aarch64",), machine="aarch64")
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -67,8 +66,8 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     target = TARGETS[request.param]
     target.skip_unless_possible()
     built = tmp_path_factory.mktemp("driver") / "driver"
-    command = [*target.command, *kernels._FLAGS, "-Wall", "-Wextra", "-Werror", f"-I{kernels._SOURCE.parent}"]
-    subprocess.run([*command, str(DRIVER), "-o", str(built), "-lm"], check=True)
+    command = [*kernels._FLAGS, *target.command[1:], "-Wall", "-Wextra", "-Werror", f"-I{kernels._SOURCE.parent}"]
+    subprocess.run([target.command[0], *command, str(DRIVER), "-o", str(built), "-lm"], check=True)
     return [*target.run, str(built)]
 
 
@@ -93,14 +92,14 @@ def largest_everywhere(channels: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("precise", [False, True])
-@pytest.mark.parametrize("tokens", [1, 2, 3, 7, 20])
-@pytest.mark.parametrize(("channels", "width"), [(96, 64), (45, 12), (33, 260)])
-def test_products_are_those_of_eager_int8(
-    program: list[str], precise: bool, tokens: int, channels: int, width: int
-) -> None:
-    weight, x = random(channels, width), random(tokens, width, seed=tokens)
-    x[0, 0] = 50  # a token with an outlier
-    check_product(program, weight, x, precise, relu=tokens == 7)
+@pytest.mark.parametrize(("channels", "width"), [(96, 64), (45, 12), (33, 1100)])
+def test_products_are_those_of_eager_int8(program: list[str], precise: bool, channels: int, width: int) -> None:
+    """Tokens of every height of a tile, and of several tiles."""
+    weight = random(channels, width)
+    for tokens in (1, 2, 3, 5, 20):
+        x = random(tokens, width, seed=tokens)
+        x[0, 0] = 50  # a token with an outlier
+        check_product(program, weight, x, precise, relu=tokens == 5)
 
 
 @pytest.mark.parametrize("precise", [False, True])
@@ -116,35 +115,33 @@ def check_product(program: list[str], weight: Tensor, x: Tensor, precise: bool, 
     assert torch.equal(y, Int8Linear(weight, precise, relu)(x))
 
 
-@pytest.mark.parametrize("relu", [False, True])
-def test_a_product_added_to_what_is_there(program: list[str], relu: bool) -> None:
+def test_a_product_added_to_what_is_there(program: list[str]) -> None:
     weight, x, before = random(45, 64), random(5, 64, seed=1), random(5, 45, seed=2)
     integers, scale = quantized_weight(weight)
-    y = computed(program, "linear", (5, 64, 45, 1, relu, True), x, integers, scale, before)
-    assert torch.equal(y, Compiled().linear(weight, relu=relu)(x, onto=before.clone()))
+    y = computed(program, "linear", (5, 64, 45, 1, False, True), x, integers, scale, before)
+    assert torch.equal(y, Compiled().linear(weight)(x, onto=before.clone()))
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_what_is_no_number_stays_none(program: list[str], broken: float) -> None:
+def test_what_is_no_number_stays_none(program: list[str]) -> None:
     x, (integers, scale) = random(5, 64), quantized_weight(random(40, 64))
-    x[2, 7] = broken
+    x[2, 7], x[4, 0] = float("nan"), float("inf")
     y = computed(program, "linear", (5, 64, 40, 1, True, False), x, integers, scale, torch.empty(5, 40))
-    assert y.isfinite().all(dim=1).tolist() == [True, True, False, True, True]
+    assert y.isfinite().all(dim=1).tolist() == [True, True, False, True, False]
 
 
-@pytest.mark.parametrize("width", [15, 768])
-def test_norms(program: list[str], width: int) -> None:
-    x, weight = random(20, width), random(width, seed=1)
-    y = computed(program, "rms_norm", (20, width), x, weight, torch.empty(20, width))
-    assert torch.equal(y, Compiled().norm(x, weight, 1e-6))
+def test_norms(program: list[str]) -> None:
+    for width in (15, 768):
+        x, weight = random(20, width), random(width, seed=1)
+        y = computed(program, "rms_norm", (20, width), x, weight, torch.empty(20, width))
+        assert torch.equal(y, Compiled().norm(x, weight, 1e-6))
 
 
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (2, 100)])
-@pytest.mark.parametrize("tokens", [1, 7, 33])
-def test_a_prompts_attention(program: list[str], tokens: int, heads: int, size: int) -> None:
-    qkv, bias = 3 * random(tokens, 3 * heads * size), 20 * random(heads, 2 * 40 - 1, seed=1)
-    y = computed(program, "attend_prompt", (tokens, heads, size, 40), qkv, bias, torch.empty(tokens, heads * size))
-    assert torch.equal(y, Compiled().attend_to_itself(qkv, [tokens], bias))
+def test_a_prompts_attention(program: list[str], heads: int, size: int) -> None:
+    for tokens in (1, 33):
+        qkv, bias = 3 * random(tokens, 3 * heads * size), 20 * random(heads, 2 * 40 - 1, seed=1)
+        y = computed(program, "attend_prompt", (tokens, heads, size, 40), qkv, bias, torch.empty(tokens, heads * size))
+        assert torch.equal(y, Compiled().attend_to_itself(qkv, [tokens], bias))
 
 
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (2, 100)])
