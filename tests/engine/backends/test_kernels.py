@@ -190,13 +190,17 @@ def test_machines_that_share_a_cache_do_not_write_to_the_same_file(
     assert [file.suffix for file in cache.iterdir()] == [".so"]
 
 
+@pytest.mark.parametrize("vnni", [True, False])
 def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, vnni: bool
 ) -> None:
+    """Before VNNI its products of integers saturate, unless they are computed as floats."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("serve_app.engine.backends.select.integer_products_are_exact", lambda: vnni)
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
         layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
-    assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
+    assert [type(layer) for layer in layers] == [Int8Linear if vnni else Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 
 
