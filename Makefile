@@ -29,7 +29,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune release-check lock clean chromium stores promtool
+.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -38,7 +38,7 @@ help: ## list these tasks
 run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl-C stops both
 	@$(BIN)/python -m launcher.run
 
-test: $(VENV)/.dev chromium stores promtool ## all tests: units, real Ray, real Chromium, failures, manifests
+test: $(VENV)/.dev chromium stores promtool arm ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(SERVED_TESTS)
@@ -147,6 +147,14 @@ promtool: $(VENV)/.dev
 	if command -v apt-get >/dev/null && (cd "$$folder" && { eval "$$fetch" || { apt-get update -qq && eval "$$fetch"; }; }) >/dev/null 2>&1 && \
 	cp "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" $(BIN)/; then exit 0; fi; \
 	echo 'Without Prometheus (macOS: brew install prometheus) the tests of metrics and alert rules are skipped.'
+
+# A compiler for ARM and what runs its programs here, for the tests of the engine's kernels.
+arm:
+	@if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user </dev/null; then exit 0; fi; \
+	echo 'Without gcc-aarch64-linux-gnu and qemu-user the tests of the kernels for ARM are skipped.'
 
 # The pods of the overlay `production`, and half of the frontend's tests of its store, run these two. apt starts what it
 # installs; nothing here uses that.

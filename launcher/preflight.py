@@ -29,7 +29,7 @@ HUB_MODELS_GIB = {  # float32 weights; of a model that is not listed the size is
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 MIN_FREE_DISK_GIB = 1
 RAY_FULL_DISK = 0.95  # Ray's local_fs_capacity_threshold: from here on it refuses to spill objects to the disk
-COMPILERS = ("c++", "g++", "clang++")
+COMPILERS = ("cc", "gcc", "clang")
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ def disk_problems(folder: Path) -> Iterator[Problem]:
 def compiler_problems() -> Iterator[Problem]:
     if not any(shutil.which(name) for name in COMPILERS):
         yield Problem(
-            "There is no C++ compiler, so the engine computes without compiled kernels. To have them: "
-            "apt-get install g++ (Debian, Ubuntu) or xcode-select --install (macOS).",
+            "There is no C compiler, so the engine computes without compiled kernels. To have them: "
+            "apt-get install gcc libc6-dev (Debian, Ubuntu) or xcode-select --install (macOS).",
             fatal=False,
         )
 

@@ -44,8 +44,9 @@ class AppArgs(BaseModel):
     dtype: Annotated[
         Literal["auto", "int8", "bfloat16", "float16", "float32"],
         Field(
-            description="arithmetic of the matrix products; auto: int8 on a CPU that has AVX-512 VNNI and a C compiler "
-            "(else float32), bfloat16 on a GPU (else float16); float32 writes what transformers writes, token for token"
+            description="arithmetic of the matrix products; auto: int8 on a CPU with AVX2, AVX-512 VNNI or ARM's dot "
+            "products where there is a C compiler (elsewhere: docs/speed.md), bfloat16 on a GPU (else float16); "
+            "float32 writes what transformers writes, token for token"
         ),
     ] = "auto"
     threads: Annotated[

@@ -197,7 +197,7 @@ def test_a_missing_compiler_is_a_notice(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     (problem,) = compiler_problems()
     assert not problem.fatal
-    compiler = tmp_path / "g++"
+    compiler = tmp_path / "gcc"
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     assert list(compiler_problems()) == []

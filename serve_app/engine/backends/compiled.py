@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from serve_app.engine.backends.eager import attend
 from serve_app.engine.backends.kernels import load, pointer
@@ -16,7 +15,7 @@ from serve_app.engine.backends.kv_cache import KVStorage
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
 
-_CHANNELS, _TILE, _LANES = 16, 32, 16  # CHANNELS, BLOCKS * CHANNELS and LANES in kernels.c
+_LANES = 16  # of vectors.h
 
 
 class Compiled:
@@ -72,10 +71,11 @@ class _Linear:
 
     def __init__(self, kernels: Any, workspace: "_Workspace", weight: Tensor, *, precision: int, relu: bool) -> None:
         """precision: bytes of an activation, 1 or 2."""
-        integers, scale = quantized_weight(weight)
-        self._channels = len(weight)
-        self._weight, self._scale = _packed(integers), F.pad(scale, (0, -len(scale) % _TILE))
+        integers, self._scale = quantized_weight(weight)
+        self._channels, width = integers.shape
+        self._weight = torch.empty(kernels.packed_bytes(self._channels, width), dtype=torch.int8)
         self._to_weight, self._to_scale = pointer(self._weight), pointer(self._scale)
+        kernels.pack(pointer(integers), self._channels, width, self._to_weight)
         self._precision = precision
         self._relu = relu
         self._linear, self._scratch_floats = kernels.linear, kernels.linear_scratch
@@ -98,14 +98,6 @@ class _Linear:
             pointer(y),
         )
         return y
-
-
-def _packed(weight: Tensor) -> Tensor:
-    """int8 [out, in] -> the layout that `linear` in kernels.c reads, padded to whole tiles and fours with zeros."""
-    channels, width = weight.shape
-    filled = F.pad(weight, (0, -width % 4, 0, -channels % _TILE)).bitwise_xor_(-128).view(torch.uint8)  # plus 128
-    blocks = filled.view(-1, _CHANNELS, filled.shape[1] // 4, 4)
-    return blocks.transpose(1, 2).contiguous()
 
 
 class CompiledKVCache(KVStorage):

@@ -2,34 +2,27 @@
 // cache, self-attention of a prompt, and the normalisation.
 //
 // kernels.h says what each function computes; kernels.py builds this file with the machine's C compiler and loads it;
-// compiled.py calls it. It needs AVX-512 VNNI (Intel's servers since 2019, AMD's since 2022); elsewhere eager.py
-// computes the same by PyTorch. Each row, and each slot, is computed separately and always in the same order of
-// operations, so a result does not depend on the rest of the batch (law 2).
+// compiled.py calls it; vectors.h has what differs between processors. Where there is no compiler, or no such processor,
+// eager.py computes the same by PyTorch. Each row, and each slot, is computed separately and always in the same order of
+// operations, so a result does not depend on the rest of the batch (law 2), nor on the processor. Without OpenMP the
+// compiler skips the pragmas, and there is one thread.
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#ifndef __AVX512VNNI__
-#error "these kernels need a processor with AVX-512 VNNI"
-#endif
-#include <immintrin.h>
+
+#include "vectors.h"
+
+#include "kernels.h"
 
 enum {
     // A tile is what the innermost loops compute in registers.
-    CHANNELS = 16,  // output channels whose weights are packed into one vector
-    BLOCKS = 2,     // width of a product's tile, in blocks of CHANNELS output channels
-    ROWS = 8,       // height of a product's tile, in rows of activations: each weight read is used for all of them
-    QUERIES = 6,    // height of an attention's tile, in queries: each key and value read is used for all of them
-    LANES = 16,     // floats in a vector register
-    LINE = 32,      // 16-bit numbers in a cache line
-    AHEAD = 24,     // tokens by which keys and values are prefetched
-    MANY = 16,      // tokens from which on several threads are faster than one
+    CHANNELS = BLOCKS * LANES,  // width of a product's tile, in output channels; its height is ROWS
+    QUERIES = 6,                // height of an attention's tile, in queries: each key and value read is used for all
+    LINE = 32,                  // 16-bit numbers in a cache line
+    AHEAD = 24,                 // tokens by which keys and values are prefetched
+    MANY = 16,                  // tokens from which on several threads are faster than one
 };
-
-typedef _Float16 half;
-#include "kernels.h"
-
-typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
 static int threads = 1;
 
@@ -39,63 +32,41 @@ void set_threads(int count) { threads = count; }
 
 static int64_t up_to(int64_t multiple, int64_t count) { return (count + multiple - 1) / multiple * multiple; }
 
-static inline vector widen(const half *x) {
-    return (vector)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)x));
-}
+INLINE floats power_of_two(ints n) { PARTWISE(floats, (float_register)((n.part[p] + 127) << 23)); }
 
-// x [count] -> y [count], clamped to the range of a `half`, +-65504.
-static inline void narrow(const float *x, int64_t count, half *y) {
-    for (int64_t i = 0; i < count; i++) {
-        float bounded = x[i] < -65504 ? -65504 : x[i] > 65504 ? 65504 : x[i];
-        y[i] = (half)bounded;
-    }
-}
-
-static inline float total(vector x) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
-}
-
-// A mask of the first `count` lanes of a vector; `count` may be negative or exceed LANES.
-static inline __mmask16 first_lanes(int64_t count) {
-    return count >= LANES ? 0xffff : count > 0 ? (__mmask16)((1 << count) - 1) : 0;
-}
-
-// e^x for x <= 0 as 2^n * 2^f, f in [-0.5, 0.5], with the Taylor series of 2^f (relative error below 1e-6). Unlike
-// expf, the compiler can vectorise it.
-static inline float exponential(float x) {
-    float t = (x > -87.0f ? x : -87.0f) * 1.44269504f;
-    float n = rintf(t);
-    float f = t - n;
-    float y = 1.54035304e-4f;
-    y = y * f + 1.33335581e-3f;
-    y = y * f + 9.61812911e-3f;
-    y = y * f + 5.55041087e-2f;
-    y = y * f + 2.40226507e-1f;
-    y = y * f + 6.93147181e-1f;
-    y = y * f + 1.0f;
-    int32_t bits = ((int32_t)n + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return y * power;
+// e^x for x <= 0 as 2^n * 2^f, f in [-0.5, 0.5], with the Taylor series of 2^f (relative error below 1e-6).
+static inline floats exponential(floats x) {
+    floats t = times(larger(every(-87), x), every(1.44269504f));
+    ints n = rounded(t);
+    floats f = subtract(t, from_ints(n));
+    floats y = every(1.54035304e-4f);
+    y = times_plus(y, f, every(1.33335581e-3f));
+    y = times_plus(y, f, every(9.61812911e-3f));
+    y = times_plus(y, f, every(5.55041087e-2f));
+    y = times_plus(y, f, every(2.40226507e-1f));
+    y = times_plus(y, f, every(6.93147181e-1f));
+    y = times_plus(y, f, every(1));
+    return times(y, power_of_two(n));
 }
 
 // The softmax of `scores`, in place, but for its division: each becomes e^(score - largest), and their sum is returned.
-// bias [count] is added to the scores first, unless it is 0.
+// bias [count] is added to the scores first, unless it is 0. There is room for whole vectors of scores.
 static inline float numerators(float *scores, const float *bias, int64_t count) {
-    if (bias)
-        for (int64_t i = 0; i < count; i++) scores[i] += bias[i];
-    float largest = scores[0];
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < count; i++) largest = scores[i] > largest ? scores[i] : largest;
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; i++) {
-        scores[i] = exponential(scores[i] - largest);
-        sum += scores[i];
+    for (int64_t i = count; i % LANES; i++) scores[i] = -INFINITY;
+    floats highest_yet = every(-INFINITY), sum = every(0);
+    for (int64_t i = 0; i < count; i += LANES) {
+        floats score = load(scores + i);
+        if (bias) score = add(score, load_first(count - i, bias + i));
+        store(score, scores + i);
+        highest_yet = larger(highest_yet, score);
     }
-    return sum;
+    floats largest = every(highest(highest_yet));
+    for (int64_t i = 0; i < count; i += LANES) {
+        floats numerator = exponential(subtract(load(scores + i), largest));
+        store(numerator, scores + i);
+        sum = add(sum, numerator);
+    }
+    return total(sum);
 }
 
 // --- normalisation --------------------------------------------------------------------------------------------------
@@ -104,156 +75,222 @@ void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, 
 #pragma omp parallel for num_threads(threads) if (rows >= MANY)
     for (int64_t row = 0; row < rows; row++) {
         const float *in = x + row * width;
-        float squares = 0;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < width; i++) squares += in[i] * in[i];
-        float scale = 1 / sqrtf(squares / (float)width + epsilon);
-        for (int64_t i = 0; i < width; i++) y[row * width + i] = in[i] * scale * weight[i];
+        floats squares = every(0);
+        for (int64_t i = 0; i < width; i += LANES) {
+            floats some = load_first(width - i, in + i);
+            squares = times_plus(some, some, squares);
+        }
+        floats scale = every(1 / sqrtf(total(squares) / (float)width + epsilon));
+        for (int64_t i = 0; i < width; i += LANES) {
+            floats some = times(load_first(width - i, in + i), scale);
+            store_first(width - i, times(some, load_first(width - i, weight + i)), y + row * width + i);
+        }
     }
 }
 
 // --- products -------------------------------------------------------------------------------------------------------
 
-// Activations are quantized to rows of signed bytes. `precision` is the number of bytes of an activation, 1 or 2, and
-// of rows of a token; two rows stand for 256 * first + second.
+// Activations are quantized to `precision` signed bytes, 1 or 2; two stand for 256 * first + second. Each byte of a token
+// is a row of activations, or the two are one row, where there is room for both.
 //
-// Weights are packed as [channels / CHANNELS][depth / 4][CHANNELS][4], unsigned, with 128 for zero. So one vector holds
-// four weights of each of CHANNELS channels, each lane sums for one channel, and no sum across lanes is needed.
+// Weights are packed as [channels / LANES][depth / GROUP][LANES][GROUP], plus ZERO. So a vector holds GROUP weights of
+// each of LANES channels, each lane sums for one channel, and no sum across lanes is needed.
 
 typedef struct {
-    int64_t depth;     // bytes of a row: the layer's width, rounded up to 4
-    int8_t *bytes;     // [rows, depth], with room for whole tiles of ROWS rows
-    int32_t *surplus;  // [rows]: 128 times the sum of the row, by which its products are too large
+    int64_t depth;     // numbers in a row: the layer's width, rounded up to whole vectors
+    int64_t rows;      // of a token
+    activation *row;   // [tokens * rows, depth], with room for whole tiles of ROWS rows
+    int32_t *surplus;  // [tokens, precision]: ZERO times the sum of the bytes, by which their products are too large
     float *scale;      // [tokens]
 } activations;
 
+static int64_t depth_of(int64_t width) { return up_to(LANES, width); }
+
+// Both bytes are one row only where eager int8's two sums are exact in a float: else it rounds thrice, and one sum once.
+static int64_t rows_of(int64_t width, int64_t precision) {
+    return precision == sizeof(activation) && width <= 1024 ? 1 : precision;
+}
+
 int64_t linear_scratch(int64_t tokens, int64_t width, int64_t precision) {
-    return up_to(ROWS, tokens * precision) * (up_to(4, width) / 4 + 2);
+    int64_t rows = up_to(ROWS, tokens * rows_of(width, precision));
+    return rows * depth_of(width) * (int64_t)sizeof(activation) / (int64_t)sizeof(float) + tokens * (precision + 1);
 }
 
 static activations activations_in(float *scratch, int64_t tokens, int64_t width, int64_t precision) {
-    int64_t rows = up_to(ROWS, tokens * precision), depth = up_to(4, width);
-    int32_t *surplus = (int32_t *)(scratch + rows);
-    return (activations){depth, (int8_t *)(surplus + rows), surplus, scratch};
+    int32_t *surplus = (int32_t *)(scratch + tokens);
+    activation *row = (activation *)(surplus + tokens * precision);
+    return (activations){depth_of(width), rows_of(width, precision), row, surplus, scratch};
 }
 
-// A token's x [width] -> its one or two rows of bytes, their surplus, and the scale that turns them back into x.
-static inline __attribute__((always_inline)) void quantize(const float *x, int64_t width, int64_t precision,
-                                                           int64_t depth, int8_t *bytes, int32_t *surplus,
-                                                           float *scale) {
+static float float_of_bits(int32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+INLINE ints without_sign(ints bits) { PARTWISE(ints, bits.part[p] & 0x7fffffff); }
+
+// A number of two bytes = 256 * high + low, each a signed byte.
+INLINE ints high_byte(ints whole) { PARTWISE(ints, (whole.part[p] + 128) >> 8); }
+INLINE ints low_byte(ints whole, ints high) { PARTWISE(ints, whole.part[p] - 256 * high.part[p]); }
+
+// A token's x [width] -> its rows, their surplus, and the scale that turns them back into x.
+INLINE void quantize(const float *x, int64_t width, int64_t precision, int64_t rows, int64_t depth, activation *row,
+                     int32_t *surplus, float *scale) {
     const float limit = precision == 1 ? 127 : 127 * 256;
     // The largest |x|, compared as integers: the bits of floats are ordered as the numbers are, then infinity, then
     // NaN. A comparison of floats would miss a NaN.
-    __m512i top = _mm512_set1_epi32(0x00800000);  // the smallest normal float: a row of zeros must not divide by zero
-    for (int64_t i = 0; i < width; i += LANES) {
-        __m512i bits = _mm512_maskz_loadu_epi32(first_lanes(width - i), x + i);
-        top = _mm512_max_epi32(top, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
-    }
-    float largest = _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32(_mm512_reduce_max_epi32(top))));
+    ints top = every_int(0x00800000);  // the smallest normal float: a row of zeros must not divide by zero
+    for (int64_t i = 0; i < width; i += LANES)
+        top = larger_ints(top, without_sign(bits_of(load_first(width - i, x + i))));
+    float largest = float_of_bits(highest_int(top));
+    memset(surplus, 0, (size_t)precision * sizeof *surplus);
     if (!isfinite(largest)) {  // no integer stands for that, so the scale makes every output of the token a NaN
-        memset(bytes, 0, (size_t)(precision * depth));
-        memset(surplus, 0, (size_t)precision * sizeof *surplus);
+        memset(row, 0, (size_t)(rows * depth) * sizeof *row);
         *scale = NAN;
         return;
     }
-    float factor = limit * (1 / largest);  // as PyTorch divides a number by a tensor
-    int32_t first = 0, second = 0;
-#pragma omp simd reduction(+ : first, second)
-    for (int64_t i = 0; i < width; i++) {
-        int32_t whole = (int32_t)rintf(x[i] * factor);
-        int32_t high = precision == 1 ? whole : (whole + 128) >> 8;
-        bytes[i] = (int8_t)high;
-        first += high;
-        if (precision == 2) {
-            bytes[depth + i] = (int8_t)(whole - 256 * high);
-            second += whole - 256 * high;
+    *scale = largest / limit;
+    floats factor = every(limit * (1 / largest));  // as PyTorch divides a number by a tensor
+    ints first = every_int(0), second = every_int(0);
+    for (int64_t i = 0; i < width; i += LANES) {
+        ints whole = rounded(times(load_first(width - i, x + i), factor));
+        if (rows == 1) {
+            shorten(whole, row + i);
+            first = add_ints(first, whole);
+        } else {
+            ints high = high_byte(whole), low = low_byte(whole, high);
+            shorten(high, row + i);
+            shorten(low, row + depth + i);
+            first = add_ints(first, high);
+            second = add_ints(second, low);
         }
     }
-    for (int64_t row = 0; row < precision; row++) memset(bytes + row * depth + width, 0, (size_t)(depth - width));
-    surplus[0] = 128 * first;
-    if (precision == 2) surplus[1] = 128 * second;
-    *scale = largest / limit;
+    if (ZERO != 0) surplus[0] = ZERO * total_int(first);
+    if (ZERO != 0 && rows == 2) surplus[1] = ZERO * total_int(second);
 }
 
-// sums[r] = row r . weight for BLOCKS blocks of channels. `rows` is a constant at every call, so that the loops unroll.
-static inline __attribute__((always_inline)) void multiply(const int8_t *bytes, int rows, const uint8_t *weight,
-                                                           int64_t depth, __m512i sums[ROWS][BLOCKS]) {
-    // _mm512_dpbusd_epi32 adds to each of 16 sums four products of an unsigned and a signed byte.
-    __m512i sum[ROWS][BLOCKS];
+// sums[r] = row r . weight, `terms` of each, for a tile's channels. `rows` is a constant at every call, so that the loops
+// unroll.
+INLINE void multiply_rows(int rows, const activation *row, int64_t depth, int64_t terms, const int8_t *weight,
+                          ints sums[ROWS][BLOCKS]) {
+    ints sum[ROWS][BLOCKS];
     for (int r = 0; r < rows; r++)
-        for (int b = 0; b < BLOCKS; b++) sum[r][b] = _mm512_setzero_si512();
-    for (int64_t k = 0; k < depth; k += 4) {
-        __m512i w[BLOCKS];
-        for (int b = 0; b < BLOCKS; b++) w[b] = _mm512_loadu_si512(weight + (b * depth + k) * CHANNELS);
+        for (int b = 0; b < BLOCKS; b++) sum[r][b] = every_int(0);
+    for (int64_t k = 0; k < terms; k += GROUP) {
+        ints w[BLOCKS];
+        for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + (b * depth + k) * LANES);
         for (int r = 0; r < rows; r++) {
-            int32_t four;
-            memcpy(&four, bytes + r * depth + k, sizeof four);
-            for (int b = 0; b < BLOCKS; b++) sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], w[b], _mm512_set1_epi32(four));
+            int32_t group;  // GROUP activations
+            memcpy(&group, row + r * depth + k, sizeof group);
+            for (int b = 0; b < BLOCKS; b++) sum[r][b] = add_dot(sum[r][b], w[b], group);
         }
     }
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < BLOCKS; b++) sums[r][b] = sum[r][b];
 }
 
-// A token's one or two rows of integer sums, in one block of channels -> floats, not yet scaled by channel.
-static inline __m512 floats(__m512i sums[][BLOCKS], int block, int64_t precision, const int32_t *surplus, float scale) {
-    __m512 value[2];
-    for (int64_t row = 0; row < precision; row++)
-        value[row] = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[row][block], _mm512_set1_epi32(surplus[row])));
-    if (precision == 2) value[0] = _mm512_fmadd_ps(value[0], _mm512_set1_ps(256), value[1]);
-    return _mm512_mul_ps(value[0], _mm512_set1_ps(scale));
+INLINE void multiply(int64_t rows, const activation *row, int64_t depth, int64_t terms, const int8_t *weight,
+                     ints sums[ROWS][BLOCKS]) {
+    if (rows == 1) multiply_rows(1, row, depth, terms, weight, sums);
+    else if (rows == 2) multiply_rows(2, row, depth, terms, weight, sums);
+    else if (rows <= 4) multiply_rows(4, row, depth, terms, weight, sums);
+    else multiply_rows(ROWS, row, depth, terms, weight, sums);
 }
 
-void linear(const float *x, const uint8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
-            int64_t channels, int64_t precision, int64_t relu, int64_t add, float *scratch, float *y) {
+// The same for rows of two bytes: row r . weight = 256 * sums[2 * r] + sums[2 * r + 1].
+static void multiply_words(int64_t rows, const activation *row, int64_t depth, const int8_t *weight,
+                           ints sums[2 * ROWS][BLOCKS]) {
+    const int64_t most = 512;  // terms of 127 * 127 * 256 whose sum has room in 32 bits
+    for (int64_t k = 0; k < depth; k += most) {
+        ints some[ROWS][BLOCKS];
+        multiply(rows, row + k, depth, depth - k < most ? depth - k : most, weight + k * LANES, some);
+        for (int64_t r = 0; r < rows; r++)
+            for (int b = 0; b < BLOCKS; b++) {
+                ints high = k ? sums[2 * r][b] : every_int(0), low = k ? sums[2 * r + 1][b] : every_int(0);
+                ints more = high_byte(some[r][b]);
+                sums[2 * r][b] = add_ints(high, more);
+                sums[2 * r + 1][b] = add_ints(low, low_byte(some[r][b], more));
+            }
+    }
+}
+
+// A token's one or two integer sums, in one block of channels -> floats, not yet scaled by channel.
+INLINE floats from_sums(ints sums[][BLOCKS], int block, int64_t precision, const int32_t *surplus, float scale) {
+    floats value = from_ints(add_ints(sums[0][block], every_int(-surplus[0])));
+    if (precision == 2) {
+        floats low = from_ints(add_ints(sums[1][block], every_int(-surplus[1])));
+        value = times_plus(value, every(256), low);
+    }
+    return times(value, every(scale));
+}
+
+int64_t packed_bytes(int64_t channels, int64_t width) { return up_to(CHANNELS, channels) * depth_of(width); }
+
+void pack(const int8_t *weight, int64_t channels, int64_t width, int8_t *packed) {
+    int64_t depth = depth_of(width);
+#pragma omp parallel for num_threads(threads)
+    for (int64_t c = 0; c < up_to(CHANNELS, channels); c += LANES) {
+        int8_t *out = packed + c * depth;
+        for (int64_t k = 0; k < depth; k += GROUP)
+            for (int64_t channel = c; channel < c + LANES; channel++)
+                for (int64_t i = k; i < k + GROUP; i++) {
+                    int whole = channel < channels && i < width ? weight[channel * width + i] : 0;
+                    *out++ = (int8_t)(whole + ZERO);
+                }
+    }
+}
+
+void linear(const float *x, const int8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
+            int64_t channels, int64_t precision, int64_t relu, int64_t added, float *scratch, float *y) {
     activations in = activations_in(scratch, tokens, width, precision);
 #pragma omp parallel for num_threads(threads) if (tokens >= MANY)
     for (int64_t t = 0; t < tokens; t++) {
-        int8_t *bytes = in.bytes + t * precision * in.depth;
-        if (precision == 1) quantize(x + t * width, width, 1, in.depth, bytes, in.surplus + t, in.scale + t);
-        else quantize(x + t * width, width, 2, in.depth, bytes, in.surplus + 2 * t, in.scale + t);
+        activation *row = in.row + t * in.rows * in.depth;
+        int32_t *surplus = in.surplus + t * precision;
+        if (in.rows == 1) quantize(x + t * width, width, precision, 1, in.depth, row, surplus, in.scale + t);
+        else quantize(x + t * width, width, 2, 2, in.depth, row, surplus, in.scale + t);
     }
+    int64_t height = ROWS / in.rows;  // of a tile, in tokens
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int64_t c = 0; c < channels; c += BLOCKS * CHANNELS)
-        for (int64_t first = 0; first < tokens * precision; first += ROWS) {
-            __m512i sums[ROWS][BLOCKS];
-            const int8_t *bytes = in.bytes + first * in.depth;
-            const uint8_t *w = weight + c * in.depth;
-            int64_t count = tokens * precision - first < ROWS ? tokens * precision - first : ROWS;
-            if (count == 1) multiply(bytes, 1, w, in.depth, sums);
-            else if (count == 2) multiply(bytes, 2, w, in.depth, sums);
-            else if (count <= 4) multiply(bytes, 4, w, in.depth, sums);
-            else multiply(bytes, ROWS, w, in.depth, sums);
-            for (int64_t r = 0; r < count; r += precision)
+    for (int64_t c = 0; c < channels; c += CHANNELS)
+        for (int64_t first = 0; first < tokens; first += height) {
+            ints sums[2 * ROWS][BLOCKS];  // [token, byte]
+            const activation *row = in.row + first * in.rows * in.depth;
+            const int8_t *w = weight + c * in.depth;
+            int64_t count = tokens - first < height ? tokens - first : height;
+            if (in.rows == precision) multiply(count * precision, row, in.depth, in.depth, w, sums);
+            else multiply_words(count, row, in.depth, w, sums);
+            for (int64_t t = 0; t < count; t++)
                 for (int b = 0; b < BLOCKS; b++) {
-                    int64_t token = (first + r) / precision, channel = c + b * CHANNELS;
+                    int64_t token = first + t, channel = c + b * LANES, there = channels - channel;
+                    const int32_t *surplus = in.surplus + token * precision;
                     float *out = y + token * channels + channel;
-                    __mmask16 there = first_lanes(channels - channel);
-                    __m512 before = add ? _mm512_maskz_loadu_ps(there, out) : _mm512_setzero_ps();
-                    __m512 value = floats(sums + r, b, precision, in.surplus + first + r, in.scale[token]);
-                    value = _mm512_fmadd_ps(value, _mm512_loadu_ps(channel_scale + channel), before);
-                    if (relu) value = _mm512_max_ps(_mm512_setzero_ps(), value);  // the second operand if one is a NaN
-                    _mm512_mask_storeu_ps(out, there, value);
+                    floats before = added ? load_first(there, out) : every(0);
+                    floats value = from_sums(sums + t * precision, b, precision, surplus, in.scale[token]);
+                    value = times_plus(value, load_first(there, channel_scale + channel), before);
+                    if (relu) value = larger(every(0), value);  // the second operand if one is a NaN
+                    store_first(there, value, out);
                 }
         }
 }
 
 // --- attention ------------------------------------------------------------------------------------------------------
 
-// y[i] = sum over k of left[i][k] * right[k], where each right[k] is a row of 2 * LANES floats.
-static inline void combine(const float *left[QUERIES], const float *right, int64_t right_row, int64_t terms,
-                           vector y[QUERIES][2]) {
-    vector sum[QUERIES][2] = {{{0}}};
+// y[i] = sum over k of left[i][k] * right[k], where each right[k] is a row of CHANNELS floats.
+INLINE void combine(const float *left[QUERIES], const float *right, int64_t right_row, int64_t terms,
+                    floats y[QUERIES][BLOCKS]) {
+    floats sum[QUERIES][BLOCKS];
+    for (int i = 0; i < QUERIES; i++)
+        for (int b = 0; b < BLOCKS; b++) sum[i][b] = every(0);
     for (int64_t k = 0; k < terms; k++) {
-        vector first, second;
-        memcpy(&first, right + k * right_row, sizeof first);
-        memcpy(&second, right + k * right_row + LANES, sizeof second);
-        for (int i = 0; i < QUERIES; i++) {
-            sum[i][0] += left[i][k] * first;
-            sum[i][1] += left[i][k] * second;
-        }
+        floats row[BLOCKS];
+        for (int b = 0; b < BLOCKS; b++) row[b] = load(right + k * right_row + b * LANES);
+        for (int i = 0; i < QUERIES; i++)
+            for (int b = 0; b < BLOCKS; b++) sum[i][b] = times_plus(every(left[i][k]), row[b], sum[i][b]);
     }
-    memcpy(y, sum, sizeof sum);
+    for (int i = 0; i < QUERIES; i++)
+        for (int b = 0; b < BLOCKS; b++) y[i][b] = sum[i][b];
 }
 
 // A head's keys, transposed for `combine`: [tokens, size] at a stride of `row` -> [size, stride], padded with zeros.
@@ -274,7 +311,7 @@ static void copy_rows(const float *x, int64_t tokens, int64_t row, int64_t size,
     }
 }
 
-static int64_t padded(int64_t count) { return up_to(2 * LANES, count); }
+static int64_t padded(int64_t count) { return up_to(CHANNELS, count); }
 
 int64_t attend_prompt_scratch(int64_t tokens, int64_t heads, int64_t size) {
     return heads * (size * padded(tokens) + tokens * padded(size) + QUERIES * padded(tokens));
@@ -294,22 +331,23 @@ void attend_prompt(const float *qkv, int64_t tokens, int64_t heads, int64_t size
             int64_t count = tokens - first < QUERIES ? tokens - first : QUERIES;
             const float *left[QUERIES];  // beyond `count` the first one again, whose results are not used
             float scale[QUERIES];
-            vector sum[QUERIES][2];
+            floats sum[QUERIES][BLOCKS];
             for (int64_t i = 0; i < QUERIES; i++) left[i] = queries + (first + (i < count ? i : 0)) * row;
-            for (int64_t j = 0; j < wide; j += 2 * LANES) {
+            for (int64_t j = 0; j < wide; j += CHANNELS) {
                 combine(left, keys + j, wide, size, sum);
-                for (int i = 0; i < QUERIES; i++) memcpy(weights + i * wide + j, sum[i], sizeof sum[i]);
+                for (int i = 0; i < QUERIES; i++)
+                    for (int b = 0; b < BLOCKS; b++) store(sum[i][b], weights + i * wide + j + b * LANES);
             }
             for (int64_t i = 0; i < QUERIES; i++) left[i] = weights + (i < count ? i : 0) * wide;
             for (int64_t i = 0; i < count; i++)
                 scale[i] = 1 / numerators(weights + i * wide, nearest - first - i, tokens);
-            for (int64_t k = 0; k < size; k += 2 * LANES) {
+            for (int64_t k = 0; k < size; k += CHANNELS) {
                 combine(left, values + k, deep, tokens, sum);
-                for (int64_t i = 0; i < count; i++) {
-                    float *out = y + ((first + i) * heads + head) * size + k;
-                    for (int64_t n = 0; n < 2 * LANES && k + n < size; n++)
-                        out[n] = sum[i][n / LANES][n % LANES] * scale[i];
-                }
+                for (int64_t i = 0; i < count; i++)
+                    for (int b = 0; b < BLOCKS; b++) {
+                        float *out = y + ((first + i) * heads + head) * size + k + b * LANES;
+                        store_first(size - k - b * LANES, times(sum[i][b], every(scale[i])), out);
+                    }
             }
         }
     }
@@ -320,29 +358,36 @@ static inline void prefetch(const half *x, int64_t count) {
     for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(x + i);
 }
 
+// x [size] -> y, up to its depth. What is beyond `size` stays zero.
+INLINE void narrow_row(const float *x, int64_t size, half *y) {
+    for (int64_t k = 0; k < size; k += LANES) narrow(load_first(size - k, x + k), y + k);
+}
+
 // Attention of one query [size] to keys and values [tokens, depth]; depth: size rounded up to LANES, padded with zeros.
 // backwards: the position bias, by distance from the last key; 0: none.
-static inline __attribute__((always_inline)) void attend_one(const float *query, const half *keys, const half *values,
-                                                             const float *backwards, int64_t tokens, int64_t size,
-                                                             int64_t depth, float *y) {
-    float weights[tokens];
-    vector q[depth / LANES], sum[depth / LANES];
-    memset(q, 0, sizeof q);
-    memset(sum, 0, sizeof sum);
-    memcpy(q, query, (size_t)size * sizeof *query);
+INLINE void attend_one(const float *query, const half *keys, const half *values, const float *backwards,
+                       int64_t tokens, int64_t size, int64_t depth, float *y) {
+    float weights[up_to(LANES, tokens)];
+    floats q[depth / LANES], sum[depth / LANES];
+    for (int64_t k = 0; k < depth; k += LANES) {
+        q[k / LANES] = load_first(size - k, query + k);
+        sum[k / LANES] = every(0);
+    }
     for (int64_t j = 0; j < tokens; j++) {
         prefetch(keys + (j + AHEAD) * depth, depth);
-        vector score = {0};
-        for (int64_t k = 0; k < depth / LANES; k++) score += q[k] * widen(keys + j * depth + k * LANES);
+        floats score = every(0);
+        for (int64_t k = 0; k < depth; k += LANES)
+            score = times_plus(q[k / LANES], widen(keys + j * depth + k), score);
         weights[j] = total(score) + (backwards ? backwards[tokens - 1 - j] : 0);
     }
     float scale = 1 / numerators(weights, 0, tokens);
     for (int64_t j = 0; j < tokens; j++) {
         prefetch(values + (j + AHEAD) * depth, depth);
-        for (int64_t k = 0; k < depth / LANES; k++)
-            sum[k] += weights[j] * scale * widen(values + j * depth + k * LANES);
+        floats weight = every(weights[j] * scale);
+        for (int64_t k = 0; k < depth; k += LANES)
+            sum[k / LANES] = times_plus(weight, widen(values + j * depth + k), sum[k / LANES]);
     }
-    memcpy(y, sum, (size_t)size * sizeof *y);
+    for (int64_t k = 0; k < depth; k += LANES) store_first(size - k, sum[k / LANES], y + k);
 }
 
 // The same; with constants for the usual size, T5's d_kv of 64, so that its loops unroll.
@@ -369,8 +414,8 @@ void attend_to_reply(const float *qkv, half *keys, half *values, const int64_t *
         for (int64_t head = 0; head < heads; head++) {
             const float *query = qkv + (slot * 3 * heads + head) * size;
             int64_t at = slot * heads + head, cache = at * capacity * depth, last = cache + positions[slot] * depth;
-            narrow(query + heads * size, size, keys + last);
-            narrow(query + 2 * heads * size, size, values + last);
+            narrow_row(query + heads * size, size, keys + last);
+            narrow_row(query + 2 * heads * size, size, values + last);
             attend(query, keys + cache, values + cache, bias + head * capacity, positions[slot] + 1, size, depth,
                    y + at * size);
         }
@@ -382,7 +427,7 @@ void store_prompt(const float *keys_values, int64_t tokens, int64_t heads, int64
     for (int64_t head = 0; head < heads; head++)
         for (int64_t j = 0; j < tokens; j++) {
             const float *key = keys_values + (2 * j * heads + head) * size;
-            narrow(key, size, keys + (head * capacity + j) * depth);
-            narrow(key + heads * size, size, values + (head * capacity + j) * depth);
+            narrow_row(key, size, keys + (head * capacity + j) * depth);
+            narrow_row(key + heads * size, size, values + (head * capacity + j) * depth);
         }
 }

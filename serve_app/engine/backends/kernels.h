@@ -9,12 +9,16 @@ void set_threads(int count);
 // T5's layer norm of each row: x [rows, width], weight [width] -> y [rows, width].
 void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, int64_t width, float *y);
 
-// y [tokens, channels] = x weight^T for x [tokens, width]. add: add to y instead of replacing it. relu: applied last.
-// weight, channel_scale: as compiled.py packs them, padded to whole tiles of 32 channels. precision: bytes of an
-// activation, 1 or 2. Each weight is read from memory once for all tokens.
+// Weights [channels, width] in -127..127 -> the form that `linear` reads, which differs between processors.
+int64_t packed_bytes(int64_t channels, int64_t width);
+void pack(const int8_t *weight, int64_t channels, int64_t width, int8_t *packed);
+
+// y [tokens, channels] = x weight^T for x [tokens, width]. weight: packed; channel_scale [channels] is what its integers
+// are multiplied by. added: to y instead of replacing it. relu: applied last. precision: bytes of an activation, 1 or 2.
+// Each weight is read from memory once for all tokens.
 int64_t linear_scratch(int64_t tokens, int64_t width, int64_t precision);
-void linear(const float *x, const uint8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
-            int64_t channels, int64_t precision, int64_t relu, int64_t add, float *scratch, float *y);
+void linear(const float *x, const int8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
+            int64_t channels, int64_t precision, int64_t relu, int64_t added, float *scratch, float *y);
 
 // A prompt's self-attention: qkv [tokens, 3, heads, size] -> y [tokens, heads, size]. bias: [heads, 2 * longest - 1],
 // by the key's position minus the query's, plus longest - 1.

@@ -1,5 +1,8 @@
 """Builds kernels.c with this machine's C compiler, for the instructions of its processor, and loads it through cffi.
 
+vectors.h chooses among instruction sets by what the compiler predefines for the processor. To measure another one, the
+environment variable KERNELS_TARGET replaces the compiler's -march=native (for AVX2: -march=haswell).
+
 cffi reads the prototypes in kernels.h, which kernels.c includes. So a wrong name, a wrong number of arguments or an
 array of another dtype raises, where ctypes would corrupt memory.
 
@@ -14,6 +17,7 @@ import platform
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,17 @@ logger = logging.getLogger("ray.serve.godel")
 
 _SOURCE = Path(__file__).with_name("kernels.c")
 _HEADER = Path(__file__).with_name("kernels.h")
-_FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+_VECTORS = Path(__file__).with_name("vectors.h")
+
+# Products and sums are fused only where kernels.c says so: otherwise the compiler would choose what is rounded.
+_FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wfatal-errors"]
+_TORCH_LIBRARIES = Path(torch.__file__).with_name("lib")
+_OPENMP = (
+    # Apple's compiler has no -fopenmp, and no library for it; PyTorch brings one.
+    ["-Xclang", "-fopenmp", f"-L{_TORCH_LIBRARIES}", f"-Wl,-rpath,{_TORCH_LIBRARIES}", "-lomp"]
+    if sys.platform == "darwin"
+    else ["-fopenmp"]
+)
 
 _FFI = cffi.FFI()
 _FFI.cdef("typedef uint16_t half;")  # of the same size; nothing here computes with it
@@ -34,7 +48,7 @@ _FFI.cdef(_HEADER.read_text())
 _POINTERS = {
     torch.float32: _FFI.typeof("float *"),
     torch.float16: _FFI.typeof("half *"),
-    torch.uint8: _FFI.typeof("uint8_t *"),
+    torch.int8: _FFI.typeof("int8_t *"),
     torch.int64: _FFI.typeof("int64_t *"),
 }
 
@@ -75,13 +89,18 @@ def load() -> Any:
 def _name(compiler_: str) -> str:
     """The library's file name: a hash of the sources, the compiler, its flags and the processor."""
     made_from = [
-        _SOURCE.read_bytes(),
-        _HEADER.read_bytes(),
+        *(file.read_bytes() for file in (_SOURCE, _HEADER, _VECTORS)),
         compiler_.encode(),
-        " ".join(_FLAGS).encode(),
+        " ".join([*_FLAGS, *_target(), *_OPENMP]).encode(),
         _processor(),
     ]
     return f"kernels-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]}.so"
+
+
+def _target() -> list[str]:
+    """The compiler's options for the processor; those of ARM know `native` as a processor only."""
+    native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    return os.environ.get("KERNELS_TARGET", native).split()
 
 
 class _Unusable(Exception):
@@ -153,9 +172,14 @@ def _build(compiler_: str, library: Path) -> None:
 
 
 def _compile(compiler_: str, library: Path) -> None:
+    """With OpenMP, or for one thread where the compiler or its library lacks it."""
+    arguments = [*_FLAGS, *_target(), "-shared", "-fPIC", str(_SOURCE), "-o", str(library), "-lm"]
     try:
-        subprocess.run([compiler_, *_FLAGS, str(_SOURCE), "-o", str(library), "-lm"], check=True, capture_output=True)
+        if subprocess.run([compiler_, *arguments, *_OPENMP], capture_output=True).returncode == 0:
+            return
+        subprocess.run([compiler_, *arguments], check=True, capture_output=True)
     except subprocess.CalledProcessError as error:
         raise CannotCompile(f"{compiler_} failed: {error.stderr.decode(errors='replace').strip()[-500:]}") from error
     except OSError as error:
         raise CannotCompile(f"{compiler_} could not be used: {error}") from error
+    logger.warning("The model runs on one thread: %s has no OpenMP", compiler_)

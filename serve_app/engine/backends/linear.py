@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -81,7 +82,16 @@ class Int8Linear(_Linear):
         return y.mul_(largest / limit).mul_(self._scale)
 
     def _sums(self, integers: Tensor) -> Tensor:
-        return torch._int_mm(integers.to(torch.int8), self._weight).to(torch.float32)  # exact in int32
+        if integer_products_are_exact():
+            return torch._int_mm(integers.to(torch.int8), self._weight).to(torch.float32)
+        return (integers.double() @ self._weight.double()).to(torch.float32)
+
+
+@cache
+def integer_products_are_exact() -> bool:
+    """Whether torch._int_mm is. On an x86 without VNNI oneDNN adds products in pairs, which saturate at 16 bits."""
+    largest = torch.full((32, 32), 127, dtype=torch.int8)
+    return bool((torch._int_mm(largest, largest) == 32 * 127 * 127).all())
 
 
 def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:

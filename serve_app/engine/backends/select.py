@@ -1,6 +1,7 @@
 """Selects the backend by the settings `dtype` and `device`, and by what this machine has."""
 
 import logging
+import platform
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from serve_app.engine.backends.compiled import Compiled
 from serve_app.engine.backends.cuda_graphs import cuda_graph
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.kernels import CannotCompile
-from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear
+from serve_app.engine.backends.linear import Float32Linear, HalfLinear, Int8Linear, integer_products_are_exact
 from serve_app.engine.backends.protocols import Backend, Linear
 
 logger = logging.getLogger("ray.serve.godel")
@@ -22,7 +23,8 @@ _HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def select_backend(dtype: Dtype, device: Device) -> Backend:
-    """auto: a GPU if there is one, in bfloat16 (float16 if it lacks that); else the CPU, in int8 if kernels.c builds.
+    """auto: a GPU if there is one, in bfloat16 (float16 if it lacks that); else the CPU, in int8 if kernels.c builds or
+    PyTorch is fast in it.
 
     Raises ValueError that names the setting which this machine does not support.
     """
@@ -37,8 +39,14 @@ def _on_cpu(dtype: Dtype) -> Backend:
             return Compiled()
         except CannotCompile as reason:
             logger.warning("The model runs several times slower than it could: %s", reason)
-            return Eager(Float32Linear if dtype == "auto" else Int8Linear)
+            return Eager(Int8Linear if dtype == "int8" or _integers_are_fast() else Float32Linear)
     return _floats(dtype, "cpu")
+
+
+def _integers_are_fast() -> bool:
+    """Whether PyTorch multiplies integers faster than floats: on an x86 with VNNI. Without it they are exact only if
+    computed as floats, and on ARM PyTorch has no fast kernel for them."""
+    return platform.machine() in ("x86_64", "AMD64") and integer_products_are_exact()
 
 
 def _on_gpu(dtype: Dtype) -> Backend:

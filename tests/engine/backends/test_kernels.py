@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -189,21 +190,36 @@ def test_machines_that_share_a_cache_do_not_write_to_the_same_file(
     assert [file.suffix for file in cache.iterdir()] == [".so"]
 
 
+@pytest.mark.parametrize("vnni", [True, False])
 def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, vnni: bool
 ) -> None:
+    """Before VNNI its products of integers saturate, unless they are computed as floats."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("serve_app.engine.backends.select.integer_products_are_exact", lambda: vnni)
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
         layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
-    assert [type(layer) for layer in layers] == [Float32Linear, Int8Linear]
+    assert [type(layer) for layer in layers] == [Int8Linear if vnni else Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 
 
 @needs_compiled
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the options are those for x86")
 def test_a_processor_without_the_instructions_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_FLAGS", [*kernels._FLAGS, "-mno-avx512vnni"])
-    with pytest.raises(CannotCompile, match="AVX-512 VNNI"):
+    monkeypatch.setenv("KERNELS_TARGET", "-march=x86-64")
+    with pytest.raises(CannotCompile, match="AVX2"):
         load()
+
+
+@needs_compiled
+def test_a_compiler_without_openmp_builds_for_one_thread(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kernels, "_OPENMP", ["-fno-such-option"])
+    with caplog.at_level(logging.WARNING):
+        assert loads()
+    assert "on one thread" in caplog.text
 
 
 @needs_compiled
@@ -238,7 +254,8 @@ def test_a_wrong_name_or_argument_raises_before_memory_is_touched() -> None:
 def test_a_header_that_kernels_c_does_not_keep_to_does_not_compile(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shutil.copy(kernels._SOURCE, tmp_path)
+    for file in (kernels._SOURCE, kernels._VECTORS):
+        shutil.copy(file, tmp_path)
     header = kernels._HEADER.read_text()
     (tmp_path / "kernels.h").write_text(header.replace("set_threads(int count)", "set_threads(float count)"))
     monkeypatch.setattr(kernels, "_SOURCE", tmp_path / "kernels.c")
