@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator
 
+from frontend.errors import FrontendError
 from frontend.health import Model
 from frontend.origin import Count, Number, Writer, objects
 
@@ -73,7 +74,7 @@ class Cluster:
     changes: tuple[Change, ...] = ()  # newest first
     target: int | None = None
     model: Model = field(default_factory=Model)
-    trouble: str | None = None  # why there was no answer; the rest is as it was before
+    trouble: FrontendError | None = None  # why there was no answer; the rest is as it was before
 
 
 @dataclass
@@ -116,7 +117,7 @@ class ClusterMemory:
         )
         return self._cluster
 
-    def fail(self, trouble: str) -> Cluster:
+    def fail(self, trouble: FrontendError) -> Cluster:
         """The cluster after a question without an answer."""
         self._cluster = replace(self._cluster, trouble=trouble)
         return self._cluster

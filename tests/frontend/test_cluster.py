@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from frontend.cluster import INGRESS_SECONDS, LOST_SECONDS, SAMPLES, Cluster, ClusterMemory, Told, sparkline
+from frontend.errors import Unavailable
 from tests.support.stub_backend import cluster, replica
 
 
@@ -77,8 +78,9 @@ def test_each_ingress_is_known_by_its_last_answer_until_it_is_silent_for_long(me
 
 def test_without_an_answer_all_is_as_it_was_and_the_trouble_is_told(memory: ClusterMemory) -> None:
     memory.hear(told(replica("r1")), 0)
-    known = memory.fail("It is away.")
-    assert (states(known), known.trouble) == ({"r1": "RUNNING"}, "It is away.")
+    away = Unavailable("It is away.")
+    known = memory.fail(away)
+    assert (states(known), known.trouble) == ({"r1": "RUNNING"}, away)
     assert memory.hear(told(replica("r1")), 2).trouble is None
 
 

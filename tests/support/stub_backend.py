@@ -158,6 +158,7 @@ class StubBackend:
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
         self.replicas: dict[str, Any] = cluster(replica())
+        self.replicas_status = 200
         self.config: dict[str, Any] = dict(CONFIG)
         self.file = {"text": "instruction: Answer.\nknowledge: A pod is small.\n", "version": "f1"}
         self.ended: list[str] = []  # replicas
@@ -257,7 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path != "/health":
             stub.gets.append(self.path)
-            self._json(200, stub.replicas)
+            if stub.replicas_status == 200:
+                self._json(200, stub.replicas)
+            else:
+                self._error(stub.replicas_status, "unavailable", "no replica is ready")
             return
         stub.health_release.wait(WAIT_SECONDS)
         self._json(stub.health_status, stub.health)
