@@ -28,7 +28,7 @@ from launcher.run import POLL_S, ROOT, STOP_S, Service, child_environment
 
 PICTURES = Path(__file__).with_name("pictures")
 MAX_BYTES = 120_000  # of a picture
-COLOURS = 128  # that a picture has: text on plain ground needs no more
+COLOURS = 256  # that a picture has: text on plain ground needs no more
 WIDE, NARROW = (1180, 860), (390, 800)  # CSS pixels
 PATIENCE_S = 120.0
 REPLICAS = 2
@@ -81,7 +81,8 @@ def take(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     content = BytesIO()
     shown = Image.open(BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
-    shown.quantize(COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    few = shown.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # a replica's colour is small
+    few.save(content, "PNG", optimize=True)
     if content.tell() > MAX_BYTES:
         raise ValueError(f"{name}.png has {content.tell()} bytes, more than {MAX_BYTES}")
     (PICTURES / f"{name}.png").write_bytes(content.getvalue())
@@ -150,7 +151,7 @@ def chat(page: Page, *questions: str) -> Locator:
 
 
 def take_chat(camera: Camera) -> None:
-    """A conversation in light and dark colours, the last reply's details open; and the list that it stands in."""
+    """A conversation in light and dark colours, a reply's details, and the list that the conversation stands in."""
     with camera.person() as person:
         page = person.new_page()
         for question in CHATS:
@@ -158,13 +159,12 @@ def take_chat(camera: Camera) -> None:
             chat(page, question)
         page.goto("/new")
         last = chat(page, *TALK)
-        page.reload()
-        last.get_by_text("Details").click()
-        last.scroll_into_view_if_needed()
-        for colours in ("light", "dark"):
+        for colours in ("dark", "light"):
             page.emulate_media(color_scheme=colours)
             take(page, colours)
-        page.emulate_media(color_scheme="light")
+        last.get_by_text("Details").click()
+        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        take(page, "details")
         page.goto("/conversations")
         take(page, "list")
 
@@ -174,7 +174,7 @@ def take_narrow(camera: Camera) -> None:
     with camera.person(NARROW, scale=2) as person:
         page = person.new_page()
         page.goto("/new")
-        chat(page, *TALK)
+        chat(page, *TALK[:2])
         take(page, "narrow")
 
 
@@ -183,7 +183,7 @@ def take_knowledge(camera: Camera) -> None:
     with camera.person() as person:
         page = person.new_page()
         page.goto("/knowledge")
-        page.get_by_label("Question").fill(TRIED)
+        page.get_by_label("Question", exact=True).fill(TRIED)
         page.get_by_role("button", name="Try").click()
         expect(page.locator(".tried")).to_be_visible()
         take(page, "knowledge")

@@ -117,6 +117,7 @@ def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#
 
 
 ADMIN_KEY = "sk-of-the-admin-itself"
+PHRASES = [{"reply": "Hello!", "to": ["hi", "hello there"]}, {"reply": "I don't know.", "to": []}]
 CONFIG: dict[str, Any] = {
     "version": "c0ffee12",
     "error": None,
@@ -125,7 +126,7 @@ CONFIG: dict[str, Any] = {
     "config": {
         "instruction": "Answer <briefly>.",
         "knowledge": "A pod is small.",
-        "generation": {"max_length": 128, "quote": None, "phrases": ["I don't know."]},
+        "generation": {"max_length": 128, "quote": None, "phrases": PHRASES},
     },
 }
 PREVIEW: dict[str, Any] = {
