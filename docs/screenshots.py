@@ -33,7 +33,7 @@ WIDE, NARROW = (1180, 860), (390, 800)  # CSS pixels
 PATIENCE_S = 120.0
 REPLICAS = 2
 ASKING = 14  # requests at once while the cluster is shown
-LOADED_S = 30.0  # for the sparklines
+LOADED_S = 25.0  # for the sparklines
 
 TALK = ("What is a pod?", "And what is a node?", "Who made GODEL?")
 CHATS = (

@@ -11,7 +11,6 @@ from frontend.trial import Preview, Trial, TriedReply
 from frontend.views import Detail, View
 from frontend.words import _, number, plural
 
-
 NONE = "–"
 
 
