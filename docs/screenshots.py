@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, cast
 
 import requests
 import yaml
@@ -81,12 +81,19 @@ def take(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     content = BytesIO()
     shown = Image.open(BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
-    few = shown.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # a replica's colour is small
-    few.save(content, "PNG", optimize=True)
+    shown.quantize(palette=_palette(shown), dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
     if content.tell() > MAX_BYTES:
         raise ValueError(f"{name}.png has {content.tell()} bytes, more than {MAX_BYTES}")
     (PICTURES / f"{name}.png").write_bytes(content.getvalue())
     sys.stdout.write(f"{name}.png: {content.tell() / 1000:.0f} kB\n")
+
+
+def _palette(shown: Image.Image) -> Image.Image:
+    """Its most frequent colours, as they are: mixed ones would change the ground, or lose a replica's colour."""
+    counted = sorted(shown.getcolors(shown.width * shown.height) or (), reverse=True)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for _, colour in counted[:COLOURS] for part in cast(tuple[int, ...], colour)])
+    return palette
 
 
 @contextmanager

@@ -133,6 +133,8 @@ class ClusterMemory:
         entry.speeds.append(replica.tokens_per_second or 0.0)
 
     def _update(self, entry: _Entry, replica: Replica, now: float) -> None:
+        if replica.state == "STARTING" and entry.replica.state != "STARTING":
+            return  # it runs, and the ingress that was asked does not hear it: it is new itself, or will soon say LOST
         if entry.replica.state == "LOST" and replica.state in GOING:
             replica = replica.model_copy(update={"state": "LOST"})  # another ingress has not seen its death
         if replica.state != entry.replica.state:
