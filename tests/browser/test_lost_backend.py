@@ -1,4 +1,4 @@
-"""The real backend, changed and broken under an open page: its configuration edited, a replica ended, all of it killed."""
+"""The real backend, changed and broken under an open page: edited, one replica ended, and at last all of it killed."""
 
 import re
 import threading
