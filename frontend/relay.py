@@ -87,8 +87,8 @@ class Relay:
         with self._transaction() as db:
             found = db.execute(wished.join(Exchange, newest).where(Conversation.claim_token.in_(tokens))).all()
         return Wishes(
-            stop=frozenset(token for token, failure, _shown in found if failure == _STOPPING),
-            show=frozenset(token for token, _failure, shown in found if shown),
+            stop=frozenset(token for token, failure, _shown in found if token and failure == _STOPPING),
+            show=frozenset(token for token, _failure, shown in found if token and shown),
         )
 
     def keep(self, drafts: Mapping[Claim, Draft]) -> None:
