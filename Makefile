@@ -29,7 +29,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
+.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos screenshots mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -87,6 +87,9 @@ test-pods: $(VENV)/.dev stores ## the tests of what the pods run, with the memor
 
 chaos: $(VENV)/.dev ## break a backend under load, again and again: MINUTES=30; writes docs/reliability.md's table
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30)
+
+screenshots: $(VENV)/.dev chromium ## take the pictures of the page in docs/pictures again
+	@$(BIN)/python -m docs.screenshots
 
 mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hours on two cores
 	@$(BIN)/python -m training.sources && $(BIN)/torchrun --nproc-per-node 2 -m training.train

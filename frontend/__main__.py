@@ -33,6 +33,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if hasattr(self._app.state, "services"):
             self._app.state.services.replies.drain()
+            self._app.state.services.following.drain()
             self._app.state.services.cluster.drain()
         super().handle_exit(sig, frame)
 

@@ -33,6 +33,7 @@ from frontend.database import migrate, open_engine
 from frontend.display import router as display_router
 from frontend.display import theme
 from frontend.errors import ConversationGone, FrontendError, StoreError, StoreUnavailable, TooFast
+from frontend.following import Following
 from frontend.health import HealthWatch, ask_health
 from frontend.knowledge_routes import router as knowledge_router
 from frontend.language import ReadersLanguage
@@ -42,6 +43,7 @@ from frontend.own_knowledge_routes import router as own_knowledge_router
 from frontend.pages import error_response, with_wait
 from frontend.proxies import TrustedProxies
 from frontend.rates import Rates
+from frontend.relay import Relay
 from frontend.replies import Replies
 from frontend.routes import router
 from frontend.secret_key import secret_key
@@ -97,14 +99,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         backend, backend_json = Backend(settings), BackendJson(settings)
         health = HealthWatch(partial(ask_health, settings), settings)
-        store = ChatStore(engine, settings)
+        store, relay = ChatStore(engine, settings), Relay(engine, settings)
         app.state.services = Services(
             settings=settings,
             store=store,
             library=Library(engine, settings),
             trials=asyncio.Semaphore(TRIALS_AT_ONCE),
             imports=asyncio.Semaphore(IMPORTS_AT_ONCE),
-            replies=Replies(backend, health, store, settings),
+            replies=Replies(backend, health, store, relay, settings),
+            relay=relay,
+            following=Following(relay, settings),
             health=health,
             backend=backend_json,
             cluster=ClusterWatch(partial(backend_json.get, "/replicas", Told, seconds=settings.health_timeout_seconds)),

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator
 
+from frontend.errors import FrontendError
 from frontend.health import Model
 from frontend.origin import Count, Number, Writer, objects
 
@@ -73,7 +74,7 @@ class Cluster:
     changes: tuple[Change, ...] = ()  # newest first
     target: int | None = None
     model: Model = field(default_factory=Model)
-    trouble: str | None = None  # why there was no answer; the rest is as it was before
+    trouble: FrontendError | None = None  # why there was no answer; the rest is as it was before
 
 
 @dataclass
@@ -116,7 +117,7 @@ class ClusterMemory:
         )
         return self._cluster
 
-    def fail(self, trouble: str) -> Cluster:
+    def fail(self, trouble: FrontendError) -> Cluster:
         """The cluster after a question without an answer."""
         self._cluster = replace(self._cluster, trouble=trouble)
         return self._cluster
@@ -132,6 +133,8 @@ class ClusterMemory:
         entry.speeds.append(replica.tokens_per_second or 0.0)
 
     def _update(self, entry: _Entry, replica: Replica, now: float) -> None:
+        if replica.state == "STARTING" and entry.replica.state != "STARTING":
+            return  # it runs, and the ingress that was asked does not hear it: it is new itself, or will soon say LOST
         if entry.replica.state == "LOST" and replica.state in GOING:
             replica = replica.model_copy(update={"state": "LOST"})  # another ingress has not seen its death
         if replica.state != entry.replica.state:

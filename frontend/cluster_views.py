@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from frontend.cluster import GONE, Change, Cluster, Ingress, Known, sparkline
+from frontend.errors import FrontendError
 from frontend.hues import hue
 from frontend.provenance import SHORT_ID
 from frontend.views import View
@@ -88,7 +89,7 @@ def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
     most = max((speed for each in cluster.replicas for speed in each.speeds), default=0.0)
     return ClusterView(
         summary=_summary(cluster),
-        trouble=" ".join((_("The list is as it was last known."), _(cluster.trouble))) if cluster.trouble else "",
+        trouble=_trouble(cluster.trouble),
         model=cluster.model.name,
         fallback=cluster.model.fallback_sentence,
         reason=cluster.model.reason or "",
@@ -97,6 +98,10 @@ def cluster_view(cluster: Cluster, *, demo: bool) -> ClusterView:
         versions=_versions(cluster),
         changes=tuple(_change(each) for each in cluster.changes),
     )
+
+
+def _trouble(error: FrontendError | None) -> str:
+    return "" if error is None else " ".join((_("The list is as it was last known."), _(error.message)))
 
 
 def _summary(cluster: Cluster) -> str:

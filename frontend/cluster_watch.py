@@ -71,7 +71,7 @@ class ClusterWatch:
             asked = asyncio.create_task(self._ask(), context=Context())
             self._cluster = self._memory.hear(await asked, time.time())
         except BackendError as error:
-            self._cluster = self._memory.fail(error.message)
+            self._cluster = self._memory.fail(error)
         self._asked_at = time.monotonic()
 
     def _wake(self) -> None:

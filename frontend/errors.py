@@ -24,7 +24,11 @@ FrontendError
     └── ImportRefused         the file is not one of our exports, or not a sound one
 """
 
+from collections.abc import Callable
+
 from frontend.words import _
+
+Message = str | Callable[[], str]
 
 
 class FrontendError(Exception):
@@ -32,10 +36,18 @@ class FrontendError(Exception):
 
     type = "error"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: Message, retry_after: float | None = None) -> None:
+        super().__init__(self.type)
+        self._message = message
         self.retry_after = retry_after  # seconds, where it is known when to try again
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def message(self) -> str:
+        """The sentence; one that is made for each of its readers, in the language of who asks."""
+        return self._message if isinstance(self._message, str) else self._message()
 
     @property
     def advice(self) -> str:
@@ -52,7 +64,7 @@ class BackendError(FrontendError):
 
     type = "unavailable"
 
-    def __init__(self, message: str, retry_after: float | None = None, *, broken: bool = False) -> None:
+    def __init__(self, message: Message, retry_after: float | None = None, *, broken: bool = False) -> None:
         super().__init__(message, retry_after)
         self.broken = broken
 

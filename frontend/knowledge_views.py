@@ -11,6 +11,8 @@ from frontend.trial import Preview, Trial, TriedReply
 from frontend.views import Detail, View
 from frontend.words import _, number, plural
 
+NONE = "–"
+
 
 class ConfigFile(BaseModel):
     """The file as it is written."""
@@ -113,8 +115,25 @@ def _flat(values: Mapping[str, JsonValue], prefix: str = "") -> Iterator[Detail]
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            shown = "; ".join(map(str, value)) if isinstance(value, list) else _("as the model recommends")
-            yield Detail(label=prefix + name, value=str(value) if not isinstance(value, list | None) else shown or "–")
+            yield Detail(label=prefix + name, value=_setting(value))
+
+
+def _setting(value: JsonValue) -> str:
+    if value is None:
+        return _("as the model recommends")
+    if isinstance(value, list):
+        return "\n".join(map(_phrase, value)) or NONE
+    return str(value)
+
+
+def _phrase(value: JsonValue) -> str:
+    """A reply; its examples are many, and stand in the file."""
+    if not isinstance(value, dict):
+        return str(value)
+    reply, examples = value.get("reply"), value.get("to")
+    if not isinstance(examples, list) or not examples:
+        return str(reply)
+    return plural("{reply} (to {count} example)", "{reply} (to {count} examples)", len(examples), reply=reply)
 
 
 def _passage(each: GivenPassage) -> TriedPassage:

@@ -84,6 +84,14 @@ def unclaimed(now: datetime, claim_seconds: float) -> ColumnElement[bool]:
     return or_(Conversation.claim_token.is_(None), expires <= now, expires > latest_end(now, claim_seconds))
 
 
+def is_claimed(conversation: Conversation, now: datetime, claim_seconds: float) -> bool:
+    """Whether a reply of it is being written: the opposite of `unclaimed`, of one that was read."""
+    expires = conversation.claim_expires_at
+    if conversation.claim_token is None or expires is None:
+        return False
+    return now < expires <= latest_end(now, claim_seconds)
+
+
 class Exchange(Base):
     """A message, with its reply, or with why there is none, or with both: the reply is partial then."""
 
@@ -103,6 +111,8 @@ class Exchange(Base):
     failure_type: Mapped[str | None] = mapped_column(String(32))
     failure_message: Mapped[str | None] = mapped_column(Text)
     rating: Mapped[str | None] = mapped_column(String(8))  # the reader's: up or down
+    # What is written of a reply that another process shows, too; else null. As long as a reply, and rarely wanted.
+    draft: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
 
 
 def is_in_models(_object: object, name: str | None, *_: object) -> bool:

@@ -41,26 +41,29 @@ class _Envelope(BaseModel):
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
-    """What an answer with a status other than 200 means."""
+    """What an answer with a status other than 200 means. Its words are made for who reads them."""
     problem, wait = Problem.of(body), _retry_after(headers)
+    number = str(status)
     if problem is None and status in PROXY_FAILURES:
         return Unavailable(
-            _("Nothing answers behind its address: status {status}.", status=str(status)), wait, broken=True
+            lambda: _("Nothing answers behind its address: status {status}.", status=number), wait, broken=True
         )
     message, is_death = (problem.message, problem.is_death) if problem else ("", False)
     if status == 429:
-        return Busy(_("Its queues are full. Your message is kept."), wait)
+        return Busy(lambda: _("Its queues are full. Your message is kept."), wait)
     if status == 504:
-        return Interrupted(_("The chat service could not finish the reply in time."), wait)
+        return Interrupted(lambda: _("The chat service could not finish the reply in time."), wait)
     if status == 401:  # not the person's mistake
-        return Unavailable(_("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY."), wait)
+        return Unavailable(
+            lambda: _("It does not know this page, whose operator has to set FRONTEND_BACKEND_KEY."), wait
+        )
     if 400 <= status < 500:
-        return Refused(message or _("The chat service answered with status {status}.", status=str(status)), wait)
+        return Refused(lambda: message or _("The chat service answered with status {status}.", status=number), wait)
     if status == 503 and problem and problem.type == STARTING:
-        return Starting(_("It is starting, which takes a while. Your message is kept."), wait)
+        return Starting(lambda: _("It is starting, which takes a while. Your message is kept."), wait)
     if status == 503:
-        return Unavailable(" ".join((_("It is not ready."), message)).strip(), wait, broken=is_death)
-    return Unavailable(" ".join((_("It failed with status {status}.", status=str(status)), message)).strip(), wait)
+        return Unavailable(lambda: " ".join((_("It is not ready."), message)).strip(), wait, broken=is_death)
+    return Unavailable(lambda: " ".join((_("It failed with status {status}.", status=number), message)).strip(), wait)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

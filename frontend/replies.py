@@ -1,18 +1,21 @@
 """The replies being written by this process, each a task that no browser's leaving ends."""
 
 import asyncio
+from collections.abc import Collection
 
 from starlette.concurrency import run_in_threadpool
 
 from frontend.backend import Backend
+from frontend.drafts import Draft
 from frontend.errors import Busy, FrontendError, Interrupted, StoppedByReader, StoreUnavailable
 from frontend.health import HealthWatch
+from frontend.relay import Relay
 from frontend.settings import Settings
 from frontend.store import ChatStore, Claim
 from frontend.words import _, later
 from frontend.writer import ReplyWriter
 
-WATCH_SECONDS = 1.0  # how long a reply may go on after it was stopped at another process
+WATCH_SECONDS = 0.5  # between looks at what other processes wish: to stop a reply, or to have its draft
 RESTARTING = later("The page's server is restarting.")
 
 
@@ -25,6 +28,7 @@ class RunningReply:
         self.conversation_id = claim.conversation_id
         self.position = claim.position
         self.log = writer.log
+        self.kept = Draft()  # in the database, if another process shows it
         self.task = asyncio.create_task(writer.run())
         self._writer = writer
 
@@ -40,10 +44,13 @@ class RunningReply:
 class Replies:
     """The registry: at most `max_replies` at once. Made in the event loop that the replies run in."""
 
-    def __init__(self, backend: Backend, health: HealthWatch, store: ChatStore, settings: Settings) -> None:
+    def __init__(
+        self, backend: Backend, health: HealthWatch, store: ChatStore, relay: Relay, settings: Settings
+    ) -> None:
         self._backend = backend
         self._health = health
         self._store = store
+        self._relay = relay
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._running: dict[str, RunningReply] = {}  # by the claim's token
@@ -70,17 +77,26 @@ class Replies:
         return next((reply for reply in reversed(self._running.values()) if reply.key == key), None)
 
     async def watch(self) -> None:
-        """For ever: end the replies that were stopped at another process of this frontend."""
+        """For ever: end the replies that were stopped at another process, and keep drafts of those shown there."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            if not self._running:
+                continue
             try:
-                stopped = (
-                    await run_in_threadpool(self._store.asked_to_stop, list(self._running)) if self._running else ()
-                )
+                wishes = await run_in_threadpool(self._relay.wishes, list(self._running))
+                for token in wishes.stop & self._running.keys():
+                    self._running[token].end(StoppedByReader())
+                await self._keep_drafts(wishes.show & self._running.keys())
             except StoreUnavailable:
                 continue  # the writers say so in the log; it is asked again in a moment
-            for reply in [self._running[token] for token in stopped if token in self._running]:
-                reply.end(StoppedByReader())
+
+    async def _keep_drafts(self, tokens: Collection[str]) -> None:
+        changed = [reply for reply in (self._running[token] for token in tokens) if reply.log.draft != reply.kept]
+        if changed:
+            drafts = {reply.claim: reply.log.draft for reply in changed}
+            await run_in_threadpool(self._relay.keep, drafts)
+            for reply in changed:
+                reply.kept = drafts[reply.claim]
 
     def drain(self) -> None:
         """Give the replies under way `shutdown_grace_seconds`, then end them. Safe in a signal handler."""

@@ -5,11 +5,12 @@ slow reader costs no memory, and one that comes late or comes back misses nothin
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from frontend.asking import ColdStart, Restart
 from frontend.backend import Start, Token
+from frontend.drafts import Draft
 from frontend.models import Exchange
 
 
@@ -75,6 +76,11 @@ class ReplyLog:
         self._end: End | None = None
         self._changed = asyncio.Event()  # a new one for each change
 
+    @property
+    def draft(self) -> Draft:
+        """What there is of it, for who cannot follow here."""
+        return Draft(number=self._draft, text=self.text, origin=self.start.origin if self.start else None)
+
     def add(self, item: ColdStart | Start | Token | Restart) -> None:
         """Write on, or begin anew."""
         self._is_starting = isinstance(item, ColdStart)
@@ -98,7 +104,7 @@ class ReplyLog:
         self._beats += 1
         self._wake()
 
-    async def follow(self, place: Place | None) -> AsyncIterator[tuple[Place, ReplyEvent]]:
+    async def follow(self, place: Place | None) -> AsyncGenerator[tuple[Place, ReplyEvent]]:
         """What comes after `place` (None: everything), then exactly one End; each with the place after it."""
         place = place or Place(self._draft, 0)
         beats = self._beats

@@ -6,7 +6,8 @@ A message, an edited one and a retry are each one form post with two answers: to
 text/event-stream`) the reply as it is written, to a browser without the script a redirect to the page once it is there.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
@@ -46,11 +47,10 @@ from frontend.pages import (
 from frontend.posts import Post, read_post
 from frontend.provenance import tag
 from frontend.rates import Action
-from frontend.replies import RunningReply
 from frontend.reply_log import Failed, Finished, Place, ReplyEvent, Silence, Stopped
 from frontend.services import services
 from frontend.session import BrowserSession
-from frontend.store import Claim, Rating, Snapshot
+from frontend.store import Claim, Pending, Rating, Snapshot
 from frontend.text import clean
 from frontend.views import backend_view, conversation_view, exchange_view, stored_view, trouble_view
 from frontend.visitors import visitor
@@ -137,15 +137,19 @@ async def retry(request: Request, position: Position) -> Response:
 
 @router.get("/messages/{position}/reply")
 async def follow(request: Request, position: Position, conversation: str = "") -> Response:
-    """The events of a reply that this process is writing, after those up to the header Last-Event-ID.
+    """The events of a reply that is being written, after those up to the header Last-Event-ID.
 
-    404 for any other: it has ended, and stands in the conversation, or another process writes it.
+    404 for any other: it has ended, and stands in the conversation; or too many follow what other processes write.
     """
-    session = services(request).sessions.read(request)
-    reply = services(request).replies.find(session.id, conversation, position)
-    if reply is None:
-        return error_json(404, "reply_not_running", _("This reply is not being written here."))
-    return _stream(reply, Place.parse(request.headers.get("last-event-id", "")))
+    parts, session = services(request), services(request).sessions.read(request)
+    place = Place.parse(request.headers.get("last-event-id", ""))
+    reply = parts.replies.find(session.id, conversation, position)
+    if reply is not None:
+        return _stream(reply.claim, reply.log.follow(place))
+    pending = await parts.following.begin(session.id, clean(conversation), position)
+    if pending is not None:
+        return _stream(pending, parts.following.events(pending, place))
+    return error_json(404, "reply_not_running", _("This reply is not being written."))
 
 
 @router.post("/messages/{position}/stop")
@@ -158,7 +162,7 @@ async def stop(request: Request, position: Position) -> Response:
     reply = parts.replies.find(post.session.id, post.conversation, position)
     try:
         if reply is None:
-            await run_in_threadpool(parts.store.ask_to_stop, post.session.id, post.conversation, position)
+            await run_in_threadpool(parts.relay.ask_to_stop, post.session.id, post.conversation, position)
         else:
             reply.end(StoppedByReader())
             await reply.ended()
@@ -284,7 +288,7 @@ async def _refusal_page(
 async def _answer(request: Request, post: Post, claim: Claim) -> Response:
     reply = services(request).replies.start(post.session.id, claim)
     if _wants_stream(request):
-        return _stream(reply, None)
+        return _stream(claim, reply.log.follow(None))
     await reply.ended()  # the page then shows how
     return RedirectResponse(_page_of(reply.conversation_id), 303)
 
@@ -293,20 +297,21 @@ def _page_of(conversation: str) -> str:
     return f"/conversations/{conversation}#latest"
 
 
-def _stream(reply: RunningReply, place: Place | None) -> Response:
+def _stream(pending: Pending, events: AsyncGenerator[tuple[Place, ReplyEvent]]) -> Response:
     """A reply as server-sent events; it goes on when the reader leaves."""
     # X-Accel-Buffering: proxies of the nginx kind would otherwise collect the stream before passing it on.
-    return StreamingResponse(_encoded(reply, place), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(_encoded(pending, events), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
 
-async def _encoded(reply: RunningReply, place: Place | None) -> AsyncIterator[bytes]:
+async def _encoded(pending: Pending, events: AsyncGenerator[tuple[Place, ReplyEvent]]) -> AsyncIterator[bytes]:
     with STREAMS.track_inprogress():
-        yield sse.encode("stored", stored_view(reply.claim).model_dump())
-        async for reached, event in reply.log.follow(place):
-            yield _encode(event, reached, reply.claim)
+        yield sse.encode("stored", stored_view(pending).model_dump())
+        async with aclosing(events):
+            async for reached, event in events:
+                yield _encode(event, reached, pending.versions)
 
 
-def _encode(event: ReplyEvent, reached: Place, claim: Claim) -> bytes:
+def _encode(event: ReplyEvent, reached: Place, versions: Sequence[int]) -> bytes:
     match event:
         case ColdStart():
             return sse.encode("starting", {}, reached)
@@ -319,7 +324,7 @@ def _encode(event: ReplyEvent, reached: Place, claim: Claim) -> bytes:
         case Silence():
             return sse.PING
         case Finished() | Stopped():
-            view = exchange_view(event.exchange, is_last=True, writing=False, versions=claim.versions)
+            view = exchange_view(event.exchange, is_last=True, writing=False, versions=versions)
             return sse.encode("done" if isinstance(event, Finished) else "stopped", view.model_dump(), reached)
         case Failed():
             return sse.encode("error", trouble_view(event.type, event.message).model_dump(), reached)

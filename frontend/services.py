@@ -9,9 +9,11 @@ from starlette.templating import Jinja2Templates
 
 from frontend.backend_json import BackendJson
 from frontend.cluster_watch import ClusterWatch
+from frontend.following import Following
 from frontend.health import HealthWatch
 from frontend.library import Library
 from frontend.rates import Rates
+from frontend.relay import Relay
 from frontend.replies import Replies
 from frontend.session import Sessions
 from frontend.settings import Settings
@@ -27,6 +29,8 @@ class Services:
     library: Library
     imports: asyncio.Semaphore  # files of chats that may be read at once: each is in memory as a whole
     replies: Replies
+    relay: Relay
+    following: Following
     health: HealthWatch
     backend: BackendJson
     cluster: ClusterWatch

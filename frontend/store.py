@@ -7,21 +7,21 @@ Times are this process's clock, so replicas' clocks must agree to within a few s
 """
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, Engine, Select, delete, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from frontend import branches
 from frontend.database import transaction
-from frontend.errors import ClaimLost, ConversationGone, NoSuchMessage, NothingToStop, ReplyInProgress
-from frontend.models import Conversation, Exchange, latest_end, unclaimed
+from frontend.errors import ClaimLost, ConversationGone, NoSuchMessage, ReplyInProgress
+from frontend.models import Conversation, Exchange, is_claimed, unclaimed
 from frontend.own_knowledge import OwnKnowledge
 from frontend.room import make_room
 from frontend.settings import Settings
@@ -39,14 +39,20 @@ def now_utc() -> datetime:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """The right to write the reply of one exchange, and what the backend needs for it."""
+class Pending:
+    """An exchange whose reply is being written."""
 
     conversation_id: str
     position: int
     parent: int  # of that exchange
     versions: tuple[int, ...]  # of it, itself among them
-    token: str
+    token: str  # of the claim
+
+
+@dataclass(frozen=True)
+class Claim(Pending):
+    """The right to write the reply of one exchange, and what the backend needs for it."""
+
     dialog: tuple[str, ...]
     left_off: int  # earlier turns that are stored but not in `dialog`
     knowledge: OwnKnowledge | None = None
@@ -117,7 +123,7 @@ class ChatStore:
             conversation = self._claimed(db, session_id, conversation_id)
             if conversation.next_position == 1 and conversation.title == title_of(conversation.knowledge_name or ""):
                 conversation.title = title_of(clean(message))  # it began with its knowledge
-            parents = _parents(db, conversation.id)
+            parents = tree(db, conversation.id)
             parent = after if after is not None and after in parents else branches.newest(parents)
             return self._add(db, conversation, parent, message)
 
@@ -140,7 +146,7 @@ class ChatStore:
             exchange = _required(db, conversation.id, position)
             if exchange.reply is not None or position != conversation.next_position - 1:
                 return self._add(db, conversation, exchange.parent, exchange.message)
-            exchange.failure_type = exchange.failure_message = None
+            exchange.failure_type = exchange.failure_message = exchange.draft = None
             return self._claim(db, conversation, position)
 
     def rate(self, session_id: str, conversation_id: str, position: int, rating: Rating | None) -> None:
@@ -166,7 +172,7 @@ class ChatStore:
             exchange.reply = clean(reply)
             exchange.replied_at = self._clock()
             exchange.origin = origin
-            exchange.failure_type = exchange.failure_message = None
+            exchange.failure_type = exchange.failure_message = exchange.draft = None
             return exchange
 
     def fail(
@@ -182,6 +188,7 @@ class ChatStore:
             if partial:
                 exchange.reply, exchange.replied_at, exchange.origin = clean(partial), self._clock(), origin
             exchange.failure_type, exchange.failure_message = failure_type, clean(message)
+            exchange.draft = None
             return exchange
 
     def give_knowledge(
@@ -214,22 +221,6 @@ class ChatStore:
                 raise ConversationGone(_(GONE))
             return _knowledge(conversation)
 
-    def ask_to_stop(self, session_id: str, conversation_id: str, position: int) -> None:
-        """Have the process that writes this reply stop it: it asks `asked_to_stop`. Raises NothingToStop."""
-        with self._transaction() as db:
-            conversation = db.scalar(_of(session_id, conversation_id))
-            if conversation is None or position != conversation.next_position - 1 or not self._is_claimed(conversation):
-                raise NothingToStop(_("This reply has ended already."))
-            asked = update(Exchange).where(Exchange.conversation_id == conversation_id, Exchange.position == position)
-            db.execute(asked.values(failure_type=_STOPPING))
-
-    def asked_to_stop(self, tokens: Collection[str]) -> tuple[str, ...]:
-        """Of these claims' tokens, those whose replies are to be stopped."""
-        with self._transaction() as db:
-            written_now = (Exchange.conversation_id == Conversation.id, Exchange.failure_type == _STOPPING)
-            asked = select(Conversation.claim_token).join(Exchange, and_(*written_now))
-            return tuple(token for token in db.scalars(asked.where(Conversation.claim_token.in_(tokens))) if token)
-
     def delete_expired(self) -> int:
         """Delete for good what was unused, or deleted, for long enough; and say how many conversations it was."""
         now, settings = self._clock(), self._settings
@@ -254,7 +245,7 @@ class ChatStore:
         return transaction(self._engine)
 
     def _snapshot(self, db: Session, conversation: Conversation, at: int | None = None) -> Snapshot:
-        parents = _parents(db, conversation.id)
+        parents = tree(db, conversation.id)
         newest = branches.newest(parents)
         leaf = branches.newest_through(parents, at) if at is not None and at in parents else newest
         exchanges = _branch(db, conversation.id, parents, leaf)
@@ -328,7 +319,7 @@ class ChatStore:
         )
 
     def _claim(self, db: Session, conversation: Conversation, position: int) -> Claim:
-        parents = _parents(db, conversation.id)
+        parents = tree(db, conversation.id)
         dialog = _dialog(_branch(db, conversation.id, parents, position))
         sent = dialog[-self._settings.max_turns_sent :]
         return Claim(
@@ -356,16 +347,11 @@ class ChatStore:
         return self._clock() + timedelta(seconds=self._settings.claim_seconds)
 
     def _is_claimed(self, conversation: Conversation) -> bool:
-        expires = conversation.claim_expires_at
-        if conversation.claim_token is None or expires is None:
-            return False
-        now = self._clock()
-        return now < expires <= latest_end(now, self._settings.claim_seconds)
+        return is_claimed(conversation, self._clock(), self._settings.claim_seconds)
 
 
 # The same words whether it never was, was deleted, or is another session's: which of them stays unsaid.
 GONE = later("There is no such chat. It was deleted, perhaps in another tab, or it has expired.")
-_STOPPING = "stopping"  # in place of a failure's type, while the reply is being written
 _IN_PROGRESS = later("A reply is being written in another tab. Send this again when it is complete.")
 NEWEST_FIRST = (Conversation.last_used_at.desc(), Conversation.id.desc())
 
@@ -414,7 +400,7 @@ def _required(db: Session, conversation_id: str, position: int) -> Exchange:
     return exchange
 
 
-def _parents(db: Session, conversation_id: str) -> branches.Parents:
+def tree(db: Session, conversation_id: str) -> branches.Parents:
     """The conversation's tree, without its texts."""
     tree = select(Exchange.position, Exchange.parent).where(Exchange.conversation_id == conversation_id)
     return {each.position: each.parent for each in db.execute(tree)}

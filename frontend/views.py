@@ -14,8 +14,8 @@ from frontend.health import Health
 from frontend.models import Exchange
 from frontend.origin import Citation, Origin, Usage, Writer
 from frontend.provenance import Fact, Window, of_words, percent, tag, turns_left_out, window
-from frontend.store import Claim, Snapshot, is_whole
-from frontend.words import _, later, plural
+from frontend.store import Pending, Snapshot, is_whole
+from frontend.words import _, later, number, plural
 
 FAILURES = {
     "unavailable": later("The chat service is away"),
@@ -185,13 +185,13 @@ def exchange_view(exchange: Exchange, *, is_last: bool, writing: bool, versions:
     )
 
 
-def stored_view(claim: Claim) -> StoredView:
-    """A message whose reply was claimed."""
+def stored_view(pending: Pending) -> StoredView:
+    """A message whose reply is being written."""
     return StoredView(
-        conversation=claim.conversation_id,
-        position=claim.position,
-        parent=claim.parent,
-        versions=_versions_view(claim.conversation_id, claim.position, claim.versions),
+        conversation=pending.conversation_id,
+        position=pending.position,
+        parent=pending.parent,
+        versions=_versions_view(pending.conversation_id, pending.position, pending.versions),
     )
 
 
@@ -254,7 +254,7 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         _("Configuration"): origin.config_version,
         _("Request"): origin.request_id,
         _("Tokens"): _tokens(origin.usage),
-        _("Timing"): ", ".join(f"{name.replace('_', ' ')} {ms:.4g} ms" for name, ms in origin.timing_ms.items()),
+        _("Timing"): ", ".join(f"{name.replace('_', ' ')} {number(ms, 1)} ms" for name, ms in origin.timing_ms.items()),
         _("Ended by"): {"stop": _("the model"), "length": _("the length limit")}.get(
             origin.finish_reason, origin.finish_reason
         ),
@@ -316,8 +316,8 @@ class _Given:
 
 
 def _given(origin: Origin, position: int) -> Iterator[_Given]:
-    for number, each in enumerate(origin.grounding.passages, 1):
-        yield _Given(each.id, each.text, each.score, each.filling, anchor=f"passage-{position}-{number}")
+    for place, each in enumerate(origin.grounding.passages, 1):
+        yield _Given(each.id, each.text, each.score, each.filling, anchor=f"passage-{position}-{place}")
 
 
 def _reply_pieces(reply: str, citations: Sequence[Citation], given: Mapping[str, _Given]) -> Iterator[ReplyPiece]:
@@ -333,7 +333,7 @@ def _reply_pieces(reply: str, citations: Sequence[Citation], given: Mapping[str,
 
 def _passage(given: _Given, citations: Sequence[Citation]) -> Passage:
     spans = marks.merged((each.passage_start, each.passage_end) for each in citations if each.passage == given.id)
-    score = "" if given.filling or given.score is None else _("score {score}", score=format(given.score, ".4g"))
+    score = "" if given.filling or given.score is None else _("score {score}", score=number(given.score, 2))
     room = _("given because there was room") if given.filling and spans else ""  # it stands among those that match
     return Passage(
         anchor=given.anchor,

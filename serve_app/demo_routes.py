@@ -21,5 +21,5 @@ def add_demo_routes(api: FastAPI, chat: Chat) -> None:
         if body.replica_id not in {status.origin.replica_id for status in chat.replicas.ready}:
             raise InvalidRequest("replica_id: no such replica is ready; GET /replicas lists them")
         logger.warning("the demo ends the replica %s", body.replica_id)
-        chat.replicas.end(body.replica_id)
+        await chat.replicas.end(body.replica_id)
         return body

@@ -22,7 +22,7 @@ class InProcess:
         """No controller knows of it."""
         return None
 
-    def end(self, replica_id: str) -> None:
+    async def end(self, replica_id: str) -> None:
         """It ends with its process."""
 
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:

@@ -90,9 +90,9 @@ class ModelPool:
             ),
         )
 
-    def end(self, replica_id: str) -> None:
-        """In a demo, end a replica as a crash would. There is no answer to wait for."""
-        self._handle.broadcast("end", replica_id)
+    async def end(self, replica_id: str) -> None:
+        """In a demo, end a replica as a crash would. Sent when this returns; there is no answer to wait for."""
+        await self._handle.broadcast("end", replica_id)._fetch_replica_results_async()  # unawaited, nothing is sent
 
     async def watch(self) -> None:
         """Ask all replicas for their status, over and over. Broadcasts pass by the queues: a busy replica is ready.

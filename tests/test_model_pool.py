@@ -58,6 +58,7 @@ class FakeHandle:
         self.first: list[FakeAnswer] = []  # questions that wait for the first replica
         self.requests: list[GenerateRequest] = []
         self.streams: list[FakeStream] = []
+        self.sent: list[tuple[str, ...]] = []  # to all replicas
 
     def options(self, method_name: str, **_: Any) -> Any:
         return self if method_name == "generate" else _First(self)
@@ -67,12 +68,23 @@ class FakeHandle:
         self.streams.append(FakeStream(next(self._scripts)))
         return self.streams[-1]
 
-    def broadcast(self, method: str) -> "FakeHandle":
-        assert method == "status"
-        return self
+    def broadcast(self, *call: str) -> "FakeBroadcast":
+        return FakeBroadcast(self, call)
+
+    def send(self, *call: str) -> list["FakeAnswer"]:
+        self.sent.append(call)
+        return [FakeAnswer(status) for status in self._statuses()]
+
+
+class FakeBroadcast:
+    """Like Ray's, it is sent when somebody awaits who has got it."""
+
+    def __init__(self, handle: FakeHandle, call: tuple[str, ...]) -> None:
+        self._handle = handle
+        self._call = call
 
     async def _fetch_replica_results_async(self) -> list["FakeAnswer"]:
-        return [FakeAnswer(status) for status in self._statuses()]
+        return self._handle.send(*self._call)
 
 
 class FakeAnswer:
@@ -129,6 +141,14 @@ async def until(condition: Callable[[], bool]) -> None:
 async def written(handle: FakeHandle, request: GenerateRequest = REQUEST, *, stall_limit_s: float = 30) -> list[int]:
     async with replicas_over(handle, stall_limit_s) as replicas:
         return [token async for chunk in replicas.write(request) for token in chunk.token_ids]
+
+
+async def test_a_replica_is_told_to_end_in_a_demo() -> None:
+    """It was not, on a real Ray: a broadcast that nobody awaits is not sent."""
+    handle = FakeHandle()
+    async with replicas_over(handle) as replicas:
+        await replicas.end("r1")
+    assert ("end", "r1") in handle.sent
 
 
 async def test_a_reply_goes_on_elsewhere_after_the_tokens_that_arrived() -> None:

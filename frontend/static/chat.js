@@ -8,7 +8,7 @@ import { ENDED, Refusal, follow, post } from "./stream.js";
 import * as view from "./view.js";
 import { filled, words } from "./words.js";
 
-const POLL_MS = 1500; // while a reply is being written that another of the page's servers writes
+const POLL_MS = 1500; // while a reply is being written that cannot be followed
 const BACKEND_MS = 30_000; // between questions about the backend's state
 const BACKEND_TROUBLE_MS = 3000; // the same, while it is away or not known yet
 const NEAR_END_PX = 120; // somebody who has scrolled further up than this is reading, and is not moved
@@ -235,12 +235,10 @@ function showGone(text) {
 }
 
 function render(data) {
-  const open = new Set([...log.querySelectorAll("details[open]")].map(nameOfDetails));
   following(() => {
     setConversation(data.id);
     const shown = data.exchanges.slice(log.dataset.earlier); // earlier ones are shown when they are asked for
-    log.replaceChildren(...shown.map((each) => view.fill(view.make(each.message), each, data.id)));
-    for (const details of log.querySelectorAll("details")) details.open = open.has(nameOfDetails(details));
+    keepingFocus(() => showLog(shown.map((each) => kept(view.fill(view.make(each.message), each, data.id)))));
     byId("welcome").hidden = data.exchanges.length > 0;
     byId("removed").hidden = data.removed === 0;
     byId("removed").querySelector("[data-field=removed]").textContent = data.removed;
@@ -248,7 +246,35 @@ function render(data) {
   watch(data.writing);
 }
 
-const nameOfDetails = (details) => `${details.closest(".exchange").dataset.position} ${details.dataset.part}`;
+/** The exchange as the page has it, unless it has changed: focus, selection and what is open stay as they are. */
+function kept(fresh) {
+  const old = byId(fresh.id);
+  if (!old) return fresh;
+  const was = old.querySelectorAll("details"); // each exchange has the same
+  fresh.querySelectorAll("details").forEach((details, place) => (details.open = was[place].open));
+  return old.isEqualNode(fresh) ? old : fresh;
+}
+
+/** Make these the log's exchanges; one that is there already is not moved. */
+function showLog(nodes) {
+  for (const node of [...log.children]) if (!nodes.includes(node)) node.remove();
+  nodes.forEach((node, place) => {
+    if (log.children[place] !== node) log.insertBefore(node, log.children[place] ?? null);
+  });
+}
+
+/** Do `change`, and where it replaces what has the focus, give it to what stands in its place. */
+function keepingFocus(change) {
+  const focused = document.activeElement;
+  const exchange = focused.closest(".exchange");
+  const place = exchange ? focusable(exchange).indexOf(focused) : -1;
+  change();
+  if (place < 0 || focused.isConnected) return;
+  const successor = byId(exchange.id);
+  if (successor) focusable(successor)[place]?.focus({ preventScroll: true });
+}
+
+const focusable = (exchange) => [...exchange.querySelectorAll("a, button, summary, [tabindex]")];
 
 /** A reply is being written that this tab has not asked for. */
 function watch(isWriting) {

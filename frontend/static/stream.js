@@ -51,7 +51,7 @@ async function* unbroken(first, reply) {
 }
 
 const ENDS = ["done", "stopped", "error"]; // events that nothing follows
-export const ENDED = "reply_not_running"; // a Refusal's type: it has ended meanwhile, or another server writes it
+export const ENDED = "reply_not_running"; // a Refusal's type: it has ended meanwhile
 
 const address = ({ conversation, position }) => `/messages/${position}/reply?${new URLSearchParams({ conversation })}`;
 

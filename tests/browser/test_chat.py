@@ -210,6 +210,25 @@ LOOK = """(page) => [...page.querySelectorAll('#log *')]
               ].join('|'))"""
 
 
+def test_focus_and_selection_stay_when_another_tab_has_the_log_shown_anew(
+    page: Page, context: BrowserContext, frontend_process: FrontendProcess
+) -> None:
+    """In a log that the server has rendered, and in one that the script has."""
+    say(page, "What is a pod?")
+    expect(tag(page)).to_be_visible()
+    other = context.new_page()
+    open_chat(other, frontend_process.url)
+    for number in (1, 2):
+        good = exchange(other, 0).get_by_role("button", name="Good reply")
+        good.focus()
+        other.evaluate("getSelection().selectAllChildren(document.querySelector('[data-field=message]'))")
+        say(page, "And a node?")
+        expect(tag(page, number)).to_be_visible()
+        expect(tag(other, number)).to_be_visible()
+        expect(good).to_be_focused()
+    assert other.evaluate("getSelection().toString()") == "What is a pod?"
+
+
 # ---- versions and branches
 
 

@@ -24,6 +24,7 @@ from frontend.asking import PAUSES_SECONDS
 from frontend.backend import Backend
 from frontend.database import migrate, open_engine
 from frontend.library import Library
+from frontend.relay import Relay
 from frontend.settings import Settings
 from frontend.store import ChatStore
 from tests.support import postgres
@@ -180,6 +181,19 @@ def make_library(
     def make(**values: Any) -> Library:
         settings = make_settings(database_url=database_url, **values)
         return Library(make_engine(settings), settings, clock)
+
+    return make
+
+
+@pytest.fixture
+def make_relay(
+    database_url: str, make_settings: MakeSettings, make_engine: Callable[[Settings], Engine], clock: FakeClock
+) -> Callable[[], Relay]:
+    """The same for what processes tell each other."""
+
+    def make() -> Relay:
+        settings = make_settings(database_url=database_url)
+        return Relay(make_engine(settings), settings, clock)
 
     return make
 

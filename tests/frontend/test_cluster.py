@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from frontend.cluster import INGRESS_SECONDS, LOST_SECONDS, SAMPLES, Cluster, ClusterMemory, Told, sparkline
+from frontend.errors import Unavailable
 from tests.support.stub_backend import cluster, replica
 
 
@@ -75,10 +76,20 @@ def test_each_ingress_is_known_by_its_last_answer_until_it_is_silent_for_long(me
     assert [each.replica_id for each in known.ingresses] == ["i2"]
 
 
+def test_a_replica_that_has_run_never_starts_again(memory: ClusterMemory) -> None:
+    """On a real Ray, one that was killed was for a moment neither heard nor known to be dead: it seemed to start."""
+    memory.hear(told(replica("r1")), 0)
+    memory.hear(told(replica("r1", "STARTING")), 1)
+    known = memory.hear(told(replica("r1", "LOST")), 2)
+    assert (states(known), changes(known)) == ({"r1": "LOST"}, [("r1", "LOST")])
+    assert states(memory.hear(told(replica("r1", "STARTING")), 3)) == {"r1": "LOST"}
+
+
 def test_without_an_answer_all_is_as_it_was_and_the_trouble_is_told(memory: ClusterMemory) -> None:
     memory.hear(told(replica("r1")), 0)
-    known = memory.fail("It is away.")
-    assert (states(known), known.trouble) == ({"r1": "RUNNING"}, "It is away.")
+    away = Unavailable("It is away.")
+    known = memory.fail(away)
+    assert (states(known), known.trouble) == ({"r1": "RUNNING"}, away)
     assert memory.hear(told(replica("r1")), 2).trouble is None
 
 

@@ -60,6 +60,14 @@ def test_a_backend_that_is_away_is_told_on_the_page(make_client: Callable[..., T
     assert "It cannot be reached at the moment." in client.get("/cluster").text
 
 
+def test_each_viewer_is_told_the_trouble_in_a_language_of_its_own(client: TestClient, stub: StubBackend) -> None:
+    """The question is put once for all of them."""
+    stub.replicas_status = 503
+    told = {code: client.get("/cluster", headers={"Accept-Language": code}).text for code in ("de", "en")}
+    assert "It is not ready. no replica is ready" in told["en"]
+    assert "Er ist nicht bereit. no replica is ready" in told["de"]
+
+
 def test_every_page_links_to_it(client: TestClient) -> None:
     for path in ("/", "/conversations", "/data"):
         assert 'href="/cluster"' in client.get(path).text

@@ -20,6 +20,7 @@ def test_it_shows_the_configuration_in_use_and_no_file(client: TestClient, stub:
         "15 characters, 4 words",
         "<dt>generation.max_length</dt><dd>128</dd>",
         "<dt>generation.quote</dt><dd>as the model recommends</dd>",
+        "<dt>generation.phrases</dt><dd>Hello! (to 2 examples)\nI don&#39;t know.</dd>",
         "line 3 is wrong",
         'type="password"',
     ):

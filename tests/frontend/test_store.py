@@ -11,7 +11,6 @@ from frontend.errors import (
     ClaimLost,
     ConversationGone,
     NoSuchMessage,
-    NothingToStop,
     ReplyInProgress,
     StoreUnavailable,
     TooMany,
@@ -232,34 +231,6 @@ def test_a_stopped_reply_is_part_of_the_dialogue(store: ChatStore) -> None:
     claim = store.begin("s", "", "q1")
     store.fail(claim, "stopped", "Ends here.", "half an")
     assert store.begin("s", claim.conversation_id, "q2").dialog == ("q1", "half an", "q2")
-
-
-def test_a_reply_is_stopped_from_another_process(store: ChatStore, make_store: MakeStore, clock: FakeClock) -> None:
-    old = say(store, "old", "answered")
-    claim, other = store.begin("s", old.conversation_id, "q"), store.begin("t", "", "q")
-    for session, position in (("s", old.position), ("s", 9), ("t", claim.position)):
-        with pytest.raises(NothingToStop):
-            make_store().ask_to_stop(session, claim.conversation_id, position)
-    tokens = [claim.token, other.token]
-    assert store.asked_to_stop(tokens) == ()
-    make_store().ask_to_stop("s", claim.conversation_id, claim.position)
-    assert store.asked_to_stop(tokens) == (claim.token,)
-    assert store.asked_to_stop([other.token]) == ()
-    assert read(store).writing
-    store.finish(claim, "complete before it was seen", {})
-    assert is_whole(read(store).exchanges[-1])
-    assert store.asked_to_stop(tokens) == ()
-    with pytest.raises(NothingToStop):
-        store.ask_to_stop("s", claim.conversation_id, claim.position)
-
-
-def test_a_stop_that_nobody_carried_out_ends_with_the_claim(store: ChatStore, clock: FakeClock) -> None:
-    claim = store.begin("s", "", "q")
-    store.ask_to_stop("s", claim.conversation_id, claim.position)
-    clock.advance(31)
-    with pytest.raises(NothingToStop):
-        store.ask_to_stop("s", claim.conversation_id, claim.position)
-    assert store.asked_to_stop([store.retry("s", claim.conversation_id, claim.position).token]) == ()
 
 
 def test_a_message_that_is_not_there_is_not_answered_again_and_a_refusal_claims_nothing(store: ChatStore) -> None:

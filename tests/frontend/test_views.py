@@ -10,6 +10,7 @@ from frontend.hues import hue
 from frontend.models import Exchange
 from frontend.store import Snapshot
 from frontend.views import Passage, backend_view, conversation_view
+from frontend.words import choose
 from tests.support.stub_backend import Answer
 
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -53,7 +54,7 @@ def test_a_reply_says_where_it_came_from() -> None:
     assert details["Request"] == "req-1"
     assert details["Configuration"] == "c0ffee12"
     assert details["Tokens"] == "120 in the prompt, 11 in the reply"
-    assert details["Timing"] == "total 1234 ms, queue 1.5 ms"
+    assert details["Timing"] == "total 1,234.5 ms, queue 1.5 ms"
     assert [(p.label, whole(p)) for p in reply.passages] == [("p17 · score 4.25", "A pod is the smallest unit.")]
 
 
@@ -124,6 +125,16 @@ def test_anchors_are_the_exchanges_own() -> None:
     assert first.reply.passages[0].anchor != second.reply.passages[0].anchor
 
 
+def test_numbers_are_written_as_the_reader_writes_them() -> None:
+    choose(["de"])
+    try:
+        (view,) = shown(exchange(1, "text", origin=Answer().reply()))
+    finally:
+        choose([])
+    assert view.reply.passages[0].label == "p17 · Wert 4,25"
+    assert "total 1.234,5 ms, queue 1,5 ms" in [detail.value for detail in view.reply.details]
+
+
 def test_a_reply_stored_before_there_were_citations_is_shown_as_it_was() -> None:
     origin = {name: value for name, value in Answer().reply().items() if name not in ("citations", "grounded")}
     (view,) = shown(exchange(1, Answer().text, origin=origin))
@@ -141,7 +152,7 @@ def test_passages_that_filled_the_window_are_apart_unless_they_are_cited() -> No
     citation = {"start": 0, "end": 11, "passage": "p2", "passage_start": 0, "passage_end": 11}
     origin = {"grounding": {"passages": passages}, "citations": [citation]}
     (view,) = shown(exchange(1, "It is cited", origin=origin))
-    assert [p.label for p in view.reply.passages] == ["p1 · score 0.5", "p2 · given because there was room"]
+    assert [p.label for p in view.reply.passages] == ["p1 · score 0.50", "p2 · given because there was room"]
     assert [(p.label, whole(p)) for p in view.reply.filling] == [("p3", "Not at all.")]
     assert view.reply.filling_label == "Also given: 1 passage without a match"
     (view,) = shown(exchange(1, "x", origin={"grounding": {"passages": passages}}))

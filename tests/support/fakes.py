@@ -28,7 +28,7 @@ class FakeReplicas:
     async def deployed(self) -> Deployed | None:
         return self.controller
 
-    def end(self, replica_id: str) -> None:
+    async def end(self, replica_id: str) -> None:
         self.ended.append(replica_id)
 
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:

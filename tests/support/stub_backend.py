@@ -117,6 +117,7 @@ def cluster(*replicas: dict[str, Any], target: int = 1, ingress: str = "Ingress#
 
 
 ADMIN_KEY = "sk-of-the-admin-itself"
+PHRASES = [{"reply": "Hello!", "to": ["hi", "hello there"]}, {"reply": "I don't know.", "to": []}]
 CONFIG: dict[str, Any] = {
     "version": "c0ffee12",
     "error": None,
@@ -125,7 +126,7 @@ CONFIG: dict[str, Any] = {
     "config": {
         "instruction": "Answer <briefly>.",
         "knowledge": "A pod is small.",
-        "generation": {"max_length": 128, "quote": None, "phrases": ["I don't know."]},
+        "generation": {"max_length": 128, "quote": None, "phrases": PHRASES},
     },
 }
 PREVIEW: dict[str, Any] = {
@@ -158,6 +159,7 @@ class StubBackend:
         self.body_sizes: list[int] = []
         self.health: dict[str, Any] = dict(OK)
         self.replicas: dict[str, Any] = cluster(replica())
+        self.replicas_status = 200
         self.config: dict[str, Any] = dict(CONFIG)
         self.file = {"text": "instruction: Answer.\nknowledge: A pod is small.\n", "version": "f1"}
         self.ended: list[str] = []  # replicas
@@ -257,7 +259,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path != "/health":
             stub.gets.append(self.path)
-            self._json(200, stub.replicas)
+            if stub.replicas_status == 200:
+                self._json(200, stub.replicas)
+            else:
+                self._error(stub.replicas_status, "unavailable", "no replica is ready")
             return
         stub.health_release.wait(WAIT_SECONDS)
         self._json(stub.health_status, stub.health)
