@@ -25,6 +25,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from launcher.preflight import free_port
+
 STREAMS = 200
 PIECES = 300  # of a reply: some ten seconds
 PAUSE_SECONDS = (0.020, 0.050)  # between two pieces of one reply
@@ -107,8 +109,7 @@ def _backend(pieces: int) -> Iterator[str]:
 
 @contextmanager
 def _frontend(backend_url: str, streams: int, folder: str) -> Iterator[tuple[str, psutil.Process]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {
         "FRONTEND_PORT": str(port),
         "FRONTEND_BACKEND_URL": backend_url,

@@ -5,10 +5,12 @@ Reads and measures; starts and changes nothing.
 
 import errno
 import os
+import random
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ HUB_MODELS_GIB = {  # float32 weights; of a model that is not listed the size is
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 MIN_FREE_DISK_GIB = 1
 RAY_FULL_DISK = 0.95  # Ray's local_fs_capacity_threshold: from here on it refuses to spill objects to the disk
+# Below those that systems give to clients, and above those of Ray's workers. One of a client's may be taken before its
+# server is there; or a client that asks whether it is gets that very port for itself, and is answered by itself.
+SERVERS_PORTS = range(20_000, 32_000)
 COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -239,10 +244,12 @@ def _wrong_fields(error: ValidationError) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of `host` that was free a moment ago."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of `host` that was free a moment ago. Raises OSError where there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(SERVERS_PORTS, 100):
+        with suppress(OSError), socket.create_server((host, port), family=family):
+            return port
+    raise OSError(f"{host} has no port free among {SERVERS_PORTS.start} to {SERVERS_PORTS.stop - 1}")
 
 
 def _reachable(host: str) -> str:

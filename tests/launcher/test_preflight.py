@@ -18,6 +18,7 @@ from launcher.preflight import (
     available_memory,
     compiler_problems,
     disk_problems,
+    free_port,
     memory_problems,
     model_gib,
     platform_problems,
@@ -27,6 +28,7 @@ from launcher.preflight import (
 )
 
 ROOT = Path(__file__).parents[2]
+CLIENTS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +47,7 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 def free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_port()
 
 
 def plan(backend_port: int = 8000, frontend_port: int = 8080) -> Plan:
@@ -208,3 +208,14 @@ def test_an_unsupported_platform() -> None:
     assert problem.fatal
     assert "WSL 2" in problem.sentence
     assert list(platform_problems("linux")) == []
+
+
+@pytest.mark.skipif(not CLIENTS_PORTS.exists(), reason="only Linux says which ports it gives to clients")
+def test_a_free_port_is_none_that_clients_are_given() -> None:
+    low, _ = CLIENTS_PORTS.read_text().split()
+    assert free_port() < int(low)
+
+
+def test_an_address_of_another_machine_has_no_free_port() -> None:
+    with pytest.raises(OSError, match=r"203\.0\.113\.1 has no port free"):
+        free_port("203.0.113.1")
