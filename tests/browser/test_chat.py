@@ -241,6 +241,7 @@ def test_a_reply_is_regenerated_and_every_version_reached(
 ) -> None:
     backend.plan(Answer(response="first"), Answer(response="second"), Answer(status=422, message="no"))
     say(page, "What is a pod?")
+    expect(reply(page)).to_have_text("first")
     expect(versions(page)).to_be_hidden()
     other = context.new_page()
     open_chat(other, frontend_process.url)

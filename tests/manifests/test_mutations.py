@@ -65,6 +65,7 @@ SCHEMAS: Mistakes = {
         (MONITOR, "podMetricsEndpoints.0.intervall", "15s", "'intervall' was unexpected"),
         (MONITOR, "podMetricsEndpoints.0.port", REMOVED, "'port' is a required property"),
         (MONITOR, "spec.selector", REMOVED, "'selector' is a required property"),
+        (MONITOR, "selector.matchLabels", True, "True is not of type 'object'"),
         (RULE, "godel.rules.0.labels.severity", 1, "1 is not of type 'string'"),
         (RULE, "godel.rules.0.for", "2 minutes", "'2 minutes' is no duration"),
     ],
