@@ -309,7 +309,7 @@ class Chat:
         finish_reason: FinishReason,
         outcome: Outcome,
     ) -> ChatReply:
-        total_s = time.monotonic() - plan.started_at
+        total_s = outcome.elapsed_s  # by the same clock as the first token's time, which is never the longer one
         first_token_s = outcome.first_token_s or total_s
         logger.info(
             "request %s: %d prompt tokens, %d reply tokens, first token %.0f ms, total %.0f ms, replica %s",

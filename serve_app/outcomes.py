@@ -30,10 +30,15 @@ class Outcome:
     reply_tokens: int = 0
     is_quoted: bool = False  # its tokens were those of a given sentence
 
+    @property
+    def elapsed_s(self) -> float:
+        """Since the request came."""
+        return time.monotonic() - self.began_at
+
     def note_tokens(self, count: int) -> None:
         """So many more have arrived."""
         if self.first_token_s is None:
-            self.first_token_s = time.monotonic() - self.began_at
+            self.first_token_s = self.elapsed_s
         self.reply_tokens += count
 
 
@@ -54,7 +59,7 @@ def recording(record: Recorder) -> Iterator[Outcome]:
         outcome.ending = outcome.ending or _ending(error, outcome)
         raise
     finally:
-        outcome.total_s = time.monotonic() - outcome.began_at
+        outcome.total_s = outcome.elapsed_s
         if outcome.ending:
             record(outcome)
 
