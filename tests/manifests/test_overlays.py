@@ -121,10 +121,14 @@ def test_images_carry_the_projects_version(overlay: Overlay) -> None:
                     assert container["image"].split(":")[1].removesuffix("-cuda") == wanted
 
 
-def test_the_load_balancer_can_be_added_to_an_overlay(tree: Path, crd: None) -> None:
+def production_with(tree: Path, component: str) -> Rendering:
     kustomization = tree / "kuberay/overlays/production/kustomization.yaml"
-    kustomization.write_text(kustomization.read_text() + "components: [../../components/load-balancer]\n")
-    rendering = render(tree, kustomization.parent)
+    kustomization.write_text(kustomization.read_text() + f"components: [../../components/{component}]\n")
+    return render(tree, kustomization.parent)
+
+
+def test_the_load_balancer_can_be_added_to_an_overlay(tree: Path, crd: None) -> None:
+    rendering = production_with(tree, "load-balancer")
     assert problems(rendering) == []
     services = {
         obj["metadata"]["name"]: obj["spec"].get("type") for obj in rendering.objects if obj["kind"] == "Service"
@@ -135,9 +139,7 @@ def test_the_load_balancer_can_be_added_to_an_overlay(tree: Path, crd: None) -> 
 
 def test_tracing_can_be_added_to_an_overlay(tree: Path, crd: None) -> None:
     """Who sends spans may reach the collector that it is told of: where that is, the manifest says twice."""
-    kustomization = tree / "kuberay/overlays/production/kustomization.yaml"
-    kustomization.write_text(kustomization.read_text() + "components: [../../components/tracing]\n")
-    rendering = render(tree, kustomization.parent)
+    rendering = production_with(tree, "tracing")
     assert problems(rendering) == []
     collectors = {
         container["name"]: variable["value"]
