@@ -4,7 +4,8 @@
 
 Each client asks again as soon as it has its answer, or 0.2 s after a refusal, as careless clients do. A reply counts as
 good when it is complete within the deadline. Beside it: how soon after the load the first line's rate is back; and the
-cores that each part took. The load's own are cores that the backend lacks, where both are on one machine.
+cores that each part took. The load's own are cores that the backend lacks, where both are on one machine: "a core" is
+the goodput for each core that the load leaves, as a share of its peak.
 
 Then fairness: what five clients with one request at a time get beside one with very many.
 """
@@ -24,7 +25,7 @@ from serve_app.load import Load
 from serve_app.load_report import quantile
 
 CLIENTS = (8, 16, 32, 80, 320, 960)
-SECONDS = 10.0
+SECONDS = 20.0
 DEADLINE_S = 10.0
 PAUSE_S = 0.2
 LENGTHS = (20, 60, 100)  # tokens of replies
@@ -99,22 +100,24 @@ def load(url: str, clients: int, seconds: float, session: Callable[[int], str] =
 
 async def measure(url: str, all_clients: Sequence[int]) -> None:
     """Print a line for each number of clients; the first is what recovery is measured with, and against."""
-    _row("clients", "good/s", "of the peak", "p50", "p95", "refusals/s", "p95", "late", "failed", "back after",
-         *(f"{part}, cores" for part in (*_PARTS, "load")), "memory")  # fmt: skip
-    _row(*["---"] * (12 + len(_PARTS)))
-    peak = usual = 0.0
+    _row("clients", "good/s", "of the peak", "a core", "p50", "p95", "refusals/s", "p95", "late", "failed",
+         "back after", *(f"{part}, cores" for part in (*_PARTS, "load")), "memory")  # fmt: skip
+    _row(*["---"] * (13 + len(_PARTS)))
+    peak = peak_a_core = usual = 0.0
     for clients in all_clients:
         made, before = load(url, clients, SECONDS), Parts.now()
         await made.run()
         seconds, after, point = made.elapsed_s, Parts.now(), Point(made)
         rate = len(point.good_at) / seconds
-        usual, peak = usual or rate, max(peak, rate)
+        cores = after.cores_since(before, seconds)
+        a_core = rate / max((os.cpu_count() or 1) - cores["load"], 0.1)
+        usual, peak, peak_a_core = usual or rate, max(peak, rate), max(peak_a_core, a_core)
         recovery_s = await _recovery_s(url, usual, all_clients[0])
         failed = ", ".join(f"{count} x {what}" for what, count in point.failed.items()) or "0"
-        cores = after.cores_since(before, seconds).values()
-        _row(clients, f"{rate:.1f}", f"{rate / peak:.2f}", *_percentiles(point.latencies_s),
-             f"{len(point.refusals_s) / seconds:.1f}", _percentiles(point.refusals_s)[1], point.late, failed,
-             recovery_s, *(f"{each:.2f}" for each in cores), f"{after.memory / 2**20:.0f} MiB")  # fmt: skip
+        _row(clients, f"{rate:.1f}", f"{rate / peak:.2f}", f"{a_core / peak_a_core:.2f}",
+             *_percentiles(point.latencies_s), f"{len(point.refusals_s) / seconds:.1f}",
+             _percentiles(point.refusals_s)[1], point.late, failed, recovery_s,
+             *(f"{each:.2f}" for each in cores.values()), f"{after.memory / 2**20:.0f} MiB")  # fmt: skip
 
 
 async def _recovery_s(url: str, usual: float, clients: int) -> str:

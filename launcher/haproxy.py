@@ -20,10 +20,6 @@ from serve_app.settings import AppArgs
 OFF = {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"}
 
 
-# More than the ingress has room for by itself, so that it refuses whom it sees fit; HAProxy refuses those beyond.
-_MARGIN = 32
-
-
 class Limits(NamedTuple):
     """What HAProxy must know of a Serve config."""
 
@@ -34,7 +30,14 @@ class Limits(NamedTuple):
 
     @property
     def room(self) -> int:
+        """Requests at once. It is the ingress's own when all replicas are ready: what HAProxy lets in beyond it, the
+        ingress would have to refuse, at twenty times the cost."""
         return self.slots + self.waiting
+
+    @property
+    def alone(self) -> int:
+        """The most for one client, so that whoever comes next finds a place."""
+        return self.room * 7 // 8
 
     @property
     def reload_s(self) -> int:
@@ -84,7 +87,7 @@ def prepared(limits: Limits = _SHIPPED) -> Iterator[dict[str, str]]:
             "BUNDLED_HAPROXY": str(binary),
             "SLOTS": str(limits.slots),
             "ROOM": str(limits.room),
-            "MOST_IN_FLIGHT": str(limits.room + _MARGIN),
+            "ALONE": str(limits.alone),
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(limits.reload_s),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
             "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",

@@ -213,6 +213,9 @@ class _Ingress:
     def let_go(self) -> None:
         self._go.set()
 
+    def hold_again(self) -> None:
+        self._go.clear()
+
     def is_well(self) -> bool:
         return requests.get(f"{self._url}/health", timeout=30).status_code == 200
 
@@ -240,7 +243,7 @@ def full_ingress(tmp_path: Path) -> Iterator[_Ingress]:
     path = tmp_path / "haproxy.cfg"
     path.write_text(config)
     with haproxy.prepared() as settings:
-        settings |= {"SLOTS": "2", "ROOM": "3", "MOST_IN_FLIGHT": "4"}
+        settings |= {"SLOTS": "2", "ROOM": "4", "ALONE": "3"}
         proxy = subprocess.Popen([settings["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(path)], env=settings)
         try:
             eventually(lambda: _listens(port), 30, "HAProxy listens")
@@ -254,8 +257,8 @@ def full_ingress(tmp_path: Path) -> Iterator[_Ingress]:
 
 
 @linux_only
-def test_who_comes_when_the_ingress_is_more_than_full_is_refused_by_haproxy(full_ingress: _Ingress) -> None:
-    """It lets as many in as the ingress has room for, and some more, whom the ingress refuses as it sees fit."""
+def test_who_comes_when_the_ingress_is_full_is_refused_by_haproxy(full_ingress: _Ingress) -> None:
+    """It lets as many in as the ingress has room for: a refusal by the ingress costs far more."""
     with ThreadPoolExecutor(4) as clients:
         asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
         full_ingress.holds(4)
@@ -298,19 +301,33 @@ def test_who_holds_a_share_does_not_wait_where_others_do(full_ingress: _Ingress)
 
 
 @linux_only
+def test_where_clients_are_more_than_places_each_may_have_one(full_ingress: _Ingress) -> None:
+    """Their share was none, so that places stayed empty in the largest crowds."""
+    full_ingress.let_go()
+    for number in range(9):
+        assert full_ingress.ask(f"session-{number}").status_code == 200
+    full_ingress.hold_again()
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
+        full_ingress.holds(4)
+        full_ingress.let_go()
+        assert [asked.result().status_code for asked in asking] == [200] * 4
+
+
+@linux_only
 def test_who_does_not_keep_to_retry_after_is_made_to(full_ingress: _Ingress) -> None:
     """A thousand clients that ask again at once take the processors from those that are answered."""
     with ThreadPoolExecutor(4) as clients:
         asking = [clients.submit(full_ingress.ask, f"session-{number}") for number in range(4)]
         full_ingress.holds(4)
-        refusals = [full_ingress.ask("impatient") for _ in range(3)]
+        refusals = [full_ingress.ask("impatient") for _ in range(4)]
         another = full_ingress.ask("another")
         full_ingress.let_go()
         assert [asked.result().status_code for asked in asking] == [200] * 4
-    assert [refusal.status_code for refusal in (*refusals, another)] == [429] * 4
+    assert [refusal.status_code for refusal in (*refusals, another)] == [429] * 5
     assert len({refusal.text for refusal in (*refusals, another)}) == 1
-    *_, second, third = (refusal.elapsed.total_seconds() for refusal in refusals)
-    assert max(second, another.elapsed.total_seconds()) < 1.5 < third < 4
+    *_, third, fourth = (refusal.elapsed.total_seconds() for refusal in refusals)
+    assert max(third, another.elapsed.total_seconds()) < 1.5 < fourth < 4
 
 
 def test_the_limits_are_those_of_the_serve_config(tmp_path: Path) -> None:
