@@ -27,6 +27,7 @@ FAILURES = {
     "claim_lost": later("The reply was dropped"),
 }
 NO_REPLY_YET = later("No reply was written")
+TIMES = {"first_token": later("first token"), "total": later("in all")}  # by the backend's names
 
 
 class View(BaseModel):
@@ -254,7 +255,7 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         _("Configuration"): origin.config_version,
         _("Request"): origin.request_id,
         _("Tokens"): _tokens(origin.usage),
-        _("Timing"): ", ".join(f"{name.replace('_', ' ')} {number(ms, 1)} ms" for name, ms in origin.timing_ms.items()),
+        _("Timing"): ", ".join(f"{_time_name(name)} {number(ms, 1)} ms" for name, ms in origin.timing_ms.items()),
         _("Ended by"): {"stop": _("the model"), "length": _("the length limit")}.get(
             origin.finish_reason, origin.finish_reason
         ),
@@ -266,6 +267,10 @@ def _details(origin: Origin, at: datetime) -> Iterator[Detail]:
         _("Written"): at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     return (Detail(label=label, value=value) for label, value in lines.items() if value)
+
+
+def _time_name(name: str) -> str:
+    return _(TIMES.get(name, name.replace("_", " ")))
 
 
 def _writers(writers: Sequence[Writer]) -> str:

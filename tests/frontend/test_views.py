@@ -54,7 +54,7 @@ def test_a_reply_says_where_it_came_from() -> None:
     assert details["Request"] == "req-1"
     assert details["Configuration"] == "c0ffee12"
     assert details["Tokens"] == "120 in the prompt, 11 in the reply"
-    assert details["Timing"] == "total 1,234.5 ms, queue 1.5 ms"
+    assert details["Timing"] == "in all 1,234.5 ms, queue 1.5 ms"
     assert [(p.label, whole(p)) for p in reply.passages] == [("p17 · score 4.25", "A pod is the smallest unit.")]
 
 
@@ -132,7 +132,7 @@ def test_numbers_are_written_as_the_reader_writes_them() -> None:
     finally:
         choose([])
     assert view.reply.passages[0].label == "p17 · Wert 4,25"
-    assert "total 1.234,5 ms, queue 1,5 ms" in [detail.value for detail in view.reply.details]
+    assert "insgesamt 1.234,5 ms, queue 1,5 ms" in [detail.value for detail in view.reply.details]
 
 
 def test_a_reply_stored_before_there_were_citations_is_shown_as_it_was() -> None:
