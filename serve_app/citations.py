@@ -12,8 +12,9 @@ in Unicode's compatibility form, and without regard to case. Time and memory are
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from os.path import commonprefix
 from typing import NamedTuple
 
@@ -49,7 +50,8 @@ class _Word(NamedTuple):
     ends_sentence: bool
 
 
-_PASSAGE_END = _Word("", 0, 0, 0, 0, ends_sentence=True)  # equals no word, so that no run goes on from it
+_GAP = ""  # equals no word, so that no run goes on from it
+_PASSAGE_END = _Word(_GAP, 0, 0, 0, 0, ends_sentence=True)
 
 
 class _Run(NamedTuple):
@@ -64,7 +66,8 @@ class _Run(NamedTuple):
 
 def cite(response: str, passages: Sequence[Passage]) -> Cited:
     """Find the reply's words in its passages. Offsets count characters of `response` and of each passage's own text."""
-    reply, source = _words(response), _Source(passages)
+    reply = _words(response)
+    source = _Source(passages, {word.folded for word in reply})
     runs = list(_runs(reply, source))
     return Cited(
         citations=[source.citation(response, reply, run) for run in runs],
@@ -85,6 +88,10 @@ def _words(text: str) -> list[_Word]:
     if words:
         words[-1] = words[-1]._replace(ends_sentence=True)
     return words
+
+
+# Passages of the configured knowledge come again and again. One that fits into a prompt takes some 15 KB.
+_passage_words = lru_cache(maxsize=256)(_words)
 
 
 def _bare(chunk: re.Match[str]) -> tuple[int, int]:
@@ -122,24 +129,39 @@ def _give_way(run: _Run, reply: Sequence[_Word], source: "_Source") -> _Run:
 
 
 class _Source:
-    """The words of all passages in a row, with the end of each marked. A run that is not there has length 0."""
+    """The words of all passages in a row, with the end of each marked. A run that is not there has length 0.
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
-        self._words = [(passage, word) for passage in passages for word in (*_words(passage.text), _PASSAGE_END)]
+    Only words that the reply has can be in a run. All others are gaps between runs, and so are those that stand alone
+    between two gaps, as no run of one word matters.
+    """
+
+    def __init__(self, passages: Sequence[Passage], asked: Set[str]) -> None:
+        """asked: the words, folded, of the reply."""
+        self._words = [(passage, word) for passage in passages for word in (*_passage_words(passage.text), _PASSAGE_END)]
         self._runs = SuffixAutomaton()
+        self._places: list[int] = []  # in `_words`, of what `_runs` holds
         self._short_sentences: dict[tuple[str, ...], int] = {}
-        sentence: tuple[str, ...] = ()
+        shared = [word.folded in asked for _, word in self._words]  # the last is a passage's end, and so is [-1]
+        begin = 0  # of the sentence
         for place, (_, word) in enumerate(self._words):
-            self._runs.append(word.folded)
-            sentence = (*sentence[-MIN_WORDS:], word.folded)
+            if shared[place] and (shared[place - 1] or shared[place + 1]):
+                if not shared[place - 1]:
+                    self._append(_GAP, place)
+                self._append(word.folded, place)
             if word.ends_sentence:
-                if len(sentence) < MIN_WORDS:
-                    self._short_sentences.setdefault(sentence, place + 1 - len(sentence))
-                sentence = ()
+                if place + 1 - begin < MIN_WORDS:
+                    sentence = tuple(word.folded for _, word in self._words[begin : place + 1])
+                    self._short_sentences.setdefault(sentence, begin)
+                begin = place + 1
+
+    def _append(self, word: str, place: int) -> None:
+        self._runs.append(word)
+        self._places.append(place)
 
     def longest_run(self, reply: Sequence[_Word], start: int) -> _Run:
         """The longest run of the reply's words from `start` on that stands in a passage."""
-        return _Run(start, *self._runs.longest_run(reply[i].folded for i in range(start, len(reply))))
+        length, begin = self._runs.longest_run(reply[i].folded for i in range(start, len(reply)))
+        return _Run(start, length, self._places[begin] if length else 0)
 
     def short_sentence(self, reply: Sequence[_Word], start: int) -> _Run:
         """The sentence that begins at `start` in the reply, if it is short and a passage holds it as a sentence."""

@@ -225,7 +225,9 @@ class Generation(GenerationValues, Sampling):
         """
         if other is None:
             return self
-        return Generation.model_validate(self.model_dump() | other.model_dump(exclude_unset=True))
+        # By attributes, as a dump would have each example of each phrase validated again.
+        replaced = {name: getattr(other, name) for name in other.model_fields_set}
+        return Generation.model_validate({name: getattr(self, name) for name in Generation.model_fields} | replaced)
 
     def sampling(self, seed: int) -> Sampling:
         """What of it the engine needs."""
