@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import math
 import re
 import sys
 import tempfile
@@ -37,10 +38,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, nodes_to_break(Path(folder)) as nodes:
         records |= _break_all(nodes, NODE_FAULTS, seconds)
     left = {proxy: _soak(proxy) for proxy in PROXIES}
-    _write(_FAULTS, _COLUMNS, [_row(fault, done) for fault, done in records.items()])
+    _write(_FAULTS, _COLUMNS, [_row(fault, done) for fault, done in records.items() if done])
     _write(_LEAVING, ("proxy", "left behind"), [f"| {proxy} | {each.line} |" for proxy, each in left.items()])
-    is_lost = any(record.lost or record.wrong for done in records.values() for record, _ in done)
-    return 1 if is_lost or not all(each.is_little for each in left.values()) else 0
+    is_bad = any(
+        record.lost or record.wrong or math.isinf(recovered_s)
+        for done in records.values()
+        for record, recovered_s in done
+    )
+    return 1 if is_bad or not all(each.is_little for each in left.values()) else 0
 
 
 def _soak(proxy: Proxy) -> Left:
@@ -58,14 +63,19 @@ def _write(name: str, columns: Sequence[str], rows: Sequence[str]) -> None:
 
 
 def _break_all(backend: B, faults: Mapping[str, Callable[[B], None]], seconds: float) -> Records:
-    """One fault after the other, each at least once."""
+    """One fault after the other, each at least once, or until the backend does not recover from one."""
     until = time.monotonic() + seconds
     records: Records = {fault: [] for fault in faults}
     pinger = pinger_of(backend)
     for name, fault in itertools.cycle(faults.items()):
         if time.monotonic() > until and all(records.values()):
             break
-        record, recovered_s = break_under_load(backend, pinger, name, partial(fault, backend))
+        try:
+            record, recovered_s = break_under_load(backend, pinger, name, partial(fault, backend))
+        except AssertionError as failure:  # which leaves nothing to break, but what was seen so far
+            records[name].append((Record(), math.inf))
+            sys.stdout.write(f"{name}: {failure}\n")
+            break
         records[name].append((record, recovered_s))
         sys.stdout.write(f"{name}: {record.line} recovered after {recovered_s:.1f} s\n")
         sys.stdout.flush()
