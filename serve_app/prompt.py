@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -130,10 +131,13 @@ class _Fitting:
     def _cut(self, text: str, limit: int, *, keep_end: bool) -> str:
         chars, most_chars = len(text), _PIECE_CHARS * limit
         text = text[max(chars - most_chars, 0) :] if keep_end else text[:most_chars]
-        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        size = _count(self._tokenizer, text)
         if text:  # what was cut off without being tokenized, as if it were like the rest
-            self.truncated_tokens += round((chars - len(text)) * len(ids) / len(text))
-        room = size = len(ids)
+            self.truncated_tokens += round((chars - len(text)) * size / len(text))
+        if size <= limit:
+            return text
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        room = size
         while size > limit:
             room = min(room - 1, limit)
             kept = ids[len(ids) - room :] if keep_end else ids[:room]
@@ -146,9 +150,15 @@ class _Fitting:
     def _size(self, text: str) -> int:
         """In tokens; not less than what its characters could fill."""
         fewest = -(-len(text) // _PIECE_CHARS)
-        return (
-            fewest if fewest > self._room else max(fewest, len(self._tokenizer.encode(text, add_special_tokens=False)))
-        )
+        return fewest if fewest > self._room else max(fewest, _count(self._tokenizer, text))
+
+
+# The instruction and the passages of the configured knowledge come again and again: to count them anew took half of the
+# time before a request's first token. None is longer than _PIECE_CHARS for each token of the window.
+@lru_cache(maxsize=1024)
+def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The text's tokens."""
+    return len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def plain(text: str) -> str:
