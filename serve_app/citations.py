@@ -91,7 +91,9 @@ def _words(text: str) -> list[_Word]:
 
 
 # Passages of the configured knowledge come again and again. One that fits into a prompt takes some 15 KB.
-_passage_words = lru_cache(maxsize=256)(_words)
+@lru_cache(maxsize=256)
+def _passage_words(text: str) -> list[_Word]:
+    return [*_words(text), _PASSAGE_END]
 
 
 def _bare(chunk: re.Match[str]) -> tuple[int, int]:
@@ -137,7 +139,7 @@ class _Source:
 
     def __init__(self, passages: Sequence[Passage], asked: Set[str]) -> None:
         """asked: the words, folded, of the reply."""
-        self._words = [(passage, word) for passage in passages for word in (*_passage_words(passage.text), _PASSAGE_END)]
+        self._words = [(passage, word) for passage in passages for word in _passage_words(passage.text)]
         self._runs = SuffixAutomaton()
         self._places: list[int] = []  # in `_words`, of what `_runs` holds
         self._short_sentences: dict[tuple[str, ...], int] = {}
