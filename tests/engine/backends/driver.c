@@ -24,21 +24,24 @@ static void run(call *c) {
     if (!strcmp(c->name, "rms_norm")) rms_norm(a[0], a[1], 1e-6f, n[0], n[1], a[2]);
     else if (!strcmp(c->name, "linear")) {  // x, weight, scale, y; tokens, width, channels, precision, relu, added
         int8_t *weight = malloc((size_t)packed_bytes(n[2], n[1]));
-        float *scratch = malloc((size_t)linear_scratch(n[0], n[1], n[3]) * sizeof *scratch);
         pack(a[1], n[2], n[1], weight);
-        linear(a[0], weight, a[2], n[0], n[1], n[2], n[3], n[4], n[5], scratch, a[3]);
+        layer by = {weight, a[2], n[2], n[1], n[3], n[4]};
+        linear(&by, a[0], n[0], n[5], malloc((size_t)linear_scratch(&by, n[0]) * sizeof(float)), a[3]);
     } else if (!strcmp(c->name, "attend_prompt")) {  // qkv, bias, y; tokens, heads, size, longest
         float *scratch = malloc((size_t)attend_prompt_scratch(n[0], n[1], n[2]) * sizeof *scratch);
         attend_prompt(a[0], n[0], n[1], n[2], a[1], n[3], scratch, a[2]);
-    } else {  // a slot's cache: heads, capacity, size, depth, tokens
-        half *keys = calloc((size_t)(n[0] * n[1] * n[3]), sizeof *keys), *values = calloc((size_t)(n[0] * n[1] * n[3]), sizeof *keys);
-        if (!strcmp(c->name, "prompt")) {  // keys_values, query, y
-            store_prompt(a[0], n[4], n[0], n[1], n[2], n[3], keys, values);
-            attend_to_prompt(a[1], keys, values, n + 4, 1, n[0], n[1], n[2], n[3], a[2]);
+    } else {  // a slot's cache: heads, capacity, size, depth, tokens, rows
+        size_t count = (size_t)(n[0] * n[1] * n[3]);
+        half *keys = calloc(count, sizeof *keys), *values = calloc(count, sizeof *values);
+        int64_t filled = 0, first_row[] = {0, n[5]};
+        kv_cache cache = {n[0], n[2], n[3], n[1], n[1], keys, values, keys, values, &filled, n + 4, first_row, a[1]};
+        if (!strcmp(c->name, "prompt")) {  // keys_values, queries, y
+            store_prompt(&cache, 0, a[0], n[4]);
+            attend_to_prompt(&cache, a[1], 1, a[2]);
         } else if (!strcmp(c->name, "reply")) {  // qkv of each token, bias, y of each token
             float *qkv = a[0], *y = a[2];
-            for (int64_t t = 0; t < n[4]; t++, qkv += 3 * n[0] * n[2], y += n[0] * n[2])
-                attend_to_reply(qkv, keys, values, &t, a[1], 1, n[0], n[1], n[2], n[3], y);
+            for (; filled < n[4]; filled += n[5])
+                attend_to_reply(&cache, qkv + filled * 3 * n[0] * n[2], 1, y + filled * n[0] * n[2]);
         } else exit(2);
     }
 }

@@ -146,20 +146,23 @@ def test_a_prompts_attention(program: list[str], heads: int, size: int) -> None:
 
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (2, 100)])
 def test_a_slots_attention(program: list[str], heads: int, size: int) -> None:
-    keys_values, queries = random(19, 2 * heads * size), random(1, heads * size, seed=1)
+    """Of one row a step, and of several, which attend as if they came one by one."""
+    keys_values, queries = random(19, 2 * heads * size), random(3, heads * size, seed=1)
     qkv, bias = random(21, 3 * heads * size, seed=2), random(heads, 24, seed=3)
     keys_values[3, 5] = 1e9  # beyond a 16-bit float
     depth = -(-size // 16) * 16
     slot = Compiled().kv_cache(1, 1, size, 30, bias)
     slot.fill(0, 0, keys_values)
     slot.begin(1)
-    expected = slot.attend_to_prompt(0, queries).clone()
-    y = computed(program, "prompt", (heads, 30, size, depth, 19), keys_values, queries, torch.empty(1, heads * size))
+    expected = torch.cat([slot.attend_to_prompt(0, query[None]).clone() for query in queries])
+    y = computed(program, "prompt", (heads, 30, size, depth, 19, 3), keys_values, queries, torch.empty(3, heads * size))
     assert torch.equal(y, expected)
     replies = []
     for token in qkv:
         slot.begin(1)
         replies.append(slot.attend_to_reply(0, token[None]).clone())
         slot.end()
-    y = computed(program, "reply", (heads, 24, size, depth, 21), qkv, bias, torch.empty(21, heads * size))
-    assert torch.equal(y, torch.cat(replies))
+    for rows in (1, 3):
+        sizes = (heads, 24, size, depth, 21, rows)
+        y = computed(program, "reply", sizes, qkv, bias, torch.empty(21, heads * size))
+        assert torch.equal(y, torch.cat(replies))
