@@ -28,15 +28,15 @@ class CompiledStep:
     """
 
     def __init__(self, weights: Weights, cache: CompiledKVCache, *, slots: int) -> None:
-        shape, rows = weights.shape, slots
+        shape, rows, threads = weights.shape, slots, torch.get_num_threads()
         head = _compiled(weights.head)
         products = [head, *(product for layer in weights.decoder for product in _products(layer).values())]
+        scratch_floats = shape.d_model + max(product.scratch_floats(rows) for product in products)
         memory = {
             "x": torch.empty(rows, shape.d_model),
-            "normed": torch.empty(rows, shape.d_model),
             "wide": torch.empty(rows, max(product.channels for product in products[1:])),
             "attended": torch.empty(rows, shape.heads * shape.d_kv),
-            "scratch": torch.empty(max(product.scratch_floats(rows) for product in products)),
+            "scratch": torch.empty(threads, scratch_floats),
         }
         by_layer = new(
             "decoder_layer[]", [_layer(*of_layer) for of_layer in zip(weights.decoder, cache.layers, strict=True)]
@@ -46,6 +46,8 @@ class CompiledStep:
             {
                 "d_model": shape.d_model,
                 "layers": len(by_layer),
+                "threads": threads,
+                "scratch_floats": scratch_floats,
                 "embedding": pointer(weights.embedding),
                 "norm": pointer(weights.decoder_norm),
                 "epsilon": shape.norm_epsilon,

@@ -24,6 +24,7 @@ enum {
     QUERIES = 6,                // height of an attention's tile, in queries: each key and value read is used for all
     LINE = 32,                  // 16-bit numbers in a cache line
     AHEAD = 24,                 // tokens by which keys and values are prefetched
+    WEIGHTS_AHEAD = 2048,       // bytes by which weights are
     MANY = 16,                  // tokens from which on several threads are faster than one
 };
 
@@ -183,7 +184,11 @@ INLINE void multiply_rows(int rows, const activation *row, int64_t depth, int64_
         for (int b = 0; b < BLOCKS; b++) sum[r][b] = every_int(0);
     for (int64_t k = 0; k < terms; k += GROUP) {
         ints w[BLOCKS];
-        for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + (b * depth + k) * LANES);
+        for (int b = 0; b < BLOCKS; b++) {
+            const int8_t *some = weight + (b * depth + k) * LANES;
+            __builtin_prefetch(some + WEIGHTS_AHEAD);
+            w[b] = load_weights(some);
+        }
         for (int r = 0; r < rows; r++) {
             int32_t group;  // GROUP activations
             memcpy(&group, row + r * depth + k, sizeof group);
@@ -469,46 +474,57 @@ void store_prompt(const kv_cache *cache, int64_t slot, const float *keys_values,
 
 // --- a decoding step ------------------------------------------------------------------------------------------------
 
-// y = the layer of each row of x, which is normalised first if there is a norm.
-static void share_linear(const decoder *model, const layer *by, const float *norm, const float *x, int64_t rows,
-                         int64_t added, float *y) {
-    activations in = activations_of(by, rows, model->scratch);
+// Row `row` of x, normalised if there is a norm, becomes that of what the layer multiplies. normed: [d_model].
+static void prepare(const decoder *model, const layer *by, const float *norm, const float *x, int64_t row,
+                    const activations *in, float *normed) {
+    const float *read = x + row * by->width;
+    if (norm) norm_row(read, norm, model->epsilon, by->width, normed);
+    quantize_token(by, norm ? normed : read, in, row);
+}
+
+// y = the layer of each row of x, which is normalised first if there is a norm. own: this thread's scratch.
+static void share_linear(const decoder *model, float *own, const layer *by, const float *norm, const float *x,
+                         int64_t rows, int64_t added, float *y) {
+    float *normed = own, *all_own = own + model->d_model, *shared = model->scratch + model->d_model;
+    activations in = activations_of(by, rows, rows < MANY ? all_own : shared);
+    if (rows < MANY) {  // each thread does all, which takes less time than to wait for the others
+        for (int64_t row = 0; row < rows; row++) prepare(model, by, norm, x, row, &in, normed);
+    } else {
 #pragma omp for
-    for (int64_t row = 0; row < rows; row++) {
-        const float *read = x + row * by->width;
-        if (norm) {
-            float *normed = model->normed + row * by->width;
-            norm_row(read, norm, model->epsilon, by->width, normed);
-            read = normed;
-        }
-        quantize_token(by, read, &in, row);
+        for (int64_t row = 0; row < rows; row++) prepare(model, by, norm, x, row, &in, normed);
     }
     share_product(by, &in, rows, added, y);
 }
 
 void decode(const decoder *model, const int64_t *tokens, int64_t slots, float *logits) {
     const int64_t rows = model->by_layer->cache.first_row[slots], width = model->d_model;
-    float *x = model->x, *normed = model->normed, *wide = model->wide, *attended = model->attended;
-#pragma omp parallel num_threads(threads)
+    float *x = model->x, *wide = model->wide, *attended = model->attended;
+    int arrived = 0;
+#pragma omp parallel num_threads(model->threads)
     {
+        int me;
+#pragma omp atomic capture
+        me = arrived++;
+        float *own = model->scratch + me * model->scratch_floats;
 #pragma omp for
         for (int64_t row = 0; row < rows; row++)
             memcpy(x + row * width, model->embedding + tokens[row] * width, (size_t)width * sizeof *x);
         for (const decoder_layer *l = model->by_layer; l < model->by_layer + model->layers; l++) {
-            share_linear(model, &l->qkv, l->norm, x, rows, 0, wide);
+            share_linear(model, own, &l->qkv, l->norm, x, rows, 0, wide);
             share_attention_to_reply(&l->cache, wide, slots, attended);
-            share_linear(model, &l->out, 0, attended, rows, 1, x);
-            share_linear(model, &l->cross_q, l->cross_norm, x, rows, 0, wide);
+            share_linear(model, own, &l->out, 0, attended, rows, 1, x);
+            share_linear(model, own, &l->cross_q, l->cross_norm, x, rows, 0, wide);
             share_attention_to_prompt(&l->cache, wide, slots, attended);
-            share_linear(model, &l->cross_out, 0, attended, rows, 1, x);
-            share_linear(model, &l->wi, l->feed_forward_norm, x, rows, 0, wide);
-            share_linear(model, &l->wo, 0, wide, rows, 1, x);
+            share_linear(model, own, &l->cross_out, 0, attended, rows, 1, x);
+            share_linear(model, own, &l->wi, l->feed_forward_norm, x, rows, 0, wide);
+            share_linear(model, own, &l->wo, 0, wide, rows, 1, x);
         }
 #pragma omp for
         for (int64_t row = 0; row < rows; row++) {
-            norm_row(x + row * width, model->norm, model->epsilon, width, normed + row * width);
-            for (int64_t i = 0; i < width; i++) normed[row * width + i] *= model->logit_scale;
+            float *last = x + row * width;
+            norm_row(last, model->norm, model->epsilon, width, last);
+            for (int64_t i = 0; i < width; i++) last[i] *= model->logit_scale;
         }
-        share_linear(model, &model->head, 0, normed, rows, 0, logits);
+        share_linear(model, own, &model->head, 0, x, rows, 0, logits);
     }
 }

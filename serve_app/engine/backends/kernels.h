@@ -63,15 +63,16 @@ typedef struct {
 } decoder_layer;
 
 // A T5's decoder: embedding [vocabulary, d_model]; norm [d_model], whose result is multiplied by logit_scale before the
-// head reads it. And the memory that a step computes in, for so many rows as it may have: x and normed [rows, d_model],
-// wide [rows, the most channels of by_layer], attended [rows, heads * size], scratch as for the layer that needs most.
+// head reads it. And the memory that a step computes in, for so many rows as it may have: x [rows, d_model], wide [rows,
+// the most channels of by_layer], attended [rows, heads * size], and for each of the threads that compute it scratch
+// [scratch_floats]: d_model and as much as the product that needs most.
 typedef struct {
-    int64_t d_model, layers;
+    int64_t d_model, layers, threads, scratch_floats;
     const float *embedding, *norm;
     float epsilon, logit_scale;
     layer head;
     const decoder_layer *by_layer;
-    float *x, *normed, *wide, *attended, *scratch;
+    float *x, *wide, *attended, *scratch;
 } decoder;
 
 // A decoding step: tokens [rows] -> logits [rows, vocabulary]. It computes, and stores, what the functions above do.
