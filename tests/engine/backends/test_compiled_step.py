@@ -40,7 +40,9 @@ def fill(t5: T5, slots: int) -> None:
 @needs_compiled
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize("threads", [1, 2])
-def test_its_logits_are_those_of_the_operations(config: dict[str, Any], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_logits_are_those_of_the_operations(
+    config: dict[str, Any], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one slot and in many, after moves between slots, and into a slot that was cleared."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     ours, expected = model(**config), by_operation(model(**config))

@@ -15,11 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import T5ForConditionalGeneration
 
 from serve_app.engine.backends import kernels
 from serve_app.engine.backends.compiled import Compiled
 from serve_app.engine.backends.linear import Int8Linear, quantized_weight
+from serve_app.engine.t5 import T5
+from serve_app.engine.weights import from_transformers
 from tests.engine.support import needs_compiled
+from tests.support.checkpoints import random_t5
 
 pytestmark = needs_compiled
 
@@ -166,3 +170,52 @@ def test_a_slots_attention(program: list[str], heads: int, size: int) -> None:
         sizes = (heads, 24, size, depth, 21, rows)
         y = computed(program, "reply", sizes, qkv, bias, torch.empty(21, heads * size))
         assert torch.equal(y, torch.cat(replies))
+
+
+@pytest.mark.parametrize("slots", [3, 20])
+def test_a_decoding_step(program: list[str], slots: int) -> None:
+    """Of few rows, which each thread prepares for itself, and of many. The second step attends to the first."""
+    model = random_t5(d_kv=12, d_ff=100)
+    t5 = T5(from_transformers(model, Compiled()), slots=slots, max_prompt=64, max_reply=64)
+    encodings = [random(3 * slot + 1, 32, seed=slot) for slot in range(slots)]
+    for slot, encoding in enumerate(encodings):
+        t5.fill(slot, encoding)
+    tokens = torch.randint(0, 64, (2, slots), generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([t5.step(step.tolist()).clone() for step in tokens])
+    sizes = (32, 4, 12, 100, 64, slots, len(tokens))
+    y = computed(program, "decode", sizes, tokens, *decoder_of(model, t5, encodings), torch.empty(2, slots, 64))
+    assert torch.equal(y, expected)
+
+
+def decoder_of(model: T5ForConditionalGeneration, t5: T5, encodings: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The floats and the integers of which driver.c makes a decoder, in its order."""
+    state, floats, integers = model.state_dict(), [], []
+
+    def norm(name: str) -> None:
+        floats.append(state[f"decoder.{name}.weight"])
+
+    def product(*names: str) -> None:
+        whole, scale = quantized_weight(torch.cat([state[f"{name}.weight"] for name in names]))
+        floats.append(scale)
+        integers.append(whole)
+
+    floats += [torch.tensor([t5.shape.logit_scale]), state["shared.weight"]]
+    norm("final_layer_norm")
+    product("lm_head")
+    floats.append(t5._decoder_bias)
+    for index, layer in enumerate(t5._weights.decoder):
+        own, cross, dense = (
+            f"decoder.block.{index}.layer.{part}"
+            for part in ("0.SelfAttention", "1.EncDecAttention", "2.DenseReluDense")
+        )
+        norm(f"block.{index}.layer.0.layer_norm")
+        product(f"{own}.q", f"{own}.k", f"{own}.v")
+        product(f"{own}.o")
+        norm(f"block.{index}.layer.1.layer_norm")
+        product(f"{cross}.q")
+        product(f"{cross}.o")
+        norm(f"block.{index}.layer.2.layer_norm")
+        product(f"{dense}.wi")
+        product(f"{dense}.wo")
+        floats += [layer.cross_kv(encoding).clone() for encoding in encodings]
+    return torch.cat([some.flatten() for some in floats]), torch.cat([some.flatten() for some in integers])
