@@ -285,12 +285,10 @@ static void share_product(const layer *by, const activations *in, int64_t tokens
 
 void linear(const layer *by, const float *x, int64_t tokens, int64_t added, float *scratch, float *y) {
     activations in = activations_of(by, tokens, scratch);
+#pragma omp parallel for num_threads(threads) if (tokens >= MANY)
+    for (int64_t t = 0; t < tokens; t++) quantize_token(by, x + t * by->width, &in, t);
 #pragma omp parallel num_threads(threads)
-    {
-#pragma omp for
-        for (int64_t t = 0; t < tokens; t++) quantize_token(by, x + t * by->width, &in, t);
-        share_product(by, &in, tokens, added, y);
-    }
+    share_product(by, &in, tokens, added, y);
 }
 
 // --- attention ------------------------------------------------------------------------------------------------------
