@@ -137,7 +137,9 @@ class _Source:
 
     def __init__(self, passages: Sequence[Passage], asked: Set[str]) -> None:
         """asked: the words, folded, of the reply."""
-        self._words = [(passage, word) for passage in passages for word in (*_passage_words(passage.text), _PASSAGE_END)]
+        self._words = [
+            (passage, word) for passage in passages for word in (*_passage_words(passage.text), _PASSAGE_END)
+        ]
         self._runs = SuffixAutomaton()
         self._places: list[int] = []  # in `_words`, of what `_runs` holds
         self._short_sentences: dict[tuple[str, ...], int] = {}

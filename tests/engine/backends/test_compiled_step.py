@@ -10,7 +10,7 @@ from serve_app.engine.backends.compiled_step import CompiledStep
 from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.linear import Int8Linear
 from serve_app.engine.t5 import T5
-from serve_app.engine.weights import from_transformers
+from serve_app.engine.weights import Weights, from_transformers
 from tests.engine.support import needs_compiled, random_prompts
 from tests.support.checkpoints import random_t5
 
@@ -23,11 +23,16 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def model(**config: Any) -> T5:
-    return T5(from_transformers(random_t5(seed=3, **config), Compiled()), slots=20, max_prompt=48, max_reply=24)
+def weights(**config: Any) -> Weights:
+    return from_transformers(random_t5(seed=3, **config), Compiled())
 
 
-def by_operation(t5: T5) -> T5:
+def model(of: Weights) -> T5:
+    return T5(of, slots=20, max_prompt=48, max_reply=24)
+
+
+def by_operation(of: Weights) -> T5:
+    t5 = model(of)
     t5._whole_step = None
     return t5
 
@@ -39,13 +44,20 @@ def fill(t5: T5, slots: int) -> None:
 
 @needs_compiled
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
-@pytest.mark.parametrize("threads", [1, 2])
-def test_its_logits_are_those_of_the_operations(
-    config: dict[str, Any], threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In one slot and in many, after moves between slots, and into a slot that was cleared."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    ours, expected = model(**config), by_operation(model(**config))
+def test_its_logits_are_those_of_the_operations(config: dict[str, Any]) -> None:
+    of = weights(**config)
+    check_steps(model(of), by_operation(of))
+
+
+@needs_compiled
+def test_its_logits_are_those_of_the_operations_on_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    of = weights()
+    check_steps(model(of), by_operation(of))
+
+
+def check_steps(ours: T5, expected: T5) -> None:
+    """In one slot and in many, after moves between slots, and into slots that were cleared."""
     assert isinstance(ours._whole_step, CompiledStep)
     for t5 in (ours, expected):
         fill(t5, 20)
@@ -60,7 +72,8 @@ def test_its_logits_are_those_of_the_operations(
 
 @needs_compiled
 def test_a_slot_that_is_not_a_number_spoils_no_other() -> None:
-    t5, undisturbed = model(), model()
+    of = weights()
+    t5, undisturbed = model(of), model(of)
     for each in (t5, undisturbed):
         fill(each, 4)
     (encoding,) = t5.encode([[7, 8, 1]])
@@ -77,7 +90,7 @@ def test_a_slot_that_is_not_a_number_spoils_no_other() -> None:
 @needs_compiled
 @pytest.mark.parametrize("feed_forward", ["gated-gelu", "gated-relu", "gelu_new"])
 def test_other_feed_forward_layers_take_the_operations(feed_forward: str) -> None:
-    assert model(feed_forward_proj=feed_forward)._whole_step is None
+    assert model(weights(feed_forward_proj=feed_forward))._whole_step is None
 
 
 def test_another_backend_takes_the_operations() -> None:
