@@ -37,14 +37,24 @@ def sample(logits: Tensor, contexts: Sequence[Context], eos_token: int) -> list[
     """
     for row, context in zip(logits, contexts, strict=True):
         process(row, context, eos_token)
-    largest, likeliest = logits.max(dim=-1)  # max takes a NaN for the largest, so one number shows whether there is one
-    tokens: list[int | None] = likeliest.tolist()
-    for index, (context, logit) in enumerate(zip(contexts, largest.tolist(), strict=True)):
+    likeliest, largest = _likeliest(logits)
+    tokens: list[int | None] = [*likeliest]
+    for index, (context, logit) in enumerate(zip(contexts, largest, strict=True)):
         if not math.isfinite(logit):
             tokens[index] = None
         elif not context.sampling.greedy:
             tokens[index] = draw(logits[index], context.sampling, uniform(context.sampling, len(context.tokens)))
     return tokens
+
+
+def _likeliest(logits: Tensor) -> tuple[list[int], list[float]]:
+    """The token with the largest logit of each row, and that logit. A NaN is the largest, so it shows where one is."""
+    if logits.is_cpu:  # where numpy takes a quarter of PyTorch's time
+        scores = logits.numpy()
+        best = scores.argmax(axis=-1)
+        return best.tolist(), scores[np.arange(len(best)), best].tolist()
+    largest, likeliest = logits.max(dim=-1)
+    return likeliest.tolist(), largest.tolist()
 
 
 def choose_candidate(logits: Tensor, trie: Trie, sampling: Sampling, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:

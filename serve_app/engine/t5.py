@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from serve_app.engine.backends.compiled_step import CompiledStep, compiled_step
 from serve_app.engine.backends.cuda_graphs import GraphedStep
 from serve_app.engine.backends.protocols import Attention
 from serve_app.engine.trie import Trie
@@ -32,10 +33,10 @@ class T5:
         self._encoder_bias = self._ops.prompt_bias(_encoder_bias(weights, max_prompt))
         self._decoder_bias = _decoder_bias(weights, max_reply)
         self._cache = self._ops.kv_cache(shape.decoder_layers, slots, shape.d_kv, max_prompt, self._decoder_bias)
-        self._graphed: GraphedStep | None = None
+        self._whole_step: GraphedStep | CompiledStep | None = compiled_step(weights, self._cache, slots=slots)
         if self._ops.capture:
-            self._graphed = GraphedStep(self._logits, self._ops.capture, slots=slots, device=self._ops.device)
-            self._graphed.record()
+            self._whole_step = GraphedStep(self._logits, self._ops.capture, slots=slots, device=self._ops.device)
+            self._whole_step.record()
 
     def encode(self, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Token ids of each prompt -> its encoding [tokens, d_model]."""
@@ -69,9 +70,9 @@ class T5:
     def step(self, tokens: Sequence[int]) -> Tensor:
         """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary].
 
-        The logits are valid until the next step.
+        The logits are valid until the next step. They are those of `_logits`, which some backends compute as a whole.
         """
-        return self._graphed(tokens) if self._graphed else self._logits(self._ids(tokens))
+        return self._whole_step(tokens) if self._whole_step else self._logits(self._ids(tokens))
 
     def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
         """The logits [branches, vocabulary] of the token after each branch, for the prompt of that encoding."""

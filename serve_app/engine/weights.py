@@ -45,6 +45,11 @@ class FeedForward:
     gated: bool
     activation: Activation  # may change its argument in place
 
+    @property
+    def is_relu(self) -> bool:
+        """Whether it is wo(relu(wi x)), and `wi` applies the ReLU."""
+        return not self.gated and self.activation is _identity
+
 
 @dataclass(frozen=True)
 class EncoderLayer:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.backends.eager import attend
-from serve_app.engine.backends.kernels import load, pointer
+from serve_app.engine.backends.kernels import load, new, pointer
 from serve_app.engine.backends.kv_cache import KVStorage
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
@@ -35,7 +35,7 @@ class Compiled:
         self._workspace = _Workspace()
 
     def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
-        return _Linear(self._kernels, self._workspace, weight, precision=1 + precise, relu=relu)
+        return CompiledLinear(self._kernels, self._workspace, weight, precision=1 + precise, relu=relu)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
@@ -66,37 +66,38 @@ class Compiled:
         return CompiledKVCache(self._kernels, layers, slots, size, max_prompt, reply_bias)
 
 
-class _Linear:
+class CompiledLinear:
     """Equals linear.Int8Linear bit for bit, as sums of integers are exact."""
 
     def __init__(self, kernels: Any, workspace: "_Workspace", weight: Tensor, *, precision: int, relu: bool) -> None:
         """precision: bytes of an activation, 1 or 2."""
         integers, self._scale = quantized_weight(weight)
-        self._channels, width = integers.shape
-        self._weight = torch.empty(kernels.packed_bytes(self._channels, width), dtype=torch.int8)
-        self._to_weight, self._to_scale = pointer(self._weight), pointer(self._scale)
-        kernels.pack(pointer(integers), self._channels, width, self._to_weight)
-        self._precision = precision
-        self._relu = relu
-        self._linear, self._scratch_floats = kernels.linear, kernels.linear_scratch
+        self.channels, width = integers.shape
+        self._weight = torch.empty(kernels.packed_bytes(self.channels, width), dtype=torch.int8)
+        kernels.pack(pointer(integers), self.channels, width, pointer(self._weight))
+        self.layer = new(
+            "layer *",
+            {
+                "weight": pointer(self._weight),
+                "scale": pointer(self._scale),
+                "channels": self.channels,
+                "width": width,
+                "precision": precision,
+                "relu": relu,
+            },
+        )
+        self._linear, self._linear_scratch = kernels.linear, kernels.linear_scratch
         self._workspace = workspace
 
+    def scratch_floats(self, tokens: int) -> int:
+        floats: int = self._linear_scratch(self.layer, tokens)
+        return floats
+
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        tokens, width = x.shape
-        y = self._workspace.take(f"product {self._channels}", tokens, self._channels) if onto is None else onto
-        self._linear(
-            pointer(x),
-            self._to_weight,
-            self._to_scale,
-            tokens,
-            width,
-            self._channels,
-            self._precision,
-            self._relu,
-            onto is not None,
-            self._workspace.scratch(self._scratch_floats(tokens, width, self._precision)),
-            pointer(y),
-        )
+        tokens = len(x)
+        y = self._workspace.take(f"product {self.channels}", tokens, self.channels) if onto is None else onto
+        scratch = self._workspace.scratch(self.scratch_floats(tokens))
+        self._linear(self.layer, pointer(x), tokens, onto is not None, scratch, pointer(y))
         return y
 
 
@@ -104,31 +105,42 @@ class CompiledKVCache(KVStorage):
     """Attention of each slot to as much as it holds, without masks."""
 
     def __init__(self, kernels: Any, layers: int, slots: int, size: int, max_prompt: int, reply_bias: Tensor) -> None:
-        self._size, self._depth = size, -(-size // _LANES) * _LANES
+        self._size, self._max_prompt, self._max_reply = size, max_prompt, reply_bias.shape[1]
+        self._depth = -(-size // _LANES) * _LANES
         super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
-        self._max_prompt, self._max_reply = max_prompt, reply_bias.shape[1]
         self._store_prompt = kernels.store_prompt
         self._attend_to_reply, self._attend_to_prompt = kernels.attend_to_reply, kernels.attend_to_prompt
+        self._first_row = torch.arange(slots + 1)  # of each slot: one row each
         self._result = torch.empty(slots, self._heads * size)
-        # A step is of slots 0..n-1, so all pointers but the queries' are the same in every step.
-        self._to_replies = [(pointer(keys), pointer(values)) for keys, values in self._replies]  # by layer
-        self._to_prompts = [(pointer(keys), pointer(values)) for keys, values in self._prompts]
-        self._to_reply_lengths, self._to_prompt_lengths = pointer(self._reply_lengths), pointer(self._prompt_lengths)
-        self._to_bias, self._to_result = pointer(self._reply_bias), pointer(self._result)
+        self._to_result = pointer(self._result)
+        self.layers = [self._layer(index) for index in range(layers)]
+
+    def _layer(self, index: int) -> Any:
+        """What kernels.c reads of a layer: all of its addresses are the same in every step."""
+        reply_keys, reply_values = self._replies[index]
+        prompt_keys, prompt_values = self._prompts[index]
+        return new(
+            "kv_cache *",
+            {
+                "heads": self._heads,
+                "size": self._size,
+                "depth": self._depth,
+                "max_reply": self._max_reply,
+                "max_prompt": self._max_prompt,
+                "reply_keys": pointer(reply_keys),
+                "reply_values": pointer(reply_values),
+                "prompt_keys": pointer(prompt_keys),
+                "prompt_values": pointer(prompt_values),
+                "reply_tokens": pointer(self._reply_lengths),
+                "prompt_tokens": pointer(self._prompt_lengths),
+                "first_row": pointer(self._first_row),
+                "reply_bias": pointer(self._reply_bias),
+            },
+        )
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         tokens = len(keys_values)
-        keys, values = self._prompts[layer, :, slot]
-        self._store_prompt(
-            pointer(keys_values),
-            tokens,
-            self._heads,
-            self._max_prompt,
-            self._size,
-            self._depth,
-            pointer(keys),
-            pointer(values),
-        )
+        self._store_prompt(self.layers[layer], slot, pointer(keys_values), tokens)
         self._prompt_lengths[slot] = tokens
         self._reply_lengths[slot] = 0
 
@@ -136,36 +148,11 @@ class CompiledKVCache(KVStorage):
         self._active = slice(count)
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
-        keys, values = self._to_replies[layer]
-        self._attend_to_reply(
-            pointer(qkv),
-            keys,
-            values,
-            self._to_reply_lengths,
-            self._to_bias,
-            len(qkv),
-            self._heads,
-            self._max_reply,
-            self._size,
-            self._depth,
-            self._to_result,
-        )
+        self._attend_to_reply(self.layers[layer], pointer(qkv), len(qkv), self._to_result)
         return self._result[: len(qkv)]
 
     def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
-        keys, values = self._to_prompts[layer]
-        self._attend_to_prompt(
-            pointer(q),
-            keys,
-            values,
-            self._to_prompt_lengths,
-            len(q),
-            self._heads,
-            self._max_prompt,
-            self._size,
-            self._depth,
-            self._to_result,
-        )
+        self._attend_to_prompt(self.layers[layer], pointer(q), len(q), self._to_result)
         return self._result[: len(q)]
 
 

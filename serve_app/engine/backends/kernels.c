@@ -1,11 +1,14 @@
 // The operations of a T5 for which PyTorch is slow on a CPU: integer products of few rows, attention of one query to a
-// cache, self-attention of a prompt, and the normalisation.
+// cache, self-attention of a prompt, and the normalisation; and a whole decoding step of these.
 //
 // kernels.h says what each function computes; kernels.py builds this file with the machine's C compiler and loads it;
 // compiled.py calls it; vectors.h has what differs between processors. Where there is no compiler, or no such processor,
 // eager.py computes the same by PyTorch. Each row, and each slot, is computed separately and always in the same order of
 // operations, so a result does not depend on the rest of the batch (law 2), nor on the processor. Without OpenMP the
 // compiler skips the pragmas, and there is one thread.
+//
+// The functions named share_... are called by all threads of a parallel region: each does a part of the work, and waits
+// in the end until all of it is done. An operation that Python calls is a region of its own, a decoding step is one.
 
 #include <math.h>
 #include <stdint.h>
@@ -21,6 +24,7 @@ enum {
     QUERIES = 6,                // height of an attention's tile, in queries: each key and value read is used for all
     LINE = 32,                  // 16-bit numbers in a cache line
     AHEAD = 24,                 // tokens by which keys and values are prefetched
+    WEIGHTS_AHEAD = 2048,       // bytes by which weights are
     MANY = 16,                  // tokens from which on several threads are faster than one
 };
 
@@ -71,21 +75,22 @@ static inline float numerators(float *scores, const float *bias, int64_t count) 
 
 // --- normalisation --------------------------------------------------------------------------------------------------
 
+static void norm_row(const float *x, const float *weight, float epsilon, int64_t width, float *y) {
+    floats squares = every(0);
+    for (int64_t i = 0; i < width; i += LANES) {
+        floats some = load_first(width - i, x + i);
+        squares = times_plus(some, some, squares);
+    }
+    floats scale = every(1 / sqrtf(total(squares) / (float)width + epsilon));
+    for (int64_t i = 0; i < width; i += LANES) {
+        floats some = times(load_first(width - i, x + i), scale);
+        store_first(width - i, times(some, load_first(width - i, weight + i)), y + i);
+    }
+}
+
 void rms_norm(const float *x, const float *weight, float epsilon, int64_t rows, int64_t width, float *y) {
 #pragma omp parallel for num_threads(threads) if (rows >= MANY)
-    for (int64_t row = 0; row < rows; row++) {
-        const float *in = x + row * width;
-        floats squares = every(0);
-        for (int64_t i = 0; i < width; i += LANES) {
-            floats some = load_first(width - i, in + i);
-            squares = times_plus(some, some, squares);
-        }
-        floats scale = every(1 / sqrtf(total(squares) / (float)width + epsilon));
-        for (int64_t i = 0; i < width; i += LANES) {
-            floats some = times(load_first(width - i, in + i), scale);
-            store_first(width - i, times(some, load_first(width - i, weight + i)), y + row * width + i);
-        }
-    }
+    for (int64_t row = 0; row < rows; row++) norm_row(x + row * width, weight, epsilon, width, y + row * width);
 }
 
 // --- products -------------------------------------------------------------------------------------------------------
@@ -111,15 +116,15 @@ static int64_t rows_of(int64_t width, int64_t precision) {
     return precision == sizeof(activation) && width <= 1024 ? 1 : precision;
 }
 
-int64_t linear_scratch(int64_t tokens, int64_t width, int64_t precision) {
-    int64_t rows = up_to(ROWS, tokens * rows_of(width, precision));
-    return rows * depth_of(width) * (int64_t)sizeof(activation) / (int64_t)sizeof(float) + tokens * (precision + 1);
+int64_t linear_scratch(const layer *by, int64_t tokens) {
+    int64_t rows = up_to(ROWS, tokens * rows_of(by->width, by->precision)), numbers = rows * depth_of(by->width);
+    return numbers * (int64_t)sizeof(activation) / (int64_t)sizeof(float) + tokens * (by->precision + 1);
 }
 
-static activations activations_in(float *scratch, int64_t tokens, int64_t width, int64_t precision) {
+static activations activations_of(const layer *by, int64_t tokens, float *scratch) {
     int32_t *surplus = (int32_t *)(scratch + tokens);
-    activation *row = (activation *)(surplus + tokens * precision);
-    return (activations){depth_of(width), rows_of(width, precision), row, surplus, scratch};
+    activation *row = (activation *)(surplus + tokens * by->precision);
+    return (activations){depth_of(by->width), rows_of(by->width, by->precision), row, surplus, scratch};
 }
 
 static float float_of_bits(int32_t bits) {
@@ -179,7 +184,11 @@ INLINE void multiply_rows(int rows, const activation *row, int64_t depth, int64_
         for (int b = 0; b < BLOCKS; b++) sum[r][b] = every_int(0);
     for (int64_t k = 0; k < terms; k += GROUP) {
         ints w[BLOCKS];
-        for (int b = 0; b < BLOCKS; b++) w[b] = load_weights(weight + (b * depth + k) * LANES);
+        for (int b = 0; b < BLOCKS; b++) {
+            const int8_t *some = weight + (b * depth + k) * LANES;
+            __builtin_prefetch(some + WEIGHTS_AHEAD);
+            w[b] = load_weights(some);
+        }
         for (int r = 0; r < rows; r++) {
             int32_t group;  // GROUP activations
             memcpy(&group, row + r * depth + k, sizeof group);
@@ -241,38 +250,45 @@ void pack(const int8_t *weight, int64_t channels, int64_t width, int8_t *packed)
     }
 }
 
-void linear(const float *x, const int8_t *weight, const float *channel_scale, int64_t tokens, int64_t width,
-            int64_t channels, int64_t precision, int64_t relu, int64_t added, float *scratch, float *y) {
-    activations in = activations_in(scratch, tokens, width, precision);
-#pragma omp parallel for num_threads(threads) if (tokens >= MANY)
-    for (int64_t t = 0; t < tokens; t++) {
-        activation *row = in.row + t * in.rows * in.depth;
-        int32_t *surplus = in.surplus + t * precision;
-        if (in.rows == 1) quantize(x + t * width, width, precision, 1, in.depth, row, surplus, in.scale + t);
-        else quantize(x + t * width, width, 2, 2, in.depth, row, surplus, in.scale + t);
-    }
-    int64_t height = ROWS / in.rows;  // of a tile, in tokens
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int64_t c = 0; c < channels; c += CHANNELS)
+// x [width] becomes token t of what the layer multiplies.
+static void quantize_token(const layer *by, const float *x, const activations *in, int64_t t) {
+    activation *row = in->row + t * in->rows * in->depth;
+    int32_t *surplus = in->surplus + t * by->precision;
+    if (in->rows == 1) quantize(x, by->width, by->precision, 1, in->depth, row, surplus, in->scale + t);
+    else quantize(x, by->width, 2, 2, in->depth, row, surplus, in->scale + t);
+}
+
+static void share_product(const layer *by, const activations *in, int64_t tokens, int64_t added, float *y) {
+    int64_t height = ROWS / in->rows;  // of a tile, in tokens
+#pragma omp for schedule(dynamic)
+    for (int64_t c = 0; c < by->channels; c += CHANNELS)
         for (int64_t first = 0; first < tokens; first += height) {
             ints sums[2 * ROWS][BLOCKS];  // [token, byte]
-            const activation *row = in.row + first * in.rows * in.depth;
-            const int8_t *w = weight + c * in.depth;
+            const activation *row = in->row + first * in->rows * in->depth;
+            const int8_t *w = by->weight + c * in->depth;
             int64_t count = tokens - first < height ? tokens - first : height;
-            if (in.rows == precision) multiply(count * precision, row, in.depth, in.depth, w, sums);
-            else multiply_words(count, row, in.depth, w, sums);
+            if (in->rows == by->precision) multiply(count * in->rows, row, in->depth, in->depth, w, sums);
+            else multiply_words(count, row, in->depth, w, sums);
             for (int64_t t = 0; t < count; t++)
                 for (int b = 0; b < BLOCKS; b++) {
-                    int64_t token = first + t, channel = c + b * LANES, there = channels - channel;
-                    const int32_t *surplus = in.surplus + token * precision;
-                    float *out = y + token * channels + channel;
+                    int64_t token = first + t, channel = c + b * LANES, there = by->channels - channel;
+                    const int32_t *surplus = in->surplus + token * by->precision;
+                    float *out = y + token * by->channels + channel;
                     floats before = added ? load_first(there, out) : every(0);
-                    floats value = from_sums(sums + t * precision, b, precision, surplus, in.scale[token]);
-                    value = times_plus(value, load_first(there, channel_scale + channel), before);
-                    if (relu) value = larger(every(0), value);  // the second operand if one is a NaN
+                    floats value = from_sums(sums + t * by->precision, b, by->precision, surplus, in->scale[token]);
+                    value = times_plus(value, load_first(there, by->scale + channel), before);
+                    if (by->relu) value = larger(every(0), value);  // the second operand if one is a NaN
                     store_first(there, value, out);
                 }
         }
+}
+
+void linear(const layer *by, const float *x, int64_t tokens, int64_t added, float *scratch, float *y) {
+    activations in = activations_of(by, tokens, scratch);
+#pragma omp parallel for num_threads(threads) if (tokens >= MANY)
+    for (int64_t t = 0; t < tokens; t++) quantize_token(by, x + t * by->width, &in, t);
+#pragma omp parallel num_threads(threads)
+    share_product(by, &in, tokens, added, y);
 }
 
 // --- attention ------------------------------------------------------------------------------------------------------
@@ -397,37 +413,116 @@ static void attend(const float *query, const half *keys, const half *values, con
     else attend_one(query, keys, values, backwards, tokens, size, depth, y);
 }
 
-void attend_to_prompt(const float *queries, const half *keys, const half *values, const int64_t *tokens, int64_t slots,
-                      int64_t heads, int64_t capacity, int64_t size, int64_t depth, float *y) {
-#pragma omp parallel for collapse(2) num_threads(threads) schedule(dynamic, 2)
+static void share_attention_to_reply(const kv_cache *cache, const float *qkv, int64_t slots, float *y) {
+    const int64_t heads = cache->heads, size = cache->size, depth = cache->depth;
+#pragma omp for collapse(2) schedule(dynamic, 2)
     for (int64_t slot = 0; slot < slots; slot++)
         for (int64_t head = 0; head < heads; head++) {
-            int64_t at = slot * heads + head, cache = at * capacity * depth;
-            attend(queries + at * size, keys + cache, values + cache, 0, tokens[slot], size, depth, y + at * size);
+            int64_t row = cache->first_row[slot], count = cache->first_row[slot + 1] - row;
+            int64_t begin = (slot * heads + head) * cache->max_reply * depth, position = cache->reply_tokens[slot];
+            half *keys = cache->reply_keys + begin, *values = cache->reply_values + begin;
+            const float *queries = qkv + (row * 3 * heads + head) * size, *bias = cache->reply_bias + head * cache->max_reply;
+            for (int64_t i = 0; i < count; i++) {
+                const float *key = queries + (3 * i + 1) * heads * size;
+                narrow_row(key, size, keys + (position + i) * depth);
+                narrow_row(key + heads * size, size, values + (position + i) * depth);
+            }
+            for (int64_t i = 0; i < count; i++)
+                attend(queries + 3 * i * heads * size, keys, values, bias, position + i + 1, size, depth,
+                       y + ((row + i) * heads + head) * size);
         }
 }
 
-void attend_to_reply(const float *qkv, half *keys, half *values, const int64_t *positions, const float *bias,
-                     int64_t slots, int64_t heads, int64_t capacity, int64_t size, int64_t depth, float *y) {
-#pragma omp parallel for collapse(2) num_threads(threads) schedule(dynamic, 2)
+static void share_attention_to_prompt(const kv_cache *cache, const float *queries, int64_t slots, float *y) {
+    const int64_t heads = cache->heads, size = cache->size, depth = cache->depth;
+#pragma omp for collapse(2) schedule(dynamic, 2)
     for (int64_t slot = 0; slot < slots; slot++)
         for (int64_t head = 0; head < heads; head++) {
-            const float *query = qkv + (slot * 3 * heads + head) * size;
-            int64_t at = slot * heads + head, cache = at * capacity * depth, last = cache + positions[slot] * depth;
-            narrow_row(query + heads * size, size, keys + last);
-            narrow_row(query + 2 * heads * size, size, values + last);
-            attend(query, keys + cache, values + cache, bias + head * capacity, positions[slot] + 1, size, depth,
-                   y + at * size);
+            int64_t begin = (slot * heads + head) * cache->max_prompt * depth;
+            const half *keys = cache->prompt_keys + begin, *values = cache->prompt_values + begin;
+            for (int64_t row = cache->first_row[slot]; row < cache->first_row[slot + 1]; row++) {
+                int64_t at = (row * heads + head) * size;
+                attend(queries + at, keys, values, 0, cache->prompt_tokens[slot], size, depth, y + at);
+            }
         }
 }
 
-void store_prompt(const float *keys_values, int64_t tokens, int64_t heads, int64_t capacity, int64_t size,
-                  int64_t depth, half *keys, half *values) {
+void attend_to_reply(const kv_cache *cache, const float *qkv, int64_t slots, float *y) {
+#pragma omp parallel num_threads(threads)
+    share_attention_to_reply(cache, qkv, slots, y);
+}
+
+void attend_to_prompt(const kv_cache *cache, const float *queries, int64_t slots, float *y) {
+#pragma omp parallel num_threads(threads)
+    share_attention_to_prompt(cache, queries, slots, y);
+}
+
+void store_prompt(const kv_cache *cache, int64_t slot, const float *keys_values, int64_t tokens) {
+    const int64_t heads = cache->heads, size = cache->size;
 #pragma omp parallel for num_threads(threads)
-    for (int64_t head = 0; head < heads; head++)
+    for (int64_t head = 0; head < heads; head++) {
+        int64_t begin = (slot * heads + head) * cache->max_prompt * cache->depth;
         for (int64_t j = 0; j < tokens; j++) {
             const float *key = keys_values + (2 * j * heads + head) * size;
-            narrow_row(key, size, keys + (head * capacity + j) * depth);
-            narrow_row(key + heads * size, size, values + (head * capacity + j) * depth);
+            narrow_row(key, size, cache->prompt_keys + begin + j * cache->depth);
+            narrow_row(key + heads * size, size, cache->prompt_values + begin + j * cache->depth);
         }
+    }
+}
+
+// --- a decoding step ------------------------------------------------------------------------------------------------
+
+// Row `row` of x, normalised if there is a norm, becomes that of what the layer multiplies. normed: [d_model].
+static void prepare(const decoder *model, const layer *by, const float *norm, const float *x, int64_t row,
+                    const activations *in, float *normed) {
+    const float *read = x + row * by->width;
+    if (norm) norm_row(read, norm, model->epsilon, by->width, normed);
+    quantize_token(by, norm ? normed : read, in, row);
+}
+
+// y = the layer of each row of x, which is normalised first if there is a norm. own: this thread's scratch.
+static void share_linear(const decoder *model, float *own, const layer *by, const float *norm, const float *x,
+                         int64_t rows, int64_t added, float *y) {
+    float *normed = own, *all_own = own + model->d_model, *shared = model->scratch + model->d_model;
+    activations in = activations_of(by, rows, rows < MANY ? all_own : shared);
+    if (rows < MANY) {  // each thread does all, which takes less time than to wait for the others
+        for (int64_t row = 0; row < rows; row++) prepare(model, by, norm, x, row, &in, normed);
+    } else {
+#pragma omp for
+        for (int64_t row = 0; row < rows; row++) prepare(model, by, norm, x, row, &in, normed);
+    }
+    share_product(by, &in, rows, added, y);
+}
+
+void decode(const decoder *model, const int64_t *tokens, int64_t slots, float *logits) {
+    const int64_t rows = model->by_layer->cache.first_row[slots], width = model->d_model;
+    float *x = model->x, *wide = model->wide, *attended = model->attended;
+    int arrived = 0;
+#pragma omp parallel num_threads(model->threads)
+    {
+        int me;
+#pragma omp atomic capture
+        me = arrived++;
+        float *own = model->scratch + me * model->scratch_floats;
+#pragma omp for
+        for (int64_t row = 0; row < rows; row++)
+            memcpy(x + row * width, model->embedding + tokens[row] * width, (size_t)width * sizeof *x);
+        for (const decoder_layer *l = model->by_layer; l < model->by_layer + model->layers; l++) {
+            share_linear(model, own, &l->qkv, l->norm, x, rows, 0, wide);
+            share_attention_to_reply(&l->cache, wide, slots, attended);
+            share_linear(model, own, &l->out, 0, attended, rows, 1, x);
+            share_linear(model, own, &l->cross_q, l->cross_norm, x, rows, 0, wide);
+            share_attention_to_prompt(&l->cache, wide, slots, attended);
+            share_linear(model, own, &l->cross_out, 0, attended, rows, 1, x);
+            share_linear(model, own, &l->wi, l->feed_forward_norm, x, rows, 0, wide);
+            share_linear(model, own, &l->wo, 0, wide, rows, 1, x);
+        }
+#pragma omp for
+        for (int64_t row = 0; row < rows; row++) {
+            float *last = x + row * width;
+            norm_row(last, model->norm, model->epsilon, width, last);
+            for (int64_t i = 0; i < width; i++) last[i] *= model->logit_scale;
+        }
+        share_linear(model, own, &model->head, 0, x, rows, 0, logits);
+    }
 }

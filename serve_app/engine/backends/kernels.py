@@ -62,6 +62,11 @@ def pointer(tensor: Tensor) -> Any:
     return _FFI.cast(_POINTERS[tensor.dtype], tensor.data_ptr())
 
 
+def new(ctype: str, value: Any) -> Any:
+    """Memory of a type of kernels.h, freed with what is returned. What it points to is not kept by it."""
+    return _FFI.new(ctype, value)
+
+
 def compiler() -> str | None:
     """The path of the machine's C compiler."""
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)

@@ -15,11 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import T5ForConditionalGeneration
 
 from serve_app.engine.backends import kernels
 from serve_app.engine.backends.compiled import Compiled
 from serve_app.engine.backends.linear import Int8Linear, quantized_weight
+from serve_app.engine.t5 import T5
+from serve_app.engine.weights import from_transformers
 from tests.engine.support import needs_compiled
+from tests.support.checkpoints import random_t5
 
 pytestmark = needs_compiled
 
@@ -146,20 +150,72 @@ def test_a_prompts_attention(program: list[str], heads: int, size: int) -> None:
 
 @pytest.mark.parametrize(("heads", "size"), [(2, 64), (3, 12), (2, 100)])
 def test_a_slots_attention(program: list[str], heads: int, size: int) -> None:
-    keys_values, queries = random(19, 2 * heads * size), random(1, heads * size, seed=1)
+    """Of one row a step, and of several, which attend as if they came one by one."""
+    keys_values, queries = random(19, 2 * heads * size), random(3, heads * size, seed=1)
     qkv, bias = random(21, 3 * heads * size, seed=2), random(heads, 24, seed=3)
     keys_values[3, 5] = 1e9  # beyond a 16-bit float
     depth = -(-size // 16) * 16
     slot = Compiled().kv_cache(1, 1, size, 30, bias)
     slot.fill(0, 0, keys_values)
     slot.begin(1)
-    expected = slot.attend_to_prompt(0, queries).clone()
-    y = computed(program, "prompt", (heads, 30, size, depth, 19), keys_values, queries, torch.empty(1, heads * size))
+    expected = torch.cat([slot.attend_to_prompt(0, query[None]).clone() for query in queries])
+    y = computed(program, "prompt", (heads, 30, size, depth, 19, 3), keys_values, queries, torch.empty(3, heads * size))
     assert torch.equal(y, expected)
     replies = []
     for token in qkv:
         slot.begin(1)
         replies.append(slot.attend_to_reply(0, token[None]).clone())
         slot.end()
-    y = computed(program, "reply", (heads, 24, size, depth, 21), qkv, bias, torch.empty(21, heads * size))
-    assert torch.equal(y, torch.cat(replies))
+    for rows in (1, 3):
+        sizes = (heads, 24, size, depth, 21, rows)
+        y = computed(program, "reply", sizes, qkv, bias, torch.empty(21, heads * size))
+        assert torch.equal(y, torch.cat(replies))
+
+
+@pytest.mark.parametrize("slots", [3, 20])
+def test_a_decoding_step(program: list[str], slots: int) -> None:
+    """Of few rows, which each thread prepares for itself, and of many. The second step attends to the first."""
+    model = random_t5(d_kv=12, d_ff=100)
+    t5 = T5(from_transformers(model, Compiled()), slots=slots, max_prompt=64, max_reply=64)
+    encodings = [random(3 * slot + 1, 32, seed=slot) for slot in range(slots)]
+    for slot, encoding in enumerate(encodings):
+        t5.fill(slot, encoding)
+    tokens = torch.randint(0, 64, (2, slots), generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([t5.step(step.tolist()).clone() for step in tokens])
+    sizes = (32, 4, 12, 100, 64, slots, len(tokens))
+    y = computed(program, "decode", sizes, tokens, *decoder_of(model, t5, encodings), torch.empty(2, slots, 64))
+    assert torch.equal(y, expected)
+
+
+def decoder_of(model: T5ForConditionalGeneration, t5: T5, encodings: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The floats and the integers of which driver.c makes a decoder, in its order."""
+    state, floats, integers = model.state_dict(), [], []
+
+    def norm(name: str) -> None:
+        floats.append(state[f"decoder.{name}.weight"])
+
+    def product(*names: str) -> None:
+        whole, scale = quantized_weight(torch.cat([state[f"{name}.weight"] for name in names]))
+        floats.append(scale)
+        integers.append(whole)
+
+    floats += [torch.tensor([t5.shape.logit_scale]), state["shared.weight"]]
+    norm("final_layer_norm")
+    product("lm_head")
+    floats.append(t5._decoder_bias)
+    for index, layer in enumerate(t5._weights.decoder):
+        own, cross, dense = (
+            f"decoder.block.{index}.layer.{part}"
+            for part in ("0.SelfAttention", "1.EncDecAttention", "2.DenseReluDense")
+        )
+        norm(f"block.{index}.layer.0.layer_norm")
+        product(f"{own}.q", f"{own}.k", f"{own}.v")
+        product(f"{own}.o")
+        norm(f"block.{index}.layer.1.layer_norm")
+        product(f"{cross}.q")
+        product(f"{cross}.o")
+        norm(f"block.{index}.layer.2.layer_norm")
+        product(f"{dense}.wi")
+        product(f"{dense}.wo")
+        floats += [layer.cross_kv(encoding).clone() for encoding in encodings]
+    return torch.cat([some.flatten() for some in floats]), torch.cat([some.flatten() for some in integers])

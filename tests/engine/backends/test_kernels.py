@@ -37,8 +37,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def loads() -> bool:
     """Whether `load` gives what computes."""
-    scratch: int = load().linear_scratch(1, 4, 1)
-    return scratch > 0
+    size: int = load().packed_bytes(1, 4)
+    return size > 0
 
 
 @needs_compiled
