@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.backends.eager import attend
-from serve_app.engine.backends.kernels import load, pointer
+from serve_app.engine.backends.kernels import build_id, load, pointer
 from serve_app.engine.backends.kv_cache import KVStorage
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
@@ -30,12 +30,21 @@ class Compiled:
         kernels = load()
         kernels.set_threads(torch.get_num_threads())
         self._kernels = kernels
+        self.packing = build_id()
         self._rms_norm = kernels.rms_norm
         self._attend_prompt, self._attend_prompt_scratch = kernels.attend_prompt, kernels.attend_prompt_scratch
         self._workspace = _Workspace()
 
-    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
-        return _Linear(self._kernels, self._workspace, weight, precision=1 + precise, relu=relu)
+    def pack(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers in the order in which `linear` of kernels.c reads them, and their scales [out_features]."""
+        integers, scale = quantized_weight(weight)
+        channels, width = integers.shape
+        packed = torch.empty(self._kernels.packed_bytes(channels, width), dtype=torch.int8)
+        self._kernels.pack(pointer(integers), channels, width, pointer(packed))
+        return packed, scale
+
+    def linear(self, *packed: Tensor, precise: bool = False, relu: bool = False) -> Linear:
+        return _Linear(self._kernels, self._workspace, *packed, precision=1 + precise, relu=relu)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
@@ -69,13 +78,13 @@ class Compiled:
 class _Linear:
     """Equals linear.Int8Linear bit for bit, as sums of integers are exact."""
 
-    def __init__(self, kernels: Any, workspace: "_Workspace", weight: Tensor, *, precision: int, relu: bool) -> None:
-        """precision: bytes of an activation, 1 or 2."""
-        integers, self._scale = quantized_weight(weight)
-        self._channels, width = integers.shape
-        self._weight = torch.empty(kernels.packed_bytes(self._channels, width), dtype=torch.int8)
-        self._to_weight, self._to_scale = pointer(self._weight), pointer(self._scale)
-        kernels.pack(pointer(integers), self._channels, width, self._to_weight)
+    def __init__(
+        self, kernels: Any, workspace: "_Workspace", weight: Tensor, scale: Tensor, *, precision: int, relu: bool
+    ) -> None:
+        """weight, scale: from `Compiled.pack`. precision: bytes of an activation, 1 or 2."""
+        self._weight, self._scale = weight, scale
+        self._channels = len(scale)
+        self._to_weight, self._to_scale = pointer(weight), pointer(scale)
         self._precision = precision
         self._relu = relu
         self._linear, self._scratch_floats = kernels.linear, kernels.linear_scratch

@@ -84,7 +84,7 @@ def test_what_does_not_load_is_built_again(
     """An empty file once ended every start with an OSError, until the file was removed."""
     cache.mkdir(mode=0o700)
     monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
-    library = kernels._cache() / kernels._name("cc")
+    library = kernels.cache_folder() / kernels._name("cc")
     broken_by(library, how)
     monkeypatch.setattr(kernels, "compiler", lambda: "cc")
     with caplog.at_level(logging.WARNING):
