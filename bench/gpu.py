@@ -92,6 +92,8 @@ def make_model(config: T5Config, dtype: torch.dtype, device: str) -> T5ForCondit
     try:
         with torch.device(device):
             model = T5ForConditionalGeneration(config)
+            if not config.scale_decoder_outputs:  # transformers ties the head unless a checkpoint brings its own
+                model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight))
     finally:
         torch.set_default_dtype(default)
     model.train(False)

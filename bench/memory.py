@@ -1,9 +1,9 @@
 """`python -m bench.memory`: what model replicas of GODEL-base's shape take in memory, and how long they take to start.
 
-Each is a process of its own (bench/replica.py), on one thread, as serve_config.yaml gives it. Resident memory is what
-Linux counts for a process; of pages that several share, its proportional set size (PSS) has only its share, so the PSS
-of two replicas add up to what both take together. A start lasts from the process's beginning until it has written four
-tokens; what it reads is in the page cache. Results: bench/results/memory.json.
+Each is a process of its own (bench/replica.py), on one thread, as serve_config.yaml gives it. What two take together is
+the resident memory of one, and of the other what it shares with nobody (in Linux's smaps_rollup): other processes that
+have the same libraries mapped make no difference to it. A start lasts from the process's beginning until it has written
+four tokens; what it reads is in the page cache. Results: bench/results/memory.json.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -37,9 +37,9 @@ class Figures:
     cold_peak_mb: int  # resident, at most, of a replica that quantises
     warm_peak_mb: int
     loaded_mb: int  # resident, of one replica that nobody has asked yet
-    one_mb: int  # its PSS, as the only one
-    two_mb: int  # the PSS of both
-    two_busy_mb: int  # when each has written sixteen replies at once
+    two_loaded_mb: int  # of two
+    busy_mb: int  # of one that has written sixteen replies at once
+    two_busy_mb: int
 
 
 class Replica:
@@ -62,6 +62,10 @@ class Replica:
         lines = [line for file in ("smaps_rollup", "status") for line in (folder / file).read_text().splitlines()]
         (value,) = {line.split()[1] for line in lines if line.startswith(f"{what}:")}
         return int(value) // 1024
+
+    @property
+    def private_mb(self) -> int:
+        return self.mb("Private_Clean") + self.mb("Private_Dirty")
 
     def _await(self, word: str) -> None:
         if (line := _stream(self._process.stdout).readline()) != f"{word}\n":
@@ -103,13 +107,12 @@ def measure(model: Path, cache: Path) -> Figures:
     for _ in range(WARM_STARTS):
         with replica(model, cache) as warm:
             starts.append(warm.start_s)
-            loaded_mb, warm_peak_mb, one_mb = warm.mb("VmRSS"), warm.mb("VmHWM"), warm.mb("Pss")
-    with ExitStack() as running:
-        two = [running.enter_context(replica(model, cache)) for _ in range(2)]
-        two_mb = sum(each.mb("Pss") for each in two)
-        for each in two:
-            each.work()
-        two_busy_mb = sum(each.mb("Pss") for each in two)
+            warm_peak_mb = warm.mb("VmHWM")
+    with replica(model, cache) as one, replica(model, cache) as other:
+        loaded_mb, two_loaded_mb = one.mb("Rss"), one.mb("Rss") + other.private_mb
+        one.work()
+        other.work()
+        busy_mb, two_busy_mb = one.mb("Rss"), one.mb("Rss") + other.private_mb
     return Figures(
         round(first.start_s, 2),
         round(cold.start_s, 2),
@@ -117,8 +120,8 @@ def measure(model: Path, cache: Path) -> Figures:
         cold_peak_mb,
         warm_peak_mb,
         loaded_mb,
-        one_mb,
-        two_mb,
+        two_loaded_mb,
+        busy_mb,
         two_busy_mb,
     )
 

@@ -1,5 +1,6 @@
 """A model replica's weights: left by the first one that reads a checkpoint, mapped by those after it."""
 
+import json
 import logging
 import os
 import shutil
@@ -316,6 +317,7 @@ def test_weights_that_do_not_fit_are_named(
 
 def test_a_kind_of_t5_that_is_not_supported_is_named(load: Callable[..., Weights], checkpoint: Checkpoint) -> None:
     file = Path(str(checkpoint.folder), "config.json")
-    file.write_text(file.read_text().replace('"feed_forward_proj": "relu"', '"feed_forward_proj": "gelu"'))
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"feed_forward_proj": "gelu", "dense_act_fn": "gelu"}))
     with pytest.raises(ModelError, match="mine cannot be read: feed_forward_proj 'gelu' is not supported"):
         load()
