@@ -2,8 +2,8 @@
 
 The case is TensorRT-LLM's (its docs/source/models/encoder-decoder.md, which gives Flan-T5-XL's seconds on one H100 in
 bfloat16): prompts of 260 to 440 tokens, replies of 74, in batches of 32, 64 and 128. Weights are random and made on the
-spot, so nothing is fetched; replies' lengths are forced, so that the work is the same. Each system has the GPU to itself
-and answers a batch once before it is timed. Results: bench/results/gpu.json, kept up with.
+spot, so nothing is fetched; replies' lengths are forced, so that the work is the same. Each system has the GPU
+to itself, and answers a batch once before it is timed. Results: bench/results/gpu.json.
 """
 
 import asyncio
