@@ -151,7 +151,7 @@ class _State:
             return self.backend.pack(torch.cat(weights) if len(weights) > 1 else weights[0])
 
         packed = self.keep(self.prefix + " ".join(names), pack)
-        return self.backend.linear(*packed, precise=precise, relu=relu)
+        return self.backend.linear(*packed, width=size[1], precise=precise, relu=relu)
 
     def _loaded(self, name: str, size: tuple[int, ...]) -> Tensor:
         weight = self.values[f"{self.prefix}{name}.weight"].detach()

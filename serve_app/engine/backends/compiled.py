@@ -43,8 +43,9 @@ class Compiled:
         self._kernels.pack(pointer(integers), channels, width, pointer(packed))
         return packed, scale
 
-    def linear(self, *packed: Tensor, precise: bool = False, relu: bool = False) -> Linear:
-        return _Linear(self._kernels, self._workspace, *packed, precision=1 + precise, relu=relu)
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
+        weight, scale = packed
+        return _Linear(self._kernels, self._workspace, weight, scale, width=width, precision=1 + precise, relu=relu)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
@@ -79,11 +80,19 @@ class _Linear:
     """Equals linear.Int8Linear bit for bit, as sums of integers are exact."""
 
     def __init__(
-        self, kernels: Any, workspace: "_Workspace", weight: Tensor, scale: Tensor, *, precision: int, relu: bool
+        self,
+        kernels: Any,
+        workspace: "_Workspace",
+        weight: Tensor,
+        scale: Tensor,
+        *,
+        width: int,
+        precision: int,
+        relu: bool,
     ) -> None:
         """weight, scale: from `Compiled.pack`. precision: bytes of an activation, 1 or 2."""
         self._weight, self._scale = weight, scale
-        self._channels = len(scale)
+        self._channels, self._width = len(scale), width
         self._to_weight, self._to_scale = pointer(weight), pointer(scale)
         self._precision = precision
         self._relu = relu
@@ -91,7 +100,7 @@ class _Linear:
         self._workspace = workspace
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        tokens, width = x.shape
+        tokens, width = len(x), self._width
         y = self._workspace.take(f"product {self._channels}", tokens, self._channels) if onto is None else onto
         self._linear(
             pointer(x),

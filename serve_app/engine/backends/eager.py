@@ -39,7 +39,7 @@ class Eager:
     def pack(self, weight: Tensor) -> tuple[Tensor]:
         return (weight,)
 
-    def linear(self, *packed: Tensor, precise: bool = False, relu: bool = False) -> Linear:
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
         (weight,) = packed
         return self._linear(weight, precise, relu)
 

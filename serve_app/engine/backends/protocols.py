@@ -75,8 +75,8 @@ class Backend(Protocol):
     def pack(self, weight: Tensor) -> tuple[Tensor, ...]:
         """What is kept of a weight: [out_features, in_features] in fp32, as transformers stores it."""
 
-    def linear(self, *packed: Tensor, precise: bool = False, relu: bool = False) -> Linear:
-        """packed: from `pack`. relu: applied to the product.
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
+        """packed: from `pack`. width: in_features, which may be padded there. relu: applied to the product.
 
         precise: for queries and keys. T5 does not scale their products down, so rounding errors there change the next
         token sooner than anywhere else (`python -m bench.quality` measures it).

@@ -120,7 +120,7 @@ def test_a_product_added_to_what_is_there(program: list[str]) -> None:
     integers, scale = quantized_weight(weight)
     y = computed(program, "linear", (5, 64, 45, 1, False, True), x, integers, scale, before)
     backend = Compiled()
-    assert torch.equal(y, backend.linear(*backend.pack(weight))(x, onto=before.clone()))
+    assert torch.equal(y, backend.linear(*backend.pack(weight), width=64)(x, onto=before.clone()))
 
 
 def test_what_is_no_number_stays_none(program: list[str]) -> None:

@@ -199,7 +199,7 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
     monkeypatch.setattr("serve_app.engine.backends.select.integer_products_are_exact", lambda: vnni)
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
-        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4), width=4) for dtype in ("auto", "int8")]
     assert [type(layer) for layer in layers] == [Int8Linear if vnni else Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 
