@@ -67,7 +67,7 @@ class _Safetensors(Mapping[str, "Tensor"]):
     def __init__(self, file: Path) -> None:
         from safetensors import safe_open
 
-        self._file = safe_open(file, framework="pt", backend="pread")
+        self._file: Any = safe_open(file, framework="pt", backend="pread")  # its types are incomplete
         self._names = set(self._file.keys())
 
     def __getitem__(self, name: str) -> "Tensor":

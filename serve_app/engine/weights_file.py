@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +31,7 @@ class WeightsFile:
     def __init__(self, path: Path) -> None:
         """Raises Unusable where there is no such file, or it is damaged."""
         try:
-            self._file = safe_open(path, framework="pt")
+            self._file: Any = safe_open(path, framework="pt")  # its types are incomplete
             self.about: dict[str, Any] = json.loads(self._file.metadata()["about"])
         except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:  # the latter: of another writer
             raise Unusable(f"{path} cannot be read: {error}") from error
@@ -60,7 +60,7 @@ def write(path: Path, about: dict[str, Any], tensors: Mapping[str, tuple[Tensor,
         raise Unusable(f"{path} cannot be written: {error}") from error
 
 
-def _write(file: BinaryIO, about: dict[str, Any], parts: Mapping[str, Tensor]) -> None:
+def _write(file: IO[bytes], about: dict[str, Any], parts: Mapping[str, Tensor]) -> None:
     """As safetensors' own writer does, which copies all tensors first, and does not align them."""
     header: dict[str, Any] = {"__metadata__": {"about": json.dumps(about)}}
     end = 0
