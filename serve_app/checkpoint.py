@@ -58,12 +58,12 @@ class Checkpoint:
         return self.fallback_reason is not None
 
     @property
-    def identity(self) -> list[object]:
-        """Differs where the weights do. The hub's are known by their commit; those of a folder by their files' paths,
-        sizes and times of change, as reading all of their bytes would take as long as quantising them. Raises OSError.
+    def identity(self) -> list[object] | None:
+        """Differs where the weights do; None: not known. The hub's are known by their commit; those of a folder by
+        their files' paths, sizes and times of change: to hash them, all of their bytes would be read. Raises OSError.
         """
         if self.folder is None:
-            return [self.name, self.commit]
+            return [self.name, self.commit] if self.commit else None
         read = {file for pattern in _HOLD_WEIGHTS for file in self.folder.glob(pattern)}
         return [_as_on_disk(file) for file in sorted(read)]
 

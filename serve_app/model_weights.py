@@ -38,13 +38,15 @@ def load_weights(checkpoint: Checkpoint, backend: Backend, cache_mb: int) -> Wei
 
     Raises ModelError where the checkpoint cannot be read.
     """
-    path = _file(checkpoint, backend.packing) if cache_mb and backend.packing else None
+    path = _file(checkpoint, backend.packing) if cache_mb else None
     if path is None:
         return _read(checkpoint, backend, made_anew)
     if found := _mapped(path, backend):
         return found
     made = _Made()
     own = _read(checkpoint, backend, made.keep)
+    if _file(checkpoint, backend.packing) != path:  # the folder was changed meanwhile
+        return own
     return _shared(path, backend, made, own, cache_mb * 1024**2) or own
 
 
@@ -79,9 +81,11 @@ class _Made:
         return sum(tensor.nbytes for some in self.tensors.values() for tensor in some)
 
 
-def _file(checkpoint: Checkpoint, packing: str) -> Path | None:
+def _file(checkpoint: Checkpoint, packing: str | None) -> Path | None:
     """Where the weights of this content, made by this code for this processor, are or would be."""
     try:
+        if not (packing and checkpoint.identity):
+            return None
         made_by = [Path(str(module.__file__)).read_bytes() for module in _MADE_BY]
         made_from = [checkpoint.identity, packing, torch.__version__, *made_by]
         return cache_folder() / f"weights-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]}.safetensors"

@@ -235,6 +235,22 @@ def test_what_was_left_of_another_content_is_not_used(
     assert torch.equal(after, logits(from_transformers(load_model(checkpoint), compiled)))
 
 
+def test_what_changed_while_it_was_read_is_not_left(
+    load: Callable[..., Weights], checkpoint: Checkpoint, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it may be the old content, half the new; the next replica reads again."""
+    read = model_weights._read
+
+    def while_it_changes(*arguments: object) -> Weights:
+        made = read(*arguments)  # type: ignore[arg-type]
+        another_configuration(checkpoint)
+        return made
+
+    monkeypatch.setattr(model_weights, "_read", while_it_changes)
+    load()
+    assert not list(cache.glob("weights-*"))
+
+
 def test_what_other_kernels_packed_is_not_used(
     load: Callable[..., Weights], compiled: Compiled, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
