@@ -70,16 +70,9 @@ class Row:
 
 def flan_t5_xl() -> T5Config:
     """2.85 billion parameters; its head is its own, its feed-forward layers are gated."""
-    config = T5Config(
-        vocab_size=VOCABULARY,
-        d_model=2048,
-        d_kv=64,
-        d_ff=5120,
-        num_layers=24,
-        num_heads=32,
-        feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
-    )
+    shape: dict[str, Any] = {"d_model": 2048, "d_kv": 64, "d_ff": 5120, "num_layers": 24, "num_heads": 32}
+    kind: dict[str, Any] = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    config = T5Config(vocab_size=VOCABULARY, **shape, **kind)
     config.decoder_start_token_id = 0
     return config
 

@@ -191,7 +191,7 @@ def test_replicas_that_start_together_share_one_file(
     load: Callable[..., Weights], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of two to finish once replaced the file that the first had mapped: the weights were there twice."""
-    read, others = model_weights._read, []
+    read, others = model_weights._read, list[Weights | None]()
 
     def while_another_starts(*arguments: object) -> Weights:
         made = read(*arguments)  # type: ignore[arg-type]

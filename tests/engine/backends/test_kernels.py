@@ -20,6 +20,7 @@ from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.kernels import CannotCompile, load, pointer
 from serve_app.engine.backends.linear import Float32Linear, Int8Linear
 from serve_app.engine.backends.select import select_backend
+from serve_app.engine.cache import cache_folder
 from tests.engine.support import needs_compiled
 
 
@@ -84,7 +85,7 @@ def test_what_does_not_load_is_built_again(
     """An empty file once ended every start with an OSError, until the file was removed."""
     cache.mkdir(mode=0o700)
     monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
-    library = kernels.cache_folder() / kernels._name("cc")
+    library = cache_folder() / kernels._name("cc")
     broken_by(library, how)
     monkeypatch.setattr(kernels, "compiler", lambda: "cc")
     with caplog.at_level(logging.WARNING):
