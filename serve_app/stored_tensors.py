@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from serve_app import int8_weights
 
@@ -67,7 +67,7 @@ class _Safetensors(Mapping[str, "Tensor"]):
     def __init__(self, file: Path) -> None:
         from safetensors import safe_open
 
-        self._file: Any = safe_open(file, framework="pt", backend="pread")  # its types are incomplete
+        self._file = cast("Any", safe_open(file, framework="pt", backend="pread"))  # its types are incomplete
         self._names = set(self._file.keys())
 
     def __getitem__(self, name: str) -> "Tensor":

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +31,7 @@ class WeightsFile:
     def __init__(self, path: Path) -> None:
         """Raises Unusable where there is no such file, or it is damaged."""
         try:
-            self._file: Any = safe_open(path, framework="pt")  # its types are incomplete
+            self._file = cast("Any", safe_open(path, framework="pt"))  # its types are incomplete
             self.about: dict[str, Any] = json.loads(self._file.metadata()["about"])
         except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:  # the latter: of another writer
             raise Unusable(f"{path} cannot be read: {error}") from error
