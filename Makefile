@@ -29,7 +29,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench capacity manifests images crds test-pods chaos screenshots mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
+.PHONY: help run test test-fast lint types format bench bench-gpu capacity manifests images crds test-pods chaos screenshots mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -63,9 +63,13 @@ bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle 
 	@$(BIN)/python -m bench.quality
 	@$(BIN)/python -m bench.quote
 	@$(BIN)/python -m bench.engine
+	@$(BIN)/python -m bench.memory
 	@$(BIN)/python -m bench.served
 	@$(BIN)/python -m bench.frontend_streams
 	@$(BIN)/python -m bench.pages
+
+bench-gpu: $(VENV)/.bench ## measure the engine beside transformers on this machine's GPU, minutes; bench/results/gpu.json
+	@$(BIN)/python -m bench.gpu
 
 capacity: $(VENV)/.dev ## how many replicas a load needs, by simulation; writes docs/scaling.md's tables and plots
 	@$(BIN)/python -m capacity

@@ -44,7 +44,7 @@ QUESTIONS = (
     "Thank you",
     "Who won the match yesterday?",
 )
-ARGS = AppArgs(slots=len(QUESTIONS), encoding_cache_mb=0)
+ARGS = AppArgs(slots=len(QUESTIONS), encoding_cache_mb=0, weights_cache_mb=0)
 ROUNDS = 5
 log = logging.getLogger("bench")
 

@@ -17,10 +17,11 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from serve_app.checkpoint import Checkpoint
 from serve_app.engine.backends.select import Dtype, select_backend
 from serve_app.engine.engine import Engine
-from serve_app.engine.weights import from_transformers
 from serve_app.messages import Sampling
+from serve_app.model_weights import load_weights
 
 VOCABULARY = 32_128
 MAX_BATCH = 32
@@ -53,7 +54,8 @@ def ours(dtype: Dtype) -> Callable[[Path], Generate]:
     """This project's engine: all prompts are submitted at once, as the ingress would."""
 
     def load(folder: Path) -> Generate:
-        weights = from_transformers(_load(folder), select_backend(dtype, "cpu"))
+        checkpoint = Checkpoint(name=folder.name, requested=folder.name, folder=folder)
+        weights = load_weights(checkpoint, select_backend(dtype, "cpu"), cache_mb=0)  # a replica that shares none
         engine = Engine(weights, slots=MAX_BATCH, max_prompt=MAX_PROMPT, max_reply=64)
 
         async def answer(prompt: list[int], length: int) -> list[int]:

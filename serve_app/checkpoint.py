@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import HfApi, constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedTokenizerBase
 
 from serve_app import int8_weights
 from serve_app.errors import ModelError
 from serve_app.settings import AppArgs
+from serve_app.stored_tensors import StoredTensors
 
-# Torch, and what of transformers imports it, are imported where they are used: an ingress needs this module for
-# `Checkpoint` alone, and not the 170 MB that torch takes.
+# Torch and transformers are imported where they are used: an ingress needs this module for `Checkpoint` alone, and not
+# the 170 MB that torch takes; a model replica needs it for that, too, where its weights are quantised already.
 if TYPE_CHECKING:
-    from transformers import T5Config, T5ForConditionalGeneration
+    from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _READ_BY_TOKENIZERS = ("*.json", "*.model")
 _READ_BY_TRANSFORMERS = (*_READ_BY_TOKENIZERS, "*.safetensors")
+_HOLD_WEIGHTS = ("config.json", "*.safetensors", "pytorch_model*.bin", "*.index.json")
 _GENERATION_CONFIG = "generation_config.json"
 
 
@@ -56,6 +57,16 @@ class Checkpoint:
     def is_fallback(self) -> bool:
         return self.fallback_reason is not None
 
+    @property
+    def identity(self) -> list[object] | None:
+        """Differs where the weights do; None: not known. The hub's are known by their commit; those of a folder by
+        their files' paths, sizes and times of change: to hash them, all of their bytes would be read. Raises OSError.
+        """
+        if self.folder is None:
+            return [self.name, self.commit] if self.commit else None
+        read = {file for pattern in _HOLD_WEIGHTS for file in self.folder.glob(pattern)}
+        return [_as_on_disk(file) for file in sorted(read)]
+
 
 def resolve(args: AppArgs) -> Checkpoint:
     """Find `args.model`, or else `args.fallback_model`.
@@ -73,31 +84,34 @@ def resolve(args: AppArgs) -> Checkpoint:
         return replace(fallback, requested=args.model, fallback_reason=str(error))
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
     """Raises ModelError where the folder holds no tokenizer that transformers can read."""
-    return _read_tokenizer(_fetch(checkpoint, _READ_BY_TOKENIZERS), checkpoint.name)
+    return _read_tokenizer(fetch(checkpoint, _READ_BY_TOKENIZERS), checkpoint.name)
 
 
 def load_model(checkpoint: Checkpoint) -> "T5ForConditionalGeneration":
-    """The model in fp32, on the CPU. Raises ModelError where weights are missing or damaged."""
+    """transformers' model in fp32, on the CPU: to train, or to compare with. An engine's: model_weights.py.
+
+    Raises ModelError where weights are missing or damaged.
+    """
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
-    folder = _fetch(checkpoint, checkpoint.files)
+    folder = fetch(checkpoint, checkpoint.files)
     try:
         # A pickled checkpoint (GODEL's own is one) goes through torch's weights-only reader, which runs no code.
         small = (folder / int8_weights.FILE).is_file()
         loaded: Any = T5ForConditionalGeneration.from_pretrained(
             None if small else folder,
             config=T5Config.from_pretrained(folder, local_files_only=True),
-            state_dict=int8_weights.read(folder) if small else None,
+            state_dict=dict(StoredTensors(folder)) if small else None,
             dtype=torch.float32,
             local_files_only=True,
             weights_only=True,
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds; each means that this folder cannot be read
-        raise ModelError(f"Model {checkpoint.name} cannot be read: {_first_line(error)}.") from error
+        raise ModelError(f"Model {checkpoint.name} cannot be read: {first_line(error)}.") from error
     model: T5ForConditionalGeneration
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
@@ -138,7 +152,7 @@ def _on_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
             "Check the name in serve_config.yaml, and HF_TOKEN if it is private."
         ) from None
     except HfHubHTTPError as error:
-        raise _HubSilent(f"the hub answered {_first_line(error)}") from None
+        raise _HubSilent(f"the hub answered {first_line(error)}") from None
     except Exception as error:  # refused, unresolved, timed out: the client's libraries each raise their own kinds
         raise _HubSilent(f"the hub cannot be reached ({type(error).__name__})") from None
     finally:
@@ -152,7 +166,7 @@ def _ask_hub(model: str, revision: str | None, timeout_s: float) -> Checkpoint:
     found = Checkpoint(name=model, requested=model, commit=info.sha, files=("*.json", "*.model", weights))
     if _GENERATION_CONFIG not in names:
         return found
-    return replace(found, quote=_recommends_quotes(_fetch(found, (_GENERATION_CONFIG,)), model))
+    return replace(found, quote=_recommends_quotes(fetch(found, (_GENERATION_CONFIG,)), model))
 
 
 def _in_cache(model: str, revision: str | None, reason: str) -> Checkpoint:
@@ -185,10 +199,17 @@ def _cached(model: str, revision: str | None) -> Path | None:
     return max(snapshots, key=lambda snapshot: snapshot.last_modified).snapshot_path if snapshots else None
 
 
-def _fetch(checkpoint: Checkpoint, files: tuple[str, ...]) -> Path:
+def fetch(checkpoint: Checkpoint, files: tuple[str, ...]) -> Path:
+    """The folder that holds these files, brought from the hub where they are not here yet."""
     if checkpoint.folder:
         return checkpoint.folder
     return Path(snapshot_download(checkpoint.name, revision=checkpoint.commit, allow_patterns=list(files)))
+
+
+def _as_on_disk(file: Path) -> tuple[str, int, int, int]:
+    """ctime as well: it tells of a change that kept size and mtime, as some copies do."""
+    found = file.stat()
+    return str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _recommends_quotes(folder: Path, name: str) -> bool:
@@ -197,7 +218,7 @@ def _recommends_quotes(folder: Path, name: str) -> bool:
     try:
         recommended = json.loads(path.read_text(encoding="utf-8")).get("quote", False) if path.exists() else False
     except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
-        raise ModelError(f"Model {name} cannot be read: {_GENERATION_CONFIG}: {_first_line(error)}.") from error
+        raise ModelError(f"Model {name} cannot be read: {_GENERATION_CONFIG}: {first_line(error)}.") from error
     if not isinstance(recommended, bool):
         raise ModelError(
             f"Model {name} cannot be read: {_GENERATION_CONFIG}: quote is {recommended!r}; it must be true or false."
@@ -212,7 +233,7 @@ def _verify(folder: Path, name: str) -> None:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as in load_model
-        raise ModelError(f"Model {name} cannot be read: config.json: {_first_line(error)}.") from error
+        raise ModelError(f"Model {name} cannot be read: config.json: {first_line(error)}.") from error
     if not isinstance(config, T5Config):
         raise ModelError(
             f"Model {name} is of type {config.model_type}, but this engine runs T5 models (model_type t5)."
@@ -238,7 +259,7 @@ def _verify_weights(files: list[Path], config: "T5Config", name: str) -> None:
     try:
         present = {key for file in files for key in _keys(file)}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"Model {name} has damaged weights: {_first_line(error)}; copy the folder again.") from error
+        raise ModelError(f"Model {name} has damaged weights: {first_line(error)}; copy the folder again.") from error
     if missing := sorted(needed - present):
         raise ModelError(f"Model {name} lacks weights: {', '.join(missing[:3])}; copy the folder again.")
 
@@ -248,7 +269,7 @@ def _keys(file: Path) -> Iterator[str]:
         yield from weights.keys()
 
 
-def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+def _read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
@@ -256,9 +277,9 @@ def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # as in load_model
-        raise ModelError(f"Model {name} cannot be read: its tokenizer: {_first_line(error)}.") from error
+        raise ModelError(f"Model {name} cannot be read: its tokenizer: {first_line(error)}.") from error
     return tokenizer
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]

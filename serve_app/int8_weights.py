@@ -1,9 +1,10 @@
 """A checkpoint's matrices as 8-bit integers with a scale for each row: a quarter of the size in a repository.
 
 The rounding is the engine's own (`engine.backends.linear.quantized_weight`), so on a CPU, where products are int8,
-nothing more is lost by it. transformers does not read this form; `checkpoint.load_model` does.
+nothing more is lost by it. transformers does not read this form; stored_tensors.py does.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,20 @@ def write(state: "dict[str, Tensor]", folder: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in stored.items()}, folder / FILE)
 
 
-def read(folder: Path) -> "dict[str, Tensor]":
-    """The tensors in float32. Raises SafetensorError or OSError for a damaged file."""
-    from safetensors.torch import load_file
+class Restored(Mapping[str, "Tensor"]):
+    """What `write` stored, in float32: each tensor is restored when it is looked up."""
 
-    stored = load_file(folder / FILE)
-    return {
-        name: tensor.float() * stored[name + _SCALE][:, None] if name + _SCALE in stored else tensor
-        for name, tensor in stored.items()
-        if not name.endswith(_SCALE)
-    }
+    def __init__(self, stored: "Mapping[str, Tensor]") -> None:
+        self._stored = stored
+
+    def __getitem__(self, name: str) -> "Tensor":
+        tensor = self._stored[name]
+        if name + _SCALE not in self._stored:
+            return tensor
+        return tensor.float() * self._stored[name + _SCALE][:, None]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._stored if not name.endswith(_SCALE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from serve_app import tracing
-from serve_app.checkpoint import Checkpoint, load_model
+from serve_app.checkpoint import Checkpoint
 from serve_app.engine.backends.select import select_backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.errors import EngineFailed, ReplyFailed
 from serve_app.engine.token_stream import TokenStream
-from serve_app.engine.weights import from_transformers
 from serve_app.errors import ModelError
 from serve_app.messages import GenerateRequest, ReplicaStatus, Sampling, TokenChunk
 from serve_app.metrics import ReplicaMetrics
+from serve_app.model_weights import load_weights
 from serve_app.replica import here
 from serve_app.reply_spans import tell_reply
 from serve_app.settings import AppArgs
@@ -42,7 +42,7 @@ class GodelModel:
         self._stall_limit_s = args.stall_limit_s
         self._demo = args.demo
         self._engine = make_engine(checkpoint, args)
-        _try_out(self._engine, checkpoint, args)
+        try_out(self._engine, checkpoint, args)
         self._origin = here()
         self._metrics = ReplicaMetrics()
         tracing.start("godel-model", self._origin.replica_id)
@@ -155,7 +155,7 @@ def _ending(reply: TokenStream) -> str:
 def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
     """The engine of one replica. Raises ModelError where the checkpoint cannot be read."""
     return Engine(
-        from_transformers(load_model(checkpoint), select_backend(args.dtype, args.device)),
+        load_weights(checkpoint, select_backend(args.dtype, args.device), args.weights_cache_mb),
         slots=args.slots,
         max_waiting=args.max_waiting,
         max_prompt=args.max_prompt_tokens,
@@ -165,7 +165,7 @@ def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
     )
 
 
-def _try_out(engine: Engine, checkpoint: Checkpoint, args: AppArgs) -> None:
+def try_out(engine: Engine, checkpoint: Checkpoint, args: AppArgs) -> None:
     """Write a few tokens: a replica that is ready has shown it, and what is made at first use is made.
 
     Raises ModelError, after args.request_timeout_s at the latest.

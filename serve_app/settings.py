@@ -70,6 +70,14 @@ class AppArgs(BaseModel):
             "same prompt again; 0: off",
         ),
     ] = 64
+    weights_cache_mb: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="MiB of weights in int8 that may be left on disk, in the user's cache folder: replicas of one "
+            "machine share them in memory and start sooner; of a larger model each has its own; 0: off",
+        ),
+    ] = 1024
     request_timeout_s: Annotated[
         float, Field(gt=0, description="a reply that is not complete by then ends with 504")
     ] = 60

@@ -39,7 +39,7 @@ FOREVER_S = 1e12
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GodelModel]:
     monkeypatch.setattr(models, "here", lambda: ORIGIN)
     save_checkpoint(initial_t5(vocab_size=len(small_tokenizer())), tmp_path)
-    args = AppArgs(model=str(tmp_path), slots=2)
+    args = AppArgs(model=str(tmp_path), slots=2, weights_cache_mb=0)
     replica = GodelModel(resolve(args), args)
     yield replica
     replica.__del__()
@@ -202,7 +202,7 @@ async def test_one_reply_that_fails_leaves_the_engine_and_the_health_check_well(
 
 
 def start(folder: Path, **args: Any) -> GodelModel:
-    settings = AppArgs(model=str(folder), slots=2, **args)
+    settings = AppArgs(model=str(folder), slots=2, weights_cache_mb=0, **args)
     return GodelModel(resolve(settings), settings)
 
 

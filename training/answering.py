@@ -92,5 +92,5 @@ class Answerer:
 def _app_args(model: str) -> AppArgs:
     served: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"][0]["args"]
     # No prompt's encoding is kept: the same question in another mode would find it, and seem faster.
-    changes = {"model": model, "revision": None, "fallback_model": None, "encoding_cache_mb": 0}
+    changes = {"model": model, "revision": None, "fallback_model": None, "encoding_cache_mb": 0, "weights_cache_mb": 0}
     return AppArgs.model_validate(served | changes)

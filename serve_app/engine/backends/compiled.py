@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.backends.eager import attend
-from serve_app.engine.backends.kernels import load, new, pointer
+from serve_app.engine.backends.kernels import build_id, load, new, pointer
 from serve_app.engine.backends.kv_cache import KVStorage
 from serve_app.engine.backends.linear import quantized_weight
 from serve_app.engine.backends.protocols import Linear
@@ -30,12 +30,24 @@ class Compiled:
         kernels = load()
         kernels.set_threads(torch.get_num_threads())
         self._kernels = kernels
+        self.packing = build_id()
         self._rms_norm = kernels.rms_norm
         self._attend_prompt, self._attend_prompt_scratch = kernels.attend_prompt, kernels.attend_prompt_scratch
         self._workspace = _Workspace()
 
-    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
-        return CompiledLinear(self._kernels, self._workspace, weight, precision=1 + precise, relu=relu)
+    def pack(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers in the order in which `linear` of kernels.c reads them, and their scales [out_features]."""
+        integers, scale = quantized_weight(weight)
+        channels, width = integers.shape
+        packed = torch.empty(self._kernels.packed_bytes(channels, width), dtype=torch.int8)
+        self._kernels.pack(pointer(integers), channels, width, pointer(packed))
+        return packed, scale
+
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
+        weight, scale = packed
+        return CompiledLinear(
+            self._kernels, self._workspace, weight, scale, width=width, precision=1 + precise, relu=relu
+        )
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         rows, width = x.shape
@@ -69,17 +81,25 @@ class Compiled:
 class CompiledLinear:
     """Equals linear.Int8Linear bit for bit, as sums of integers are exact."""
 
-    def __init__(self, kernels: Any, workspace: "_Workspace", weight: Tensor, *, precision: int, relu: bool) -> None:
-        """precision: bytes of an activation, 1 or 2."""
-        integers, self._scale = quantized_weight(weight)
-        self.channels, width = integers.shape
-        self._weight = torch.empty(kernels.packed_bytes(self.channels, width), dtype=torch.int8)
-        kernels.pack(pointer(integers), self.channels, width, pointer(self._weight))
+    def __init__(
+        self,
+        kernels: Any,
+        workspace: "_Workspace",
+        weight: Tensor,
+        scale: Tensor,
+        *,
+        width: int,
+        precision: int,
+        relu: bool,
+    ) -> None:
+        """weight, scale: from `Compiled.pack`. precision: bytes of an activation, 1 or 2."""
+        self._kept = weight, scale  # as kernels.c has only their addresses
+        self.channels = len(scale)
         self.layer = new(
             "layer *",
             {
-                "weight": pointer(self._weight),
-                "scale": pointer(self._scale),
+                "weight": pointer(weight),
+                "scale": pointer(scale),
                 "channels": self.channels,
                 "width": width,
                 "precision": precision,
@@ -108,6 +128,7 @@ class CompiledKVCache(KVStorage):
         self._size, self._max_prompt, self._max_reply = size, max_prompt, reply_bias.shape[1]
         self._depth = -(-size // _LANES) * _LANES
         super().__init__(torch.float16, layers, slots, self._depth, max_prompt, reply_bias)
+        self.kernels = kernels
         self._store_prompt = kernels.store_prompt
         self._attend_to_reply, self._attend_to_prompt = kernels.attend_to_reply, kernels.attend_to_prompt
         self._first_row = torch.arange(slots + 1)  # of each slot: one row each

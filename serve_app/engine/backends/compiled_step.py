@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from serve_app.engine.backends.compiled import CompiledKVCache, CompiledLinear
-from serve_app.engine.backends.kernels import load, new, pointer
+from serve_app.engine.backends.kernels import new, pointer
 from serve_app.engine.backends.protocols import KVCache, Linear
 from serve_app.engine.weights import DecoderLayer, Weights
 
@@ -58,7 +58,7 @@ class CompiledStep:
             | {name: pointer(tensor) for name, tensor in memory.items()},
         )
         self._kept = weights, by_layer, memory  # as kernels.c has only their addresses
-        self._decode = load().decode
+        self._decode = cache.kernels.decode
         self._cache = cache
         self._tokens = torch.zeros(rows, dtype=torch.long)
         self._logits = torch.empty(rows, shape.vocabulary)

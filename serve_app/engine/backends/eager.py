@@ -17,6 +17,7 @@ class Eager:
     """Norms, sums and the activations between layers are float32; linear layers and caches are as configured."""
 
     encoder_batch_tokens = sys.maxsize
+    packing = None
 
     def __init__(
         self,
@@ -35,7 +36,11 @@ class Eager:
         self.device = torch.device(device)
         self.capture = capture
 
-    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
+    def pack(self, weight: Tensor) -> tuple[Tensor]:
+        return (weight,)
+
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
+        (weight,) = packed
         return self._linear(weight, precise, relu)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

@@ -15,7 +15,6 @@ import logging
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from typing import Any
 import cffi
 import torch
 from torch import Tensor
+
+from serve_app.engine.cache import NoCache, cache_folder
 
 logger = logging.getLogger("ray.serve.godel")
 
@@ -79,8 +80,8 @@ def load() -> Any:
         raise CannotCompile("no C compiler (cc, gcc or clang) was found")
     name = _name(found)
     try:
-        return _cached(found, _cache() / name)
-    except _Unusable as reason:
+        return _cached(found, cache_folder() / name)
+    except (NoCache, _Unusable) as reason:
         logger.warning("kernels.c is built for this process alone: %s", reason)
     try:
         with tempfile.TemporaryDirectory(
@@ -89,6 +90,11 @@ def load() -> Any:
             return _built(found, Path(folder, name))
     except (_Unusable, OSError) as reason:
         raise CannotCompile(f"what {found} made cannot be used: {reason}") from reason
+
+
+def build_id() -> str:
+    """Names what `load` gives here: other sources, another compiler or processor have another name."""
+    return _name(compiler() or "")
 
 
 def _name(compiler_: str) -> str:
@@ -109,7 +115,7 @@ def _target() -> list[str]:
 
 
 class _Unusable(Exception):
-    """This process cannot use a folder, or the library in it; says why."""
+    """This process cannot use a library, or the folder for it; says why."""
 
 
 def _cached(compiler_: str, library: Path) -> Any:
@@ -137,22 +143,6 @@ def _open(library: Path) -> Any:
     except (OSError, AttributeError) as error:
         raise _Unusable(f"{library} does not load: {error}") from error
     return kernels
-
-
-def _cache() -> Path:
-    """The cache folder. Raises _Unusable if another user could write to it, as its content is executed."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "godel-serve"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
-        raise _Unusable(f"there is no cache folder: {error}") from error
-    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        mode = stat.S_IMODE(found.st_mode)
-        raise _Unusable(f"{folder} belongs to user {found.st_uid} with mode {mode:o}, and others could write to it")
-    if not os.access(folder, os.W_OK):
-        raise _Unusable(f"{folder} cannot be written to")
-    return folder
 
 
 def _processor() -> bytes:

@@ -68,8 +68,15 @@ class Backend(Protocol):
     def encoder_batch_tokens(self) -> int:
         """The most prompt tokens that are worth encoding together."""
 
-    def linear(self, weight: Tensor, *, precise: bool = False, relu: bool = False) -> Linear:
-        """weight: [out_features, in_features] in fp32, as transformers stores it. relu: applied to the product.
+    @property
+    def packing(self) -> str | None:
+        """Names the form that `pack` gives, so that a file of it is not taken for another; None: not worth keeping."""
+
+    def pack(self, weight: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of a weight: [out_features, in_features] in fp32, as transformers stores it."""
+
+    def linear(self, *packed: Tensor, width: int, precise: bool = False, relu: bool = False) -> Linear:
+        """packed: from `pack`. width: in_features, which may be padded there. relu: applied to the product.
 
         precise: for queries and keys. T5 does not scale their products down, so rounding errors there change the next
         token sooner than anywhere else (`python -m bench.quality` measures it).

@@ -94,4 +94,4 @@ def test_halves_are_close_to_float32(dtype: torch.dtype) -> None:
 
 
 def test_float32_is_the_default() -> None:
-    assert isinstance(Eager().linear(torch.ones(2, 2)), Float32Linear)
+    assert isinstance(Eager().linear(torch.ones(2, 2), width=2), Float32Linear)

@@ -123,7 +123,8 @@ def test_a_product_added_to_what_is_there(program: list[str]) -> None:
     weight, x, before = random(45, 64), random(5, 64, seed=1), random(5, 45, seed=2)
     integers, scale = quantized_weight(weight)
     y = computed(program, "linear", (5, 64, 45, 1, False, True), x, integers, scale, before)
-    assert torch.equal(y, Compiled().linear(weight)(x, onto=before.clone()))
+    backend = Compiled()
+    assert torch.equal(y, backend.linear(*backend.pack(weight), width=64)(x, onto=before.clone()))
 
 
 def test_what_is_no_number_stays_none(program: list[str]) -> None:

@@ -20,6 +20,7 @@ from serve_app.engine.backends.eager import Eager
 from serve_app.engine.backends.kernels import CannotCompile, load, pointer
 from serve_app.engine.backends.linear import Float32Linear, Int8Linear
 from serve_app.engine.backends.select import select_backend
+from serve_app.engine.cache import cache_folder
 from tests.engine.support import needs_compiled
 
 
@@ -84,7 +85,7 @@ def test_what_does_not_load_is_built_again(
     """An empty file once ended every start with an OSError, until the file was removed."""
     cache.mkdir(mode=0o700)
     monkeypatch.setattr(kernels, "_processor", lambda: how.encode())  # one that this process has not loaded yet
-    library = kernels._cache() / kernels._name("cc")
+    library = cache_folder() / kernels._name("cc")
     broken_by(library, how)
     monkeypatch.setattr(kernels, "compiler", lambda: "cc")
     with caplog.at_level(logging.WARNING):
@@ -199,7 +200,7 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_so(
     monkeypatch.setattr("serve_app.engine.backends.select.integer_products_are_exact", lambda: vnni)
     monkeypatch.setattr(kernels, "compiler", lambda: None)
     with caplog.at_level(logging.WARNING):
-        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4)) for dtype in ("auto", "int8")]
+        layers = [select_backend(dtype, "cpu").linear(torch.ones(4, 4), width=4) for dtype in ("auto", "int8")]
     assert [type(layer) for layer in layers] == [Int8Linear if vnni else Float32Linear, Int8Linear]
     assert "no C compiler" in caplog.text
 

@@ -20,7 +20,8 @@ MakeInt8 = Callable[..., Linear]
 
 
 def compiled(weight: Tensor, precise: bool, relu: bool = False) -> Linear:
-    return Compiled().linear(weight, precise=precise, relu=relu)
+    backend = Compiled()
+    return backend.linear(*backend.pack(weight), width=weight.shape[1], precise=precise, relu=relu)
 
 
 @pytest.fixture(params=[Int8Linear, pytest.param(compiled, marks=needs_compiled)])

@@ -32,7 +32,7 @@ def test_a_cpu_computes_in_int8(no_gpu: None, dtype: Dtype) -> None:
 @pytest.mark.parametrize(("dtype", "layer"), [("float32", Float32Linear), ("bfloat16", HalfLinear)])
 def test_a_cpu_computes_in_floats_if_told_to(dtype: Dtype, layer: type) -> None:
     backend = select_backend(dtype, "auto")
-    assert isinstance(backend.linear(torch.ones(4, 4)), layer)
+    assert isinstance(backend.linear(torch.ones(4, 4), width=4), layer)
     assert backend.capture is None
 
 
@@ -41,13 +41,13 @@ def test_a_gpu_computes_in_bfloat16_by_recorded_steps() -> None:
     backend = select_backend("auto", "auto")
     assert isinstance(backend, Eager)
     assert (backend.device, backend.capture) == (torch.device("cuda"), cuda_graph)
-    y = backend.linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
+    y = backend.linear(torch.ones(4, 4), width=4)(torch.full((1, 4), 1 + 2**-9))
     assert y.tolist() == [[4.0] * 4], "bfloat16 rounds that away"
 
 
 def test_a_gpu_without_bfloat16_computes_in_float16(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    y = select_backend("auto", "cuda").linear(torch.ones(4, 4))(torch.full((1, 4), 1 + 2**-9))
+    y = select_backend("auto", "cuda").linear(torch.ones(4, 4), width=4)(torch.full((1, 4), 1 + 2**-9))
     assert y.tolist() == [[4 + 2**-7] * 4]
 
 
