@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from serve_app.checkpoint import load_model, load_tokenizer, resolve
 from serve_app.engine.backends.protocols import Backend
@@ -43,12 +44,16 @@ class Quality:
     cosine_min: float
 
 
+def evaluation_prompts(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids, one for each dialogue."""
+    dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
+    return [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]
+
+
 def measure(backends: Sequence[Backend]) -> list[Quality]:
     """Of each backend, on all dialogues."""
     checkpoint = resolve(AppArgs(model="models/mini"))
-    model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
-    dialogues = [json.loads(line) for line in DIALOGUES.read_text().splitlines()]
-    prompts = [tokenizer.encode(render(INSTRUCTION, each["dialog"], each["passages"])) for each in dialogues]
+    model, prompts = load_model(checkpoint), evaluation_prompts(load_tokenizer(checkpoint))
     reference = from_transformers(model)
     expected = asyncio.run(_replies(reference, prompts))
     exact = _logits(reference, prompts, expected)

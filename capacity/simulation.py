@@ -139,7 +139,7 @@ class _Replica:
     def _finish(self, running: list[Request]) -> None:
         self._steps.append((self._simulation.now, len(running)))
         for request in running:
-            request.advance(0)
+            request.advance(request.next_inputs(len(running)), [0])
             if len(request.tokens) == 2:
                 self._callbacks[request][0]()
         complete = [request for request in running if request.ending(_NO_TOKEN)]

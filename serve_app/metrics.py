@@ -125,6 +125,10 @@ ENCODER_SHARE = Metric(
     boundaries=_SHARES,
 )
 GENERATED = Metric("godel_generated_tokens", "counter", "GodelModel", "tokens written, over all slots")
+GUESSED = Metric(
+    "godel_guessed_tokens", "counter", "GodelModel", "tokens guessed from prompts and verified, in rows of their own"
+)
+ACCEPTED = Metric("godel_accepted_tokens", "counter", "GodelModel", "of the tokens guessed, those that came true")
 CACHE_HITS = Metric(
     "godel_encoder_cache_hits", "counter", "GodelModel", "prompts that needed no encoding, as an equal one was encoded"
 )
@@ -201,6 +205,8 @@ class ReplicaMetrics:
         self._step = _histogram(STEP)
         self._encoder_share = _histogram(ENCODER_SHARE)
         self._generated = _counter(GENERATED)
+        self._guessed = _counter(GUESSED)
+        self._accepted = _counter(ACCEPTED)
         self._hits = _counter(CACHE_HITS)
         self._misses = _counter(CACHE_MISSES)
         self._reported: Totals | None = None
@@ -232,6 +238,8 @@ class ReplicaMetrics:
             self._encoder_share.observe(min(work.encode_s / work.busy_s, 1.0))
         for counter, increase in (
             (self._generated, work.tokens),
+            (self._guessed, work.guessed),
+            (self._accepted, work.accepted),
             (self._hits, work.encodings_kept),
             (self._misses, work.encodings_made),
         ):

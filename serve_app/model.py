@@ -162,6 +162,7 @@ def make_engine(checkpoint: Checkpoint, args: AppArgs) -> Engine:
         max_reply=args.max_reply_tokens,
         prefill_tokens=args.prefill_tokens,
         encoding_cache_bytes=args.encoding_cache_mb * 1024**2,
+        speculative=True,
     )
 
 

@@ -54,7 +54,7 @@ def test_steps_are_reported_once_a_second_and_each_once(reported: Reported, monk
     totals.steps[3] += 2
     totals.steps[4] += 1
     totals.busy_s, totals.encode_s = 2.0, 0.5
-    totals.tokens, totals.encodings_made = 10, 1
+    totals.tokens, totals.guessed, totals.accepted, totals.encodings_made = 10, 5, 3, 1
     now += 0.5
     reported.clear()
     replica.report(STATUS, totals)  # another ingress asks
@@ -68,6 +68,8 @@ def test_steps_are_reported_once_a_second_and_each_once(reported: Reported, monk
         ("godel_step_requests", 4, {}),
         ("godel_encoder_share_ratio", 0.25, {}),
         ("godel_generated_tokens", 10, {}),
+        ("godel_guessed_tokens", 5, {}),
+        ("godel_accepted_tokens", 3, {}),
         ("godel_encoder_cache_misses", 1, {}),
     ]
     assert reported[3:] == work

@@ -131,9 +131,9 @@ async def test_an_engine_that_hangs_fails_the_health_check_until_it_goes_on(
     may_go_on = threading.Event()
     original = model._engine._model.step
 
-    def hang(tokens: Sequence[int]) -> Tensor:
+    def hang(tokens: Sequence[int], counts: Sequence[int] | None) -> Tensor:
         assert may_go_on.wait(30)
-        return original(tokens)
+        return original(tokens, counts)
 
     monkeypatch.setattr(model._engine._model, "step", hang)
     monkeypatch.setattr(model, "_stall_limit_s", 0.05)
@@ -151,7 +151,7 @@ async def test_an_engine_that_hangs_fails_the_health_check_until_it_goes_on(
 
 async def test_a_dead_engine_fails_the_health_check(model: GodelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model.check_health()
-    monkeypatch.setattr(model._engine._model, "step", lambda tokens: torch.zeros(1))  # of the wrong shape
+    monkeypatch.setattr(model._engine._model, "step", lambda tokens, counts: torch.zeros(1))  # of the wrong shape
     with pytest.raises(EngineFailed):
         await chunks_of(model, request())
     with pytest.raises(EngineFailed):
@@ -191,7 +191,7 @@ async def test_one_reply_that_fails_leaves_the_engine_and_the_health_check_well(
     model: GodelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(model._engine._model, "step", lambda tokens: torch.full((len(tokens), 9), torch.nan))
+        patched.setattr(model._engine._model, "step", lambda tokens, counts: torch.full((len(tokens), 9), torch.nan))
         with pytest.raises(ReplyFailed, match="not finite"):
             await chunks_of(model, request())
     assert (await chunks_of(model, request()))[-1].finish_reason == "length"
@@ -234,7 +234,7 @@ def test_a_model_that_cannot_write_fails_the_start_and_says_so(
 
 def test_a_model_that_hangs_fails_the_start_in_bounded_time(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_go_on = threading.Event()
-    monkeypatch.setattr("serve_app.engine.t5.T5.step", lambda self, tokens: may_go_on.wait(30))
+    monkeypatch.setattr("serve_app.engine.t5.T5.step", lambda self, tokens, counts: may_go_on.wait(30))
     with pytest.raises(ModelError, match=r"nothing came within request_timeout_s, 0.2 s"):
         start(checkpoint, request_timeout_s=0.2, stall_limit_s=0.01)
     may_go_on.set()

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from serve_app.engine.memory import is_out_of_memory, return_freed
 from serve_app.engine.request import Request, TokenIds
 from serve_app.engine.sampling import NOT_FINITE, choose_candidate, sample
 from serve_app.engine.scheduler import Move, Scheduler
+from serve_app.engine.speculation import Guesser
 from serve_app.engine.t5 import T5
 from serve_app.engine.threads import end_workers
 from serve_app.engine.token_stream import Ending, Failure, TokenStream, send
@@ -49,6 +51,7 @@ class Engine:
         max_waiting: int | None = None,
         prefill_tokens: int = 1024,
         encoding_cache_bytes: int = 0,
+        speculative: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """slots: the most requests that run at once. max_prompt, max_reply: tokens; a reply's start token counts.
@@ -56,6 +59,7 @@ class Engine:
         max_waiting: the most requests in the queue; None: as many as slots.
         prefill_tokens: the most prompt tokens encoded between two decoding steps; a longer prompt is encoded alone.
         encoding_cache_bytes: size of the encodings that are kept for prompts that come again; 0: none.
+        speculative: guess tokens from the prompt where that changes no reply, as the backend's rows are exact.
         clock: seconds, by which deadlines are measured.
         """
         self.slots = slots
@@ -64,6 +68,7 @@ class Engine:
         self._max_reply = max_reply
         self._clock = clock
         self._shape = weights.shape
+        self._speculative = speculative and weights.backend.rows_are_exact
         self._model = T5(weights, slots=slots, max_prompt=max_prompt, max_reply=max_reply)
         self._encoder_cache = EncoderCache(self._model.encode, limit_bytes=encoding_cache_bytes)
         self._scheduler = Scheduler(
@@ -189,6 +194,9 @@ class Engine:
         budget_s: float,
     ) -> Request:
         start = self._shape.start_token
+        guesser = None
+        if self._speculative and not candidates:
+            guesser = Guesser(prompt, [start, *prefix], self._shape.eos_token)
         return Request(
             prompt=tuple(prompt),
             sampling=sampling,
@@ -197,6 +205,7 @@ class Engine:
             stream=stream,
             prefix=tuple(prefix),
             trie=make_trie(candidates, start) if candidates else None,
+            guesser=guesser,
         )
 
     def _enqueue(self, request: Request) -> None:
@@ -291,36 +300,59 @@ class Engine:
 
     def _decode(self) -> None:
         running = list(self._scheduler.running)
-        if not running or not (tokens := self._next_tokens(running)):
+        if not running:
             return
-        sampled = list(zip(running, tokens, strict=True))
-        if failed := [request for request, token in sampled if token is None]:
+        inputs = [request.next_inputs(len(running)) for request in running]
+        if not (sampled := self._next_tokens(running, inputs)):
+            return
+        new: dict[Request, list[int]] = {}
+        failed = []
+        for slot, (request, read, tokens) in enumerate(zip(running, inputs, sampled, strict=True)):
+            if tokens[0] is None:
+                failed.append(request)
+                continue
+            decoded = request.decoded
+            new[request] = request.advance(read, tokens)
+            self._take_back(slot, decoded + len(read) - request.decoded)
+        if failed:
             self._fail(failed, ReplyFailed(NOT_FINITE))
-        # A prefix is decoded token by token, in the same batches as other requests: so its keys and values are rounded
-        # as when it was generated (law 3), and it delays no other request.
-        extended = [request for request, token in sampled if token is not None and request.advance(token)]
-        self._count(len(extended))
         self.totals.steps[len(running)] += 1
-        self._deliver(extended)
+        self._deliver({request: tokens for request, tokens in new.items() if tokens})
 
-    def _next_tokens(self, running: list[Request]) -> list[int | None]:
-        """One decoding step. None where the logits are not finite; an empty list if memory did not suffice."""
+    def _next_tokens(self, running: list[Request], inputs: list[list[int]]) -> list[list[int | None]]:
+        """One decoding step: what comes after each input, if those of its reply are right. None where the logits are
+        not finite; an empty list if memory did not suffice.
+
+        A prefix is read in the same steps as other replies. Each of its rows, and of the guesses, is computed as if it
+        were alone in its step: so it is rounded as when it was generated (law 3).
+        """
+        counts = [len(tokens) for tokens in inputs]
         with self._failing_alone(running):
-            logits = self._model.step([request.next_input for request in running])
-            return sample(logits, [request.context for request in running], self._shape.eos_token)
+            contexts = [c for request, read in zip(running, inputs, strict=True) for c in request.contexts(read)]
+            logits = self._model.step(list(chain(*inputs)), counts if len(contexts) > len(running) else None)
+            sampled = iter(sample(logits, contexts, self._shape.eos_token))
+            return [list(islice(sampled, count)) for count in counts]
         return []
 
-    def _deliver(self, requests: list[Request]) -> None:
-        """Hand out the newest token of each reply; complete ones leave their slots."""
-        endings = [request.ending(self._shape.eos_token) for request in requests]
+    def _take_back(self, slot: int, wrong: int) -> None:
+        """Make the cache of `slot` forget its last tokens, which were guessed and did not come."""
+        if wrong:
+            self._model.drop(slot, wrong)
+            self.totals.guessed += wrong
+
+    def _deliver(self, new: dict[Request, list[int]]) -> None:
+        """Hand out the new tokens of each reply; complete ones leave their slots."""
+        endings = {request: request.ending(self._shape.eos_token) for request in new}
         with self._changed:
-            moves = self._scheduler.leave([r for r, ending in zip(requests, endings, strict=True) if ending])
+            moves = self._scheduler.leave([request for request, ending in endings.items() if ending])
         now = self._clock()
-        for request, ending in zip(requests, endings, strict=True):
-            newest = request.tokens[-1]
-            request.stream.times.wrote(now)
-            request.stream.put([] if newest == self._shape.eos_token else [newest], ending)
-        send([request.stream for request in requests], now)
+        self._count(sum(map(len, new.values())))
+        for request, tokens in new.items():
+            self.totals.guessed += len(tokens) - 1  # right ones: the first token comes without a guess
+            self.totals.accepted += len(tokens) - 1
+            request.stream.times.wrote(now, len(tokens))
+            request.stream.put([token for token in tokens if token != self._shape.eos_token], endings[request])
+        send([request.stream for request in new], now)
         self._move(moves)  # last: if it fails, `_stop` no longer finds the requests that have left
 
     def _move(self, moves: list[Move]) -> None:

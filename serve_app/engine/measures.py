@@ -43,6 +43,8 @@ class Totals:
 
     steps: list[int]  # decoding steps, by the number of requests that were in them
     tokens: int = 0
+    guessed: int = 0  # tokens that were guessed and verified, in steps of several tokens of a reply
+    accepted: int = 0  # of these, the ones that came true; they are in `tokens`
     busy_s: float = 0.0  # in steps of the loop
     encode_s: float = 0.0  # of these, encoding prompts
     encodings_kept: int = 0  # prompts whose encoding was there: in the cache, or of an equal prompt beside them
@@ -56,6 +58,8 @@ class Totals:
         return Totals(
             steps=[now - then for now, then in zip(self.steps, before.steps, strict=True)],
             tokens=self.tokens - before.tokens,
+            guessed=self.guessed - before.guessed,
+            accepted=self.accepted - before.accepted,
             busy_s=self.busy_s - before.busy_s,
             encode_s=self.encode_s - before.encode_s,
             encodings_kept=self.encodings_kept - before.encodings_kept,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from serve_app.engine.sampling import Context
+from serve_app.engine.speculation import MOST, Guesser
 from serve_app.engine.token_stream import TokenStream
 from serve_app.engine.trie import Trie
 from serve_app.messages import FinishReason, Sampling
@@ -22,6 +23,7 @@ class Request:
     stream: TokenStream
     prefix: TokenIds = ()  # the reply's first tokens, where another replica has generated them
     trie: Trie | None = None  # the candidates of the reply, if it must be one of them
+    guesser: Guesser | None = None  # where a step may read several tokens of a reply
     tokens: list[int] = field(init=False)  # start token, prefix, generated tokens: transformers' decoder_input_ids
     decoded: int = field(init=False, default=0)  # tokens whose keys and values are in the slot's cache
 
@@ -30,26 +32,42 @@ class Request:
             raise ValueError("seed: must be set by the caller, so that another replica can continue the reply")
         self.tokens = [self.start_token, *self.prefix]
 
-    @property
-    def next_input(self) -> int:
-        """The token that the decoder reads in the next step."""
-        return self.tokens[self.decoded]
+    def next_inputs(self, replies: int) -> list[int]:
+        """The tokens that the decoder reads in the next step, of so many replies: known ones, then guesses."""
+        if not self.guesser:
+            return [self.tokens[self.decoded]]
+        known = self.tokens[self.decoded : self.decoded + 1 + MOST]
+        # After each token that is read another one comes, and all of them have room.
+        room = min(1 + MOST - len(known), self.sampling.max_length - 1 - len(self.tokens))
+        return known + self.guesser.guess(room, replies) if room > 0 else known
 
-    @property
-    def context(self) -> Context:
-        """What the token after `next_input` depends on, besides the logits."""
-        return Context(self.sampling, self._read(self.decoded + 1))
+    def contexts(self, inputs: Sequence[int]) -> list[Context]:
+        """What the token after each of `inputs` depends on, besides the logits, if those before it are right."""
+        if self.decoded + 1 == len(self.tokens) and len(inputs) == 1:  # nearly always; without a copy
+            return [Context(self.sampling, self.tokens)]
+        read = [*self.tokens[: self.decoded], *inputs]
+        return [Context(self.sampling, read[:end]) for end in range(self.decoded + 1, len(read) + 1)]
 
-    def advance(self, sampled: int) -> bool:
-        """Record a decoding step. Returns whether `sampled` was appended to the reply.
+    def advance(self, inputs: Sequence[int], sampled: Sequence[int | None]) -> list[int]:
+        """Record a decoding step that has read `inputs`. Returns the tokens that are new.
 
-        It is not while the decoder still reads the prefix, whose next token is known.
+        sampled: the token after each input, for which None stands where there is none; there is a first one.
+        A known token of the prefix stays, whatever was sampled there. What comes after a wrong guess is ignored.
         """
-        self.decoded += 1
-        is_new = self.decoded == len(self.tokens)
-        if is_new:
-            self.tokens.append(sampled)
-        return is_new
+        new: list[int] = []
+        for token, guess in zip(sampled, [*inputs[1:], None], strict=True):
+            if token is None:  # the next step begins there, and says so
+                break
+            self.decoded += 1
+            if self.decoded < len(self.tokens):
+                continue
+            self.tokens.append(token)
+            new.append(token)
+            if self.guesser:
+                self.guesser.learn(self.tokens)
+            if token != guess:
+                break
+        return new
 
     def ending(self, eos_token: int) -> FinishReason | None:
         """Why the reply is complete after its last token; None if it is not."""
@@ -68,7 +86,3 @@ class Request:
         It is the trie's nodes, and a quarter of the prompt for its keys and values in every decoder layer.
         """
         return len(self.trie.tokens) + len(self.prompt) // 4 if self.trie else 0
-
-    def _read(self, count: int) -> Sequence[int]:
-        """The first `count` tokens; all of them, nearly always, without a copy."""
-        return self.tokens if count == len(self.tokens) else self.tokens[:count]

@@ -67,12 +67,13 @@ class T5:
         for index, layer in enumerate(self._weights.decoder):
             self._cache.fill(slot, index, layer.cross_kv(encoding))
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """One decoding step of slots 0..n-1, given the last token of each -> logits [n, vocabulary].
+    def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """One decoding step of slots 0..n-1, given the next token of each reply -> logits [n, vocabulary].
 
+        counts: how many of `tokens`, one after the other, each slot reads; None: one. Each token has a row of logits.
         The logits are valid until the next step. They are those of `_logits`, which some backends compute as a whole.
         """
-        return self._whole_step(tokens) if self._whole_step else self._logits(self._ids(tokens))
+        return self._whole_step(tokens, counts) if self._whole_step else self._logits(self._ids(tokens), counts)
 
     def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
         """The logits [branches, vocabulary] of the token after each branch, for the prompt of that encoding."""
@@ -88,9 +89,13 @@ class T5:
         """Erase the reply of `slot`, so that a NaN in it cannot reach the next reply there."""
         self._cache.clear(slot)
 
-    def _logits(self, tokens: Tensor) -> Tensor:
-        """Append one token to the reply of each of slots 0..n-1 -> logits [n, vocabulary]."""
-        self._cache.begin(len(tokens))
+    def drop(self, slot: int, tokens: int) -> None:
+        """Take the last `tokens` of the reply of `slot` back."""
+        self._cache.drop(slot, tokens)
+
+    def _logits(self, tokens: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        """Append tokens to the replies of slots 0..n-1, one or `counts` each -> logits [tokens, vocabulary]."""
+        self._cache.begin(counts or [1] * len(tokens))
         x = self._embed(tokens)
         self._decode(x, self._cache)
         self._cache.end()

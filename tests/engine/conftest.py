@@ -80,9 +80,9 @@ def journal(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Journal:
             entries.append(("encode", sum(map(len, prompts))))
             return super().encode(prompts)
 
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             entries.append(("step", len(tokens)))
-            return super().step(tokens)
+            return super().step(tokens, counts)
 
         def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
             entries.append(("trie_logits", len(trie.candidates)))

@@ -124,13 +124,17 @@ class Echo:
         self._prompts[slot] = encoding.tolist()
         self._written[slot] = 0
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        logits = torch.zeros(len(tokens), self._vocabulary)
-        for slot in range(len(tokens)):
+    def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        rows = torch.zeros(len(tokens), self._vocabulary)
+        slots = [slot for slot, count in enumerate(counts or [1] * len(tokens)) for _ in range(count)]
+        for logits, slot in zip(rows, slots, strict=True):
             prompt = self._prompts[slot]
-            logits[slot, prompt[self._written[slot] % len(prompt)]] = 1
+            logits[prompt[self._written[slot] % len(prompt)]] = 1
             self._written[slot] += 1
-        return logits
+        return rows
+
+    def drop(self, slot: int, tokens: int) -> None:
+        self._written[slot] -= tokens
 
     def trie_logits(self, trie: Trie, encoding: Tensor) -> Tensor:
         logits = torch.zeros(len(trie.branches), self._vocabulary)

@@ -114,8 +114,8 @@ async def test_a_reply_that_goes_wrong_on_its_way_keeps_what_it_has(
     stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(Echo):
-        def step(self, tokens: Sequence[int]) -> Tensor:
-            logits = super().step(tokens)
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+            logits = super().step(tokens, counts)
             for row, token in zip(logits, tokens, strict=True):
                 if token == 50:
                     row[9] = math.nan
@@ -193,7 +193,7 @@ async def test_prompts_that_fit_one_by_one_are_encoded_one_by_one(failing: Calla
 async def test_a_step_that_memory_has_no_room_for_fails_who_runs_and_the_engine_goes_on(
     failing: Callable[..., SteppedEngine],
 ) -> None:
-    engine = failing("step", MemoryError(), lambda tokens: len(tokens) > 2, slots=3)
+    engine = failing("step", MemoryError(), lambda tokens, _: len(tokens) > 2, slots=3)
     failed = [engine.ask(prompt, SHORT) for prompt in OTHERS]
     waited = engine.ask([40, 41, EOS], SHORT)
     engine.step()
@@ -223,9 +223,9 @@ async def test_whatever_fails_everyone_gets_their_own_reply_or_an_error(
             fail()
             super().fill(slot, encoding)
 
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             fail()
-            logits = super().step(tokens)
+            logits = super().step(tokens, counts)
             for row in logits:
                 if chance.random() < 0.05:
                     row[:] = chance.choice([math.nan, math.inf, -math.inf])

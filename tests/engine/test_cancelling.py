@@ -42,10 +42,10 @@ def meanwhile(stepped: MakeStepped, monkeypatch: pytest.MonkeyPatch) -> Callable
                 self._act("trie_logits")
                 return super().trie_logits(trie, encoding)
 
-            def step(self, tokens: Sequence[int]) -> Tensor:
+            def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
                 steps.append(len(tokens))
                 self._act("step")
-                return super().step(tokens)
+                return super().step(tokens, counts)
 
             def _act(self, where: str) -> None:
                 if where == part and not acted:

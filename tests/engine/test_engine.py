@@ -336,10 +336,10 @@ async def test_an_engine_that_hangs_can_be_closed_and_its_readers_are_told(runni
     entered, may_go_on = threading.Event(), threading.Event()
 
     class Hanging(Echo):
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             entered.set()
             assert may_go_on.wait(PATIENCE_S)
-            return super().step(tokens)
+            return super().step(tokens, counts)
 
     engine = running(Hanging)
     runs, waits = engine.submit(ENDLESS, LONG, budget_s=LONG_S), engine.submit(ENDLESS, LONG, budget_s=LONG_S)
@@ -360,11 +360,11 @@ async def test_a_decoding_step_does_not_block_the_event_loop(running: MakeEngine
     entered, may_end = threading.Event(), threading.Event()
 
     class Slow(Echo):
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             entered.set()
             if not may_end.wait(PATIENCE_S):
                 raise TimeoutError("the event loop stood still")
-            return super().step(tokens)
+            return super().step(tokens, counts)
 
     reply = asyncio.create_task(answer(running(Slow), [2, 3, EOS], SHORT))
     assert await asyncio.to_thread(entered.wait, PATIENCE_S)
@@ -386,9 +386,9 @@ async def test_when_the_engine_fails_every_reader_is_told(
     all_asked = threading.Event()
 
     class Failing(Echo):
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             assert all_asked.wait(PATIENCE_S)
-            return super().step(tokens)
+            return super().step(tokens, counts)
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
@@ -412,7 +412,7 @@ async def test_what_the_engine_logs_reaches_serves_log_files(running: MakeEngine
     seen: list[logging.LogRecord] = []
 
     class Failing(Echo):
-        def step(self, tokens: Sequence[int]) -> Tensor:
+        def step(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
             raise RuntimeError("broken")
 
     class File(logging.Handler):

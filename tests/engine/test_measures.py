@@ -15,8 +15,8 @@ def test_differences_of_totals_are_exact() -> None:
     totals = Totals(steps=[0, 0, 0])
     totals.steps[1], totals.tokens, totals.busy_s = 5, 5, 1.0
     before = totals.copy()
-    totals.steps[2], totals.tokens, totals.busy_s = 3, 11, 1.5
-    assert totals.since(before) == Totals(steps=[0, 0, 3], tokens=6, busy_s=0.5)
+    totals.steps[2], totals.tokens, totals.guessed, totals.accepted, totals.busy_s = 3, 11, 4, 2, 1.5
+    assert totals.since(before) == Totals(steps=[0, 0, 3], tokens=6, guessed=4, accepted=2, busy_s=0.5)
     assert before.steps == [0, 5, 0]
 
 

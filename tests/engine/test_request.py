@@ -22,7 +22,7 @@ def test_a_reply_ends_with_eos_or_at_max_length(generated: list[int], ending: En
     one = request()
     for token in generated:
         assert one.ending(eos_token=1) is None
-        one.advance(token)
+        one.advance(one.next_inputs(1), [token])
     assert one.ending(eos_token=1) == ending
 
 
@@ -35,9 +35,10 @@ def test_the_prefix_is_decoded_before_a_sampled_token_is_appended() -> None:
     one = request(prefix=(6, 7))
     inputs, contexts, appended = [], [], []
     for sampled in (20, 21, 22, 23):
-        inputs.append(one.next_input)
-        contexts.append(list(one.context.tokens))
-        appended.append(one.advance(sampled))
+        read = one.next_inputs(1)
+        inputs += read
+        contexts += [list(context.tokens) for context in one.contexts(read)]
+        appended += [bool(one.advance(read, [sampled]))]
     assert inputs == [0, 6, 7, 22]
     assert contexts == [[0], [0, 6], [0, 6, 7], [0, 6, 7, 22]]
     assert appended == [False, False, True, True]
@@ -46,8 +47,8 @@ def test_the_prefix_is_decoded_before_a_sampled_token_is_appended() -> None:
 
 def test_requests_do_not_share_their_tokens() -> None:
     first, second = request((6,)), request((6,))
-    first.advance(9)
-    first.advance(9)
+    for _ in range(2):
+        first.advance(first.next_inputs(1), [9])
     assert (first.tokens, second.tokens) == ([0, 6, 9], [0, 6])
 
 

@@ -100,3 +100,36 @@ def test_a_moved_reply_goes_on_as_it_was(weights: Weights) -> None:
     three_replies()
     model.move(source=2, target=0)
     torch.testing.assert_close(model.step([12, 11])[0], expected)
+
+
+def test_several_rows_of_a_slot_equal_one_step_after_the_other(weights: Weights) -> None:
+    """Bit for bit, where the backend says so; rows that are taken back leave nothing."""
+    replies = random_prompts([12, 12, 12], seed=5)
+
+    def filled() -> T5:
+        model = T5(weights, slots=3, max_prompt=64, max_reply=16)
+        for slot, encoding in enumerate(model.encode(random_prompts([30, 9, 50]))):
+            model.fill(slot, encoding)
+        return model
+
+    expected = torch.stack(steps(filled(), [list(tokens) for tokens in zip(*replies, strict=True)]), dim=1)
+    model, read = filled(), [0, 0, 0]
+    computed: list[list[torch.Tensor]] = [[], [], []]
+    for right, wrong in (
+        ([1, 3, 2], [0, 0, 0]),
+        ([4, 1, 1], [0, 3, 1]),
+        ([1, 7, 4], [6, 0, 0]),
+        ([6, 1, 5], [0, 1, 0]),
+    ):
+        rows = [replies[slot][read[slot] :][: right[slot]] + [33] * wrong[slot] for slot in range(3)]
+        counts = [len(tokens) for tokens in rows]
+        logits = torch.split(model.step([token for tokens in rows for token in tokens], counts), counts)
+        for slot in range(3):
+            computed[slot] += logits[slot][: right[slot]].clone()
+            read[slot] += right[slot]
+            model.drop(slot, wrong[slot])
+    assert read == [12, 12, 12]
+    for slot in range(3):
+        if weights.backend.rows_are_exact:
+            assert torch.equal(torch.stack(computed[slot]), expected[slot])
+        torch.testing.assert_close(torch.stack(computed[slot]), expected[slot], rtol=1e-3, atol=1e-3)

@@ -4,6 +4,7 @@ Weights are scaled per output channel and activations per token; results equal t
 Keys and values are stored as float16, as a decoding step of many slots is limited by the speed of reading them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Compiled:
     device = torch.device("cpu")
     capture = None
     encoder_batch_tokens = 384
+    rows_are_exact = True
 
     def __init__(self) -> None:
         """Raises CannotCompile."""
@@ -131,9 +133,8 @@ class CompiledKVCache(KVStorage):
         self.kernels = kernels
         self._store_prompt = kernels.store_prompt
         self._attend_to_reply, self._attend_to_prompt = kernels.attend_to_reply, kernels.attend_to_prompt
-        self._first_row = torch.arange(slots + 1)  # of each slot: one row each
-        self._result = torch.empty(slots, self._heads * size)
-        self._to_result = pointer(self._result)
+        self._first_row = torch.zeros(slots + 1, dtype=torch.long)  # of each slot
+        self._make_room(slots)
         self.layers = [self._layer(index) for index in range(layers)]
 
     def _layer(self, index: int) -> Any:
@@ -165,15 +166,26 @@ class CompiledKVCache(KVStorage):
         self._prompt_lengths[slot] = tokens
         self._reply_lengths[slot] = 0
 
-    def begin(self, count: int) -> None:
-        self._active = slice(count)
+    def begin(self, counts: Sequence[int]) -> None:
+        super().begin(counts)
+        self._first_row[1 : len(counts) + 1] = torch.tensor(counts).cumsum(0)
+
+    def _make_room(self, rows: int) -> None:
+        self._result = torch.empty(rows, self._heads * self._size)
+        self._to_result = pointer(self._result)
+
+    def _to(self, rows: int) -> Any:
+        """Where the results of so many rows are written."""
+        if rows > len(self._result):
+            self._make_room(rows)
+        return self._to_result
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
-        self._attend_to_reply(self.layers[layer], pointer(qkv), len(qkv), self._to_result)
+        self._attend_to_reply(self.layers[layer], pointer(qkv), self._slots, self._to(len(qkv)))
         return self._result[: len(qkv)]
 
     def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
-        self._attend_to_prompt(self.layers[layer], pointer(q), len(q), self._to_result)
+        self._attend_to_prompt(self.layers[layer], pointer(q), self._slots, self._to(len(q)))
         return self._result[: len(q)]
 
 

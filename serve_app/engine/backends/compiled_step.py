@@ -28,16 +28,10 @@ class CompiledStep:
     """
 
     def __init__(self, weights: Weights, cache: CompiledKVCache, *, slots: int) -> None:
-        shape, rows, threads = weights.shape, slots, torch.get_num_threads()
+        shape = weights.shape
+        self._shape, self._threads = shape, torch.get_num_threads()
         head = _compiled(weights.head)
-        products = [head, *(product for layer in weights.decoder for product in _products(layer).values())]
-        scratch_floats = shape.d_model + max(product.scratch_floats(rows) for product in products)
-        memory = {
-            "x": torch.empty(rows, shape.d_model),
-            "wide": torch.empty(rows, max(product.channels for product in products[1:])),
-            "attended": torch.empty(rows, shape.heads * shape.d_kv),
-            "scratch": torch.empty(threads, scratch_floats),
-        }
+        self._products = [head, *(product for layer in weights.decoder for product in _products(layer).values())]
         by_layer = new(
             "decoder_layer[]", [_layer(*of_layer) for of_layer in zip(weights.decoder, cache.layers, strict=True)]
         )
@@ -46,32 +40,46 @@ class CompiledStep:
             {
                 "d_model": shape.d_model,
                 "layers": len(by_layer),
-                "threads": threads,
-                "scratch_floats": scratch_floats,
+                "threads": self._threads,
                 "embedding": pointer(weights.embedding),
                 "norm": pointer(weights.decoder_norm),
                 "epsilon": shape.norm_epsilon,
                 "logit_scale": shape.logit_scale,
                 "head": head.layer[0],
                 "by_layer": by_layer,
-            }
-            | {name: pointer(tensor) for name, tensor in memory.items()},
+            },
         )
-        self._kept = weights, by_layer, memory  # as kernels.c has only their addresses
+        self._kept = weights, by_layer  # as kernels.c has only their addresses
         self._decode = cache.kernels.decode
         self._cache = cache
+        self._make_room(slots)
+
+    def __call__(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """As `T5.step`."""
+        rows, counts = len(tokens), counts or [1] * len(tokens)
+        if rows > len(self._tokens):
+            self._make_room(rows)
+        self._tokens[:rows] = torch.tensor(tokens)
+        self._cache.begin(counts)
+        self._decode(self._model, self._to_tokens, len(counts), self._to_logits)
+        self._cache.end()
+        return self._logits[:rows]
+
+    def _make_room(self, rows: int) -> None:
+        """Memory for steps of so many rows."""
+        shape, products = self._shape, self._products
+        self._model.scratch_floats = shape.d_model + max(product.scratch_floats(rows) for product in products)
+        self._memory = {
+            "x": torch.empty(rows, shape.d_model),
+            "wide": torch.empty(rows, max(product.channels for product in products[1:])),
+            "attended": torch.empty(rows, shape.heads * shape.d_kv),
+            "scratch": torch.empty(self._threads, self._model.scratch_floats),
+        }
+        for name, tensor in self._memory.items():
+            setattr(self._model, name, pointer(tensor))
         self._tokens = torch.zeros(rows, dtype=torch.long)
         self._logits = torch.empty(rows, shape.vocabulary)
         self._to_tokens, self._to_logits = pointer(self._tokens), pointer(self._logits)
-
-    def __call__(self, tokens: Sequence[int]) -> Tensor:
-        """The last token of each of slots 0..n-1 -> logits [n, vocabulary], valid until the next step."""
-        slots = len(tokens)
-        self._tokens[:slots] = torch.tensor(tokens)
-        self._cache.begin(slots)
-        self._decode(self._model, self._to_tokens, slots, self._to_logits)
-        self._cache.end()
-        return self._logits[:slots]
 
 
 def _products(layer: DecoderLayer) -> dict[str, CompiledLinear]:

@@ -39,8 +39,8 @@ class GraphedStep:
         self._replay: dict[int, Callable[[], None]] = {}  # by batch size, ascending
         self._logits: dict[int, Tensor] = {}
 
-    def __call__(self, tokens: Sequence[int]) -> Tensor:
-        """Returns the logits [n, vocabulary], valid until the next step."""
+    def __call__(self, tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """Returns the logits [n, vocabulary], valid until the next step. counts: None, as each slot has one token."""
         self._tokens[: len(tokens)] = torch.tensor(tokens)
         size = next(recorded for recorded in self._replay if recorded >= len(tokens))
         self._replay[size]()

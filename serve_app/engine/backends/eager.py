@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class Eager:
 
     encoder_batch_tokens = sys.maxsize
     packing = None
+    rows_are_exact = False  # libraries choose their kernel, and so the order of a row's sum, by the number of rows
 
     def __init__(
         self,
@@ -89,27 +91,32 @@ class EagerKVCache(KVStorage):
         self._prompt_lengths[slot] = tokens
         self._reply_lengths[slot] = 0
 
-    def begin(self, count: int) -> None:
-        self._active = slice(count)
-        self._rows = torch.arange(count, device=self._device)
+    def begin(self, counts: Sequence[int]) -> None:
+        super().begin(counts)
         # A recorded step also computes idle slots, whose lengths keep growing and whose prompts may be empty. Clamped,
         # they write inside of the cache, and no softmax is over nothing, which would put a NaN into the cache.
-        self._positions = self._reply_lengths[self._active].clamp(max=self._replies.shape[-2] - 1)
+        self._positions = self._reply_lengths[: self._slots].clamp(max=self._replies.shape[-2] - 1)  # of each row
+        prompts = self._prompt_lengths[: self._slots].clamp(min=1)
+        self._slot_of_row = torch.arange(self._slots, device=self._device)
+        self._read: slice | Tensor = slice(self._slots)  # a view of the caches, where each slot has one row
+        if isinstance(self._rows, Tensor):
+            self._read = self._slot_of_row = self._slot_of_row.repeat_interleave(self._rows)
+            within = torch.cat([torch.arange(count, device=self._device) for count in counts])
+            self._positions, prompts = self._positions[self._read] + within, prompts[self._read]
         self._reply_mask = self._biased(self._positions, self._span(self._positions + 1, self._replies))
-        prompts = self._prompt_lengths[self._active].clamp(min=1)
         self._prompt_mask = _mask(prompts, self._span(prompts, self._prompts))
 
     def attend_to_reply(self, layer: int, qkv: Tensor) -> Tensor:
         q, k, v = _heads(qkv[:, None].to(self._replies.dtype), 3, self._heads)
         keys, values = self._replies[layer]
-        keys[self._rows, :, self._positions] = k[:, :, 0]
-        values[self._rows, :, self._positions] = v[:, :, 0]
+        keys[self._slot_of_row, :, self._positions] = k[:, :, 0]
+        values[self._slot_of_row, :, self._positions] = v[:, :, 0]
         span = self._reply_mask.shape[-1]
-        return _attend(q, keys[self._active, :, :span], values[self._active, :, :span], self._reply_mask)[:, 0]
+        return _attend(q, keys[self._read, :, :span], values[self._read, :, :span], self._reply_mask)[:, 0]
 
     def attend_to_prompt(self, layer: int, q: Tensor) -> Tensor:
         span = self._prompt_mask.shape[-1]
-        keys, values = self._prompts[layer, :, self._active, :, :span]
+        keys, values = self._prompts[layer][:, self._read, :, :span]
         queries = _heads(q[:, None].to(self._prompts.dtype), 1, self._heads)[0]
         return _attend(queries, keys, values, self._prompt_mask)[:, 0]
 

@@ -2,6 +2,7 @@
 
 import math
 import mmap
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,10 +22,19 @@ class KVStorage:
         self._prompts = _reserve(dtype, self._device, layers, 2, slots, self._heads, max_prompt, size)
         self._reply_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
         self._prompt_lengths = torch.zeros(slots, dtype=torch.long, device=self._device)
-        self._active = slice(0)
+        self._slots = 0  # in the current step
+
+    def begin(self, counts: Sequence[int]) -> None:
+        self._slots = len(counts)
+        self._rows: int | Tensor = 1 if max(counts) == 1 else torch.tensor(counts, device=self._device)  # of each
 
     def end(self) -> None:
-        self._reply_lengths[self._active] += 1
+        self._reply_lengths[: self._slots] += self._rows
+
+    def drop(self, slot: int, tokens: int) -> None:
+        length = int(self._reply_lengths[slot])
+        self._replies[:, :, slot, :, length - tokens : length] = 0
+        self._reply_lengths[slot] = length - tokens
 
     def move(self, source: int, target: int) -> None:
         for caches, lengths in ((self._replies, self._reply_lengths), (self._prompts, self._prompt_lengths)):

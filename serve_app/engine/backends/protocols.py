@@ -3,6 +3,7 @@
 Backends differ in number formats, in the libraries they call and in the device; t5.py is the same for all of them.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -34,17 +35,21 @@ class Attention(Protocol):
 class KVCache(Attention, Protocol):
     """Keys and values of the running replies and of their prompts: row i of every cache belongs to slot i.
 
-    A decoding step has one token for each slot, its newest; `attend_to_reply` appends that token's key and value first.
+    A decoding step reads the next tokens of each slot's reply, mostly one. They are adjacent rows of what `attend_to_*`
+    get. `attend_to_reply` appends the keys and values of all rows first; then each row attends up to its own.
     """
 
     def fill(self, slot: int, layer: int, keys_values: Tensor) -> None:
         """Store a prompt's keys and values [tokens, 2 * heads * d_kv] and empty the slot's reply."""
 
-    def begin(self, count: int) -> None:
-        """Start a decoding step of slots 0..count - 1; `attend_to_*` refer to these until `end`."""
+    def begin(self, counts: Sequence[int]) -> None:
+        """Start a decoding step with so many rows of slots 0, 1, ...; `attend_to_*` refer to these until `end`."""
 
     def end(self) -> None:
-        """Finish the step: the reply of each of these slots is one token longer."""
+        """Finish the step: the reply of each of these slots is longer by its rows."""
+
+    def drop(self, slot: int, tokens: int) -> None:
+        """Shorten the reply of `slot` by its last `tokens`, and erase them as `clear` does."""
 
     def move(self, source: int, target: int) -> None:
         """Copy the reply and the prompt of slot `source` to slot `target`."""
@@ -67,6 +72,13 @@ class Backend(Protocol):
     @property
     def encoder_batch_tokens(self) -> int:
         """The most prompt tokens that are worth encoding together."""
+
+    @property
+    def rows_are_exact(self) -> bool:
+        """Whether a row's results are the same bit for bit, however many rows there are and whatever is in the others.
+
+        Then a reply may have several rows in a step: it is the same as with one (laws 2 and 3).
+        """
 
     @property
     def packing(self) -> str | None:

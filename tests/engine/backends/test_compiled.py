@@ -42,7 +42,7 @@ def test_slots_equal_eager(heads: int, size: int) -> None:
                 slots.fill(slot, layer, numbers(tokens, 2 * heads * size, seed=slot + 10 * layer))
     for step, count in enumerate([1, 3, 3, 2, 3, *[1] * 30]):
         for slots in (ours, reference):
-            slots.begin(count)
+            slots.begin([1] * count)
         for layer in range(2):
             qkv, q = numbers(count, 3 * heads * size, seed=step), numbers(count, heads * size, seed=step)
             for name, x in (("attend_to_reply", qkv), ("attend_to_prompt", q)):
@@ -56,5 +56,5 @@ def test_slots_equal_eager(heads: int, size: int) -> None:
 def test_keys_beyond_float16_do_not_become_infinite() -> None:
     slots = Compiled().kv_cache(1, 1, 16, 4, torch.zeros(1, 4))
     slots.fill(0, 0, torch.full((2, 32), 1e9))
-    slots.begin(1)
+    slots.begin([1])
     assert bool(slots.attend_to_prompt(0, torch.full((1, 16), 1e-6)).isfinite().all())

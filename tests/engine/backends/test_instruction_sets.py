@@ -158,13 +158,13 @@ def test_a_slots_attention(program: list[str], heads: int, size: int) -> None:
     depth = -(-size // 16) * 16
     slot = Compiled().kv_cache(1, 1, size, 30, bias)
     slot.fill(0, 0, keys_values)
-    slot.begin(1)
+    slot.begin([1])
     expected = torch.cat([slot.attend_to_prompt(0, query[None]).clone() for query in queries])
     y = computed(program, "prompt", (heads, 30, size, depth, 19, 3), keys_values, queries, torch.empty(3, heads * size))
     assert torch.equal(y, expected)
     replies = []
     for token in qkv:
-        slot.begin(1)
+        slot.begin([1])
         replies.append(slot.attend_to_reply(0, token[None]).clone())
         slot.end()
     for rows in (1, 3):
