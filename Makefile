@@ -62,6 +62,7 @@ format: $(VENV)/.dev ## let ruff put the code into shape
 bench: $(VENV)/.bench ## measure engine and service beside their peers, on idle cores: an hour; bench/results/
 	@$(BIN)/python -m bench.quality
 	@$(BIN)/python -m bench.quote
+	@$(BIN)/python -m bench.speculation
 	@$(BIN)/python -m bench.engine
 	@$(BIN)/python -m bench.memory
 	@$(BIN)/python -m bench.served
