@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.systems import VOCABULARY
-from capacity.traces import PROMPT, REPLY
+from capacity.traces import PROMPT, REPLY, Trace
 from serve_app.prompt import render
 
 TIMEOUT_S = 120.0  # far past any latency of interest: every service has refused or answered by then
@@ -85,11 +85,23 @@ def burst(count: int, seed: int) -> list[Request]:
     return [_request(0, chance) for _ in range(count)]
 
 
+def of_trace(trace: Trace) -> list[Request]:
+    """The arrivals that the simulation is given, in words."""
+    chance = random.Random(trace.name)
+    return [
+        Request(arrival.at_s, _turn(arrival.prompt_tokens, chance), arrival.prompt_tokens, arrival.reply_tokens)
+        for arrival in trace.arrivals()
+    ]
+
+
 def _request(at_s: float, chance: random.Random) -> Request:
     prompt_tokens = PROMPT.draw(chance)
+    return Request(at_s, _turn(prompt_tokens, chance), prompt_tokens, REPLY.draw(chance))
+
+
+def _turn(prompt_tokens: int, chance: random.Random) -> str:
     words = chance.sample(range(4, VOCABULARY), prompt_tokens - _FORM_TOKENS)
-    # Without spaces between them: each would be a token too, and the same one.
-    return Request(at_s, "".join(f"w{word}" for word in words), prompt_tokens, REPLY.draw(chance))
+    return "".join(f"w{word}" for word in words)  # without spaces between: each would be a token too, and the same one
 
 
 WARM_UP = burst(8, seed=-1)  # loads that are measured have seeds from 0

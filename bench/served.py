@@ -17,7 +17,7 @@ import json
 import logging
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ from bench.engine import RESULTS, environment
 from bench.http_overhead import WAYS, Overhead, engine_seconds, served_seconds
 from bench.load import Request, arrivals, burst
 from bench.services import SYSTEMS, asking, running
-from bench.systems import make_checkpoint
+from bench.systems import GODEL_BASE, make_checkpoint
 from capacity.traces import PROMPT, REPLY
 
 log = logging.getLogger("bench")
@@ -91,9 +91,9 @@ class Measurements:
         plot(self.rows, RESULTS / "served.png")
 
 
-def make_model(folder: Path) -> None:
+def make_model(folder: Path, shape: Mapping[str, Any] = GODEL_BASE) -> None:
     """A checkpoint whose replies start with a word: random weights repeat it, and no text would show <pad>."""
-    make_checkpoint(folder)
+    make_checkpoint(folder, shape)
     for path in (folder / "config.json", folder / "generation_config.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"decoder_start_token_id": 3}))
 
@@ -103,7 +103,7 @@ def measure(plan: Plan, model: Path, results: Measurements) -> None:
         for name in plan.systems:
             bursts = _bursts(plan, round_) if SYSTEMS[name].ours and plan.burst else {}
             alone = engine_seconds(model, SYSTEMS[name].dtype, list(bursts.values())) if bursts else []
-            with running(name, model) as url:
+            with running(name, SYSTEMS[name], model) as url:
                 for (way, requests), engine_s in zip(bursts.items(), alone, strict=True):
                     served_s = asyncio.run(served_seconds(url, way, requests))
                     results.add(Overhead.of(name, way, round_, len(requests), engine_s, served_s))

@@ -56,7 +56,7 @@ class System:
     dtype: str
     command: Callable[[Place], list[str]]  # arguments for Python
     ask: AskOverHttp
-    start_rate: float  # requests a second; near where it broke before, so that few rates need be tried
+    start_rate: float = 1.0  # requests a second; near where it broke before, so that few rates need be tried
     ours: bool = False  # else a peer
 
 
@@ -64,20 +64,12 @@ def this_project(dtype: str) -> Callable[[Place], list[str]]:
     """serve_config.yaml with one model replica, which gets all cores."""
 
     def command(place: Place) -> list[str]:
-        chat_config = place.folder / "chatbot.yaml"
-        chat_config.write_text(yaml.safe_dump({"instruction": INSTRUCTION, "knowledge": ""}))
-        config = _config_at(place)
-        application = config["applications"][0]
-        application["args"] |= {
-            "model": str(place.model),
-            "fallback_model": None,
-            "chat_config": str(chat_config),
-            "dtype": dtype,
-        }
-        model = next(deployment for deployment in application["deployments"] if deployment["name"] == "GodelModel")
+        config = our_config(place)
+        config["applications"][0]["args"]["dtype"] = dtype
+        model = model_deployment(config)
         model["autoscaling_config"] |= {"min_replicas": 1, "max_replicas": 1}
         model["ray_actor_options"] |= {"num_cpus": CORES}
-        return _serve_run(config, place)
+        return serve_run(config, place)
 
     return command
 
@@ -87,7 +79,7 @@ def serve_peer(module: str) -> Callable[[Place], list[str]]:
 
     def command(place: Place) -> list[str]:
         application = {"name": "peer", "import_path": f"{module}:build", "args": {"model": str(place.model)}}
-        return _serve_run(_config_at(place) | {"applications": [application]}, place)
+        return serve_run(_config_at(place) | {"applications": [application]}, place)
 
     return command
 
@@ -101,6 +93,23 @@ def shipped_config() -> dict[str, Any]:
     return config
 
 
+def our_config(place: Place) -> dict[str, Any]:
+    """The shipped one, on the place's port and of its model, and without knowledge."""
+    chat_config = place.folder / "chatbot.yaml"
+    chat_config.write_text(yaml.safe_dump({"instruction": INSTRUCTION, "knowledge": ""}))
+    config = _config_at(place)
+    changed = {"model": str(place.model), "fallback_model": None, "chat_config": str(chat_config)}
+    config["applications"][0]["args"] |= changed
+    return config
+
+
+def model_deployment(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of the model replicas in a Serve config of ours."""
+    deployments = config["applications"][0]["deployments"]
+    found: dict[str, Any] = next(deployment for deployment in deployments if deployment["name"] == "GodelModel")
+    return found
+
+
 def _config_at(place: Place) -> dict[str, Any]:
     """The shipped one, on the place's port."""
     config = shipped_config()
@@ -108,7 +117,8 @@ def _config_at(place: Place) -> dict[str, Any]:
     return config
 
 
-def _serve_run(config: dict[str, Any], place: Place) -> list[str]:
+def serve_run(config: dict[str, Any], place: Place) -> list[str]:
+    """Arguments for Python."""
     path = place.folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))
     return ["-m", "ray.serve.scripts", "run", "--address", "local", str(path)]
@@ -116,12 +126,12 @@ def _serve_run(config: dict[str, Any], place: Place) -> list[str]:
 
 async def ask_chat(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
     """This project's streamed POST /chat."""
-    return await _ask_ours(session, url, _chat(request) | {"stream": True})
+    return await _ask_ours(session, url, chat_body(request) | {"stream": True})
 
 
 async def ask_whole(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
     """This project's POST /chat for a reply in one piece."""
-    return await _ask_ours(session, url, _chat(request))
+    return await _ask_ours(session, url, chat_body(request))
 
 
 async def _ask_ours(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Answer:
@@ -138,7 +148,8 @@ async def _ask_ours(session: aiohttp.ClientSession, url: str, body: dict[str, An
     raise RequestFailed("the stream ended before the reply did")
 
 
-def _chat(request: Request) -> dict[str, Any]:
+def chat_body(request: Request) -> dict[str, Any]:
+    """This project's question: a reply of that length."""
     return {"dialog": [request.turn], "generation": {"min_length": request.length, "max_length": request.length}}
 
 
@@ -174,19 +185,19 @@ SYSTEMS: dict[str, System] = {
 
 
 @contextmanager
-def running(name: str, model: Path) -> Iterator[str]:
+def running(name: str, system: System, model: Path, room: haproxy.Limits = haproxy.SHIPPED) -> Iterator[str]:
     """A system's URL, once it is warm. Whatever ends the block ends the system's processes too.
 
-    Raises RuntimeError where the system does not start.
+    room: what its proxy lets through, if it is on Serve. Raises RuntimeError where the system does not start.
     """
-    with tempfile.TemporaryDirectory() as folder, haproxy.prepared() as proxy:
+    with tempfile.TemporaryDirectory() as folder, haproxy.prepared(room) as proxy:
         place = Place(model, Path(folder), free_port())
         processes = Processes()
         # By SIGTERM: a process in the background may ignore SIGINT.
-        command = [sys.executable, *SYSTEMS[name].command(place)]
+        command = [sys.executable, *system.command(place)]
         program = processes.start(name, command, place.folder / "log", signal.SIGTERM, _environment(place, proxy), ROOT)
         try:
-            asyncio.run(_warm_up(name, place.url, program))
+            asyncio.run(_warm_up(system, place.url, program))
             log.info("%s is warm", name)
             yield place.url
         finally:
@@ -205,8 +216,8 @@ def _environment(place: Place, proxy: Mapping[str, str]) -> dict[str, str]:
     return child_environment(os.environ, plan, place.folder, proxy) | ours
 
 
-async def _warm_up(name: str, url: str, program: Program) -> None:
-    async with asking(SYSTEMS[name].ask, url) as ask:
+async def _warm_up(system: System, url: str, program: Program) -> None:
+    async with asking(system.ask, url) as ask:
         await _first_answer(ask, WARM_UP[0], program)
         await closed_loop(ask, WARM_UP, WARM_UP_CLIENTS)
 

@@ -7,7 +7,7 @@ disturb none while another one is measured.
 import asyncio
 import gc
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,13 @@ MAX_PROMPT = 512
 Generate = Callable[[Sequence[list[int]], int], list[list[int]]]
 
 
-def make_checkpoint(folder: Path) -> None:
-    """GODEL-base's shape (222.9 M parameters), random weights, and a tokenizer only because converters ask for one."""
+GODEL_BASE = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
+
+
+def make_checkpoint(folder: Path, shape: Mapping[str, Any] = GODEL_BASE) -> None:
+    """Random weights, by default of GODEL-base's shape (222.9 M parameters), and a tokenizer whose pieces are words."""
     torch.manual_seed(0)
-    config = T5Config(vocab_size=VOCABULARY, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
+    config = T5Config(vocab_size=VOCABULARY, **shape)
     config.decoder_start_token_id = 0
     T5ForConditionalGeneration(config).save_pretrained(folder)
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"w{i}", -float(i)) for i in range(3, VOCABULARY))]

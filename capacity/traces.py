@@ -21,6 +21,11 @@ class Lengths:
     least: int
     most: int
 
+    @property
+    def mean(self) -> int:
+        """Of the distribution, not clipped."""
+        return round(self.median * math.exp(self.sigma**2 / 2))
+
     def draw(self, chance: random.Random) -> int:
         length = round(chance.lognormvariate(math.log(self.median), self.sigma))
         return min(max(length, self.least), self.most)

@@ -13,3 +13,4 @@ class Draft(BaseModel):
     number: int = 0
     text: str = ""
     origin: Origin | None = None  # once it is known who writes it
+    is_starting: bool = False  # the backend has no replica yet, and starts one

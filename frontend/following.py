@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterator
 
 from starlette.concurrency import run_in_threadpool
 
-from frontend.asking import Restart
+from frontend.asking import ColdStart, Restart
 from frontend.backend import Start, Token
 from frontend.drafts import Draft
 from frontend.errors import ClaimLost, Interrupted, StoreUnavailable
@@ -89,6 +89,7 @@ class _Reader:
     def __init__(self, place: Place | None) -> None:
         self.place = place or Place(0, 0)
         self._knows_draft = place is not None
+        self._knows_of_start = False  # of a replica
         self._origin: Origin | None = None
 
     def read(self, draft: Draft) -> Iterator[ReplyEvent]:
@@ -97,6 +98,9 @@ class _Reader:
             self.place, self._knows_draft = Place(draft.number, 0), True
         if (draft.number, len(draft.text)) < (self.place.draft, self.place.chars):
             return  # it has seen more, where the reply is written
+        if draft.is_starting and not self._knows_of_start:
+            self._knows_of_start = True
+            yield ColdStart()
         if draft.origin is not None and draft.origin != self._origin:
             self._origin = draft.origin
             yield Start(draft.origin)

@@ -79,7 +79,8 @@ class ReplyLog:
     @property
     def draft(self) -> Draft:
         """What there is of it, for who cannot follow here."""
-        return Draft(number=self._draft, text=self.text, origin=self.start.origin if self.start else None)
+        origin = self.start.origin if self.start else None
+        return Draft(number=self._draft, text=self.text, origin=origin, is_starting=self._is_starting)
 
     def add(self, item: ColdStart | Start | Token | Restart) -> None:
         """Write on, or begin anew."""

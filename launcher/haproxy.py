@@ -49,7 +49,7 @@ class Limits(NamedTuple):
         return math.ceil(self.idle_s + self.request_s + 15)
 
 
-_SHIPPED = Limits()
+SHIPPED = Limits()
 
 
 def limits(config: Path) -> Limits:
@@ -61,12 +61,12 @@ def limits(config: Path) -> Limits:
         (each for each in application.get("deployments", ()) if each["name"] == "GodelModel"), {}
     )
     replicas = (model.get("autoscaling_config") or {}).get("max_replicas") or model.get("num_replicas") or 1
-    idle_s = (content.get("http_options") or {}).get("keep_alive_timeout_s", _SHIPPED.idle_s)
+    idle_s = (content.get("http_options") or {}).get("keep_alive_timeout_s", SHIPPED.idle_s)
     return Limits(args["slots"] * replicas, args["max_waiting"], args["request_timeout_s"], idle_s)
 
 
 @contextmanager
-def prepared(limits: Limits = _SHIPPED) -> Iterator[dict[str, str]]:
+def prepared(limits: Limits = SHIPPED) -> Iterator[dict[str, str]]:
     """Make HAProxy's folder, which goes when the context ends, and yield the environment of a local Ray that uses it.
 
     Where there is no HAProxy, the environment turns it off.

@@ -230,6 +230,8 @@ def child_environment(
         proxy = haproxy.OFF  # who turns HAProxy off turns off with it what is of use with it only
     result = defaults | QUICK_REPLACEMENT | dict(proxy) | dict(environment) | {"FRONTEND_PORT": str(plan.frontend_port)}
     result.pop("RAY_ADDRESS", None)
+    # Ray's dashboard imports what a Serve config names, a policy for one, when `serve deploy` sends it the config.
+    result["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     if "RAY_AUTH_TOKEN" not in result and "RAY_AUTH_TOKEN_PATH" not in result:
         result["RAY_AUTH_TOKEN_PATH"] = str(_token_file(run_dir))
     return result

@@ -1,16 +1,16 @@
 """A load on a service over HTTP, and what became of each request: `python -m serve_app load`.
 
 Closed loop: so many clients, each asks again as soon as it has its answer, or after the pause that a refusal names.
-Open loop: requests arrive as a Poisson process, whatever became of the earlier ones, and a latency counts from the
-scheduled arrival, so that a service that falls behind cannot slow the load down and hide it (Tene's "coordinated
-omission").
+Open loop: requests arrive at given times, or as a Poisson process, whatever became of the earlier ones, and a latency
+counts from the scheduled arrival, so that a service that falls behind cannot slow the load down and hide it (Tene's
+"coordinated omission").
 """
 
 import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,13 +45,14 @@ class Outcome:
 
 @dataclass
 class Load:
-    """Sends `bodies` in turn to `url` for `seconds`. Exactly one of clients and rate (requests/s) is given."""
+    """Sends `bodies` in turn to `url` for `seconds`. Exactly one of clients, rate and arrivals is given."""
 
     url: str
     bodies: Sequence[dict[str, Any]]  # as docs/api.md says; replies are streamed unless they say `stream: False`
     seconds: float
     clients: int | None = None
-    rate: float | None = None
+    rate: float | None = None  # requests/s
+    arrivals: Iterable[float] | None = None  # when each request is sent, in their order; seconds from the beginning
     key: str | None = None
     pause_s: float | None = None  # of a client that was refused; None: as long as it was asked to wait
     session: Callable[[int], str] = "load-{}".format  # x-session-id of the n-th: each session has a share of the room
@@ -70,10 +71,10 @@ class Load:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, headers=headers) as session:
             bodies = itertools.cycle(self.bodies)
-            if self.rate is None:
-                await asyncio.gather(*(self._client(session, bodies, number) for number in range(self.clients or 0)))
+            if self.clients is not None:
+                await asyncio.gather(*(self._client(session, bodies, number) for number in range(self.clients)))
             else:
-                await self._arrivals(session, bodies)
+                await self._open_loop(session, bodies, _poisson(self.rate) if self.rate else self.arrivals or ())
 
     def end(self) -> None:
         """Send nothing more: `run` returns once the requests that are in flight have ended."""
@@ -85,12 +86,9 @@ class Load:
             if outcome.ending != "good":
                 await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S) if self.pause_s is None else self.pause_s)
 
-    async def _arrivals(self, session: aiohttp.ClientSession, bodies: _Bodies) -> None:
-        assert self.rate
-        at_s, chance = 0.0, random.Random(0)
+    async def _open_loop(self, session: aiohttp.ClientSession, bodies: _Bodies, arrivals: Iterable[float]) -> None:
         async with asyncio.TaskGroup() as requests:
-            for number in itertools.count():
-                at_s += chance.expovariate(self.rate)
+            for number, at_s in enumerate(arrivals):
                 if at_s > self.seconds:
                     return
                 await asyncio.sleep(at_s - self.elapsed_s)
@@ -129,6 +127,14 @@ class Load:
         outcome = Outcome(at_s, self.elapsed_s, ending, first_piece_s, tokens, replica, problem)
         self.outcomes.append(outcome)
         return outcome, pause_s
+
+
+def _poisson(rate: float) -> Iterator[float]:
+    chance = random.Random(0)
+    at_s = 0.0
+    while True:
+        at_s += chance.expovariate(rate)
+        yield at_s
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float:

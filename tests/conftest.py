@@ -60,11 +60,12 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 def real_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The backend as it is shipped, on models/mini, with one replica: a load that a test makes brings no second one.
 
-    It is traced. Ray takes its time to start, so it starts once a proxy.
+    It is traced, and were there no replica, a request would have one started. Ray takes its time to start, so it starts
+    once a proxy.
     """
     folder = tmp_path_factory.mktemp("real_backend")
     with (
         Collector() as collector,
-        run_backend(folder, behind=request.param, max_replicas=1, collector=collector) as running,
+        run_backend(folder, {"cold_start_s": 0}, behind=request.param, max_replicas=1, collector=collector) as running,
     ):
         yield running

@@ -95,6 +95,13 @@ async def test_arrivals_do_not_wait_for_answers_and_latencies_count_from_them(ba
     assert sum(outcome.total_s > 0.02 for outcome in load.outcomes) >= 4  # those that were held
 
 
+async def test_requests_arrive_at_the_times_that_are_given(backend: StubBackend) -> None:
+    with backend:
+        load = Load(backend.url, WHAT, 0.3, arrivals=[0.0, 0.1, 0.1, 0.5])
+        await load.run()
+    assert [outcome.at_s for outcome in load.outcomes] == [0.0, 0.1, 0.1]  # and none later than the load lasts
+
+
 async def test_too_many_in_flight_are_not_sent(backend: StubBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "_MOST_IN_FLIGHT", 0)
     with backend:

@@ -32,3 +32,4 @@ def test_lengths_are_clipped() -> None:
     lengths = sorted(PROMPT.draw(chance) for _ in range(2000))
     assert PROMPT.least <= lengths[0] and lengths[-1] == PROMPT.most
     assert lengths[1000] == pytest.approx(PROMPT.median, rel=0.1)
+    assert sum(lengths) / 2000 == pytest.approx(PROMPT.mean, rel=0.1)

@@ -1,10 +1,7 @@
 """What can break, and what becomes of a steady load meanwhile."""
 
-import os
 import random
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +14,7 @@ import requests
 import yaml
 
 from tests.chaos.pinger import Pinger, Record
-from tests.support.backend import ROOT, Backend, run_backend
+from tests.support.backend import ROOT, Backend, model_deployment, run_backend
 from tests.support.waiting import eventually
 
 REPLICAS = 2
@@ -62,7 +59,7 @@ def roll_out(backend: Backend) -> None:
         args = application["args"]
         args["encoding_cache_mb"] = args.get("encoding_cache_mb", 64) + 1
 
-    _deploy(backend, change)
+    backend.deploy(change)
     eventually(lambda: _all_are_new(backend, before), 180, "the new replicas alone")
 
 
@@ -74,10 +71,9 @@ def scale_down_and_up(backend: Backend) -> None:
 
 def _scale(backend: Backend, replicas: int) -> None:
     def change(application: dict[str, Any]) -> None:
-        model = next(each for each in application["deployments"] if each["name"] == "GodelModel")
-        model["autoscaling_config"] |= {"min_replicas": replicas, "max_replicas": replicas}
+        model_deployment(application)["autoscaling_config"] |= {"min_replicas": replicas, "max_replicas": replicas}
 
-    _deploy(backend, change)
+    backend.deploy(change)
     eventually(lambda: len(_replicas(backend)) == running(backend) == replicas, 120, f"{replicas} replicas")
 
 
@@ -89,23 +85,9 @@ def fail_to_start(backend: Backend) -> None:
     model.rename(away)
     try:
         kill("GodelModel")(backend)
-        eventually(lambda: "failed to start" in _serve(backend, "status").stdout, 120, "a start that fails")
+        eventually(lambda: "failed to start" in backend.serve("status").stdout, 120, "a start that fails")
     finally:
         away.rename(model)
-
-
-def _deploy(backend: Backend, change: Callable[[dict[str, Any]], None]) -> None:
-    """`serve deploy` of the configuration, changed; again where no dashboard answers."""
-    config = yaml.safe_load(backend.config.read_text())
-    change(config["applications"][0])
-    backend.config.write_text(yaml.safe_dump(config))
-    eventually(lambda: _serve(backend, "deploy", str(backend.config)).returncode == 0, 120, "serve deploy")
-
-
-def _serve(backend: Backend, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ray.serve.scripts", *arguments, "--address", backend.dashboard]
-    environment = {"RAY_AUTH_MODE": "token"} | os.environ  # the one that the local cluster has made
-    return subprocess.run(command, check=False, capture_output=True, timeout=60, cwd=ROOT, env=environment, text=True)
 
 
 def _all_are_new(backend: Backend, before: set[str]) -> bool:

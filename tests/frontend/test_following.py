@@ -8,7 +8,7 @@ import requests
 
 from frontend import following
 from frontend.app import create_app
-from frontend.asking import Restart
+from frontend.asking import ColdStart, Restart
 from frontend.backend import Start, Token
 from frontend.drafts import Draft
 from frontend.errors import StoreUnavailable
@@ -96,6 +96,23 @@ def test_a_page_at_another_process_sees_the_reply_grow(
     assert browser.get(fresh.url).status_code == 404  # it has ended, and stands in the conversation
 
 
+def test_a_cold_start_is_told_at_another_process(
+    urls: tuple[str, str], browser: requests.Session, stub: StubBackend
+) -> None:
+    first, second = urls
+    stub.plan(Answer(status=503, error_type="starting", headers={"Retry-After": "0.02"}))
+    whole = stub.plan(Answer(hold_after=0))
+    with browser.post(f"{first}/messages", data={"text": "q"}, headers=STREAM, stream=True) as written:
+        here = events(written)
+        assert [next(here)[0], next(here)[0]] == ["stored", "starting"]
+        with browser.get(reply_url(browser, second), stream=True, timeout=10) as followed:
+            elsewhere = events(followed)
+            assert [next(elsewhere)[0], next(elsewhere)[0]] == ["stored", "starting"]
+            whole.release.set()
+            *_, ending = elsewhere
+            assert ending == list(here)[-1]
+
+
 def test_a_reply_stopped_or_failed_at_its_writer_ends_so_here(
     urls: tuple[str, str], browser: requests.Session, stub: StubBackend
 ) -> None:
@@ -163,6 +180,13 @@ async def test_a_reply_that_begins_anew_is_another_draft(make_settings: MakeSett
     script = Script(Draft(text="ab", origin=one), Draft(number=2, text="x", origin=two), FAILED)
     told = await read(script, None, make_settings)
     assert told[:-1] == [Start(one), Token(text="ab"), Start(two), Restart(), Token(text="x")]
+
+
+async def test_a_cold_start_is_told_once(make_settings: MakeSettings) -> None:
+    """As it is where the reply is written; and after it comes the reply."""
+    cold = Draft(is_starting=True)
+    script = Script(Draft(), cold, cold, Draft(text="ab"), FAILED)
+    assert (await read(script, None, make_settings))[:-1] == [ColdStart(), Token(text="ab")]
 
 
 async def test_a_database_that_is_away_for_a_while_ends_nothing(make_settings: MakeSettings) -> None:

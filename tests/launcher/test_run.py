@@ -1,5 +1,6 @@
 """The launcher's parts, without Ray: what it reads from Serve, what it tells, and how it ends programs."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -123,6 +124,12 @@ def test_what_the_person_has_set_stays(tmp_path: Path) -> None:
     assert ray_token(environment) is None
     theirs = {"RAY_AUTH_TOKEN": "mine"}
     assert ray_token(child_environment(theirs, PLAN, tmp_path)) == "mine"
+
+
+def test_rays_dashboard_can_import_what_the_configuration_names(tmp_path: Path) -> None:
+    assert child_environment({}, PLAN, tmp_path)["PYTHONPATH"] == str(ROOT)
+    theirs = child_environment({"PYTHONPATH": "/theirs"}, PLAN, tmp_path)
+    assert theirs["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/theirs"]
 
 
 def test_who_turns_haproxy_off_has_none_of_its_settings(tmp_path: Path) -> None:

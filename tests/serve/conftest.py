@@ -1,9 +1,15 @@
 """Two real backends, each started once a proxy: as it is shipped, and one whose limits are reached quickly."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
 
+from frontend.app import create_app
+from frontend.settings import Settings
+from tests.frontend.conftest import SECRET
 from tests.support.backend import PROXIES, Backend, run_backend
 from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokenizer
 
@@ -11,6 +17,16 @@ from tests.support.checkpoints import initial_t5, save_checkpoint, small_tokeniz
 @pytest.fixture
 def backend(real_backend: Backend) -> Backend:
     return real_backend
+
+
+@pytest.fixture
+def page(backend: Backend, tmp_path: Path) -> Iterator[TestClient]:
+    """A browser, with its cookie, at a page of the shipped one."""
+    database = f"sqlite:///{tmp_path}/chats.sqlite3"
+    settings = Settings(backend_url=backend.url, database_url=database, secret_key=SecretStr(SECRET))
+    with TestClient(create_app(settings)) as client:
+        client.get("/")
+        yield client
 
 
 @pytest.fixture(scope="package", params=PROXIES)

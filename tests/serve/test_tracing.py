@@ -2,16 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from frontend import tracing
-from frontend.app import create_app
-from frontend.settings import Settings
-from tests.frontend.conftest import SECRET
 from tests.frontend.test_routes import exchanges, stream
 from tests.support.backend import Backend
 from tests.support.collector import Collector
@@ -31,13 +26,9 @@ def collector(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Collector:
 
 
 @pytest.fixture
-def page(backend: Backend, collector: Collector, tmp_path: Path) -> Iterator[TestClient]:
-    database = f"sqlite:///{tmp_path}/chats.sqlite3"
-    settings = Settings(backend_url=backend.url, database_url=database, secret_key=SecretStr(SECRET))
+def page(collector: Collector, page: TestClient) -> Iterator[TestClient]:
     tracing.start()
-    with TestClient(create_app(settings)) as client:
-        client.get("/")
-        yield client
+    yield page
     tracing.stop()
 
 

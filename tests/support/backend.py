@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +49,40 @@ class Backend:
         body: list[dict[str, Any]] = requests.get(f"{self.url}/replicas", timeout=10).json()["replicas"]
         return body
 
+    def ingress(self) -> str:
+        """The replica id of one that answers."""
+        answer = requests.get(f"{self.url}/replicas", timeout=10).json()
+        return str(answer["ingress"]["replica_id"])
+
     @property
     def dashboard(self) -> str:
         """Where Ray has its dashboard."""
         found = re.search(r"View the dashboard at \S*?(http://[\w.:]+)", self.log.read_text())
         assert found, f"no dashboard in {self.log}"
         return found[1]
+
+    def deploy(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """`serve deploy` of the configuration, whose application `change` changes; again where no dashboard answers."""
+        config = yaml.safe_load(self.config.read_text())
+        change(config["applications"][0])
+        self.config.write_text(yaml.safe_dump(config))
+        eventually(lambda: self.serve("deploy", str(self.config)).returncode == 0, 120, f"serve deploy; see {self.log}")
+
+    def serve(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Serve's own command line; its errors are in the backend's log."""
+        command = [sys.executable, "-m", "ray.serve.scripts", *arguments, "--address", self.dashboard]
+        environment = {"RAY_AUTH_MODE": "token"} | os.environ  # the one that the local cluster has made
+        with self.log.open("ab") as log:
+            return subprocess.run(
+                command,
+                check=False,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                timeout=60,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+            )
 
     @property
     def ray_logs(self) -> Path:
@@ -142,7 +170,7 @@ def run_backend(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", address, str(config_file)],
             cwd=ROOT,
             env=os.environ
-            | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_metrics_report_interval_ms": "1000"}
+            | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_metrics_report_interval_ms": "1000", "PYTHONPATH": str(ROOT)}
             | QUICK_REPLACEMENT
             | (proxy if behind == "haproxy" else haproxy.OFF)
             | (collector.environment if collector else {}),
@@ -158,10 +186,16 @@ def run_backend(
             backend.stop()
 
 
+def model_deployment(application: dict[str, Any]) -> dict[str, Any]:
+    """The options of the model replicas."""
+    found: dict[str, Any] = next(each for each in application["deployments"] if each["name"] == "GodelModel")
+    return found
+
+
 def is_healthy(url: str) -> bool:
     try:
-        return requests.get(f"{url}/health", timeout=5).status_code == 200
-    except (requests.ConnectionError, requests.Timeout):  # not there yet, or Serve holds the request until it is
+        return bool(requests.get(f"{url}/health", timeout=5).json().get("status") == "ok")
+    except requests.RequestException:  # not there yet, or Serve holds the request until it is
         return False
 
 
