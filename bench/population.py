@@ -125,22 +125,11 @@ class _Texts:
             | {"timing_ms": {"first_token": 40.0, "total": 420.5}, "grounded": 0.9, "config_version": "c0ffee12"}
         )
 
-    def title(self) -> str:
-        return self._chance.choice(self._messages)[:60]
-
-    def exchanges(self, conversation: str, length: int, at: datetime, rare: str) -> Iterator[Row]:
+    def exchanges(self, conversation: str, owner: str, length: int, at: datetime, rare: str) -> Iterator[Row]:
         for position in range(1, length + 1):
-            message = self._chance.choice(self._messages) + (f" {rare}" if rare and position == 1 else "")
-            yield (
-                conversation,
-                position,
-                position - 1,
-                message,
-                at,
-                self._chance.choice(self._replies),
-                at,
-                self._origin,
-            )
+            message, reply = self._chance.choice(self._messages), self._chance.choice(self._replies)
+            message = f"{rare} {message}" if rare and position == 1 else message
+            yield conversation, owner, position, position - 1, message, at, reply, at, self._origin
 
 
 def fill(engine: Engine, population: Population, now: datetime) -> None:
