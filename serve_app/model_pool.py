@@ -25,12 +25,21 @@ from serve_app.tracing import carried, span
 logger = logging.getLogger("ray.serve.godel")
 
 _POLL_S = 1.0
+# Each ingress asks each replica, so the calls in a service grow with its square. One ingress makes no more than this
+# many a second, up to where replicas would be asked so rarely that `Liveness` took them for late.
+_CALLS_PER_S = 50
+_LONGEST_POLL_S = 4.0
 # A reply changes replicas at most this often: a request that kills or hangs every replica it meets must not meet all.
 _MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
 _GRACE_S = 1.0
 # Deaths that are remembered, longer than Serve lists the replicas.
 _DEATHS = 64
+
+
+def poll_s(replicas: int) -> float:
+    """How long it is from one round of questions to so many replicas to the next."""
+    return max(_POLL_S, min(replicas / _CALLS_PER_S, _LONGEST_POLL_S))
 
 
 class ReplicaStalled(Exception):
@@ -102,7 +111,7 @@ class ModelPool:
         async with asyncio.TaskGroup() as rounds:
             while True:
                 rounds.create_task(self._ask_all())
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(poll_s(len(self.states)))
                 self._avoid_stalled()
 
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:
