@@ -139,6 +139,8 @@ def fill(engine: Engine, population: Population, now: datetime) -> None:
         put(connection, population, now)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         say("Statistics ...")
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE"))
 
 
@@ -188,8 +190,8 @@ def _told(population: Population, now: datetime) -> Iterator[Sequence[list[Row]]
 
 
 def say(progress: str, end: str = "\n") -> None:
-    """To who waits."""
-    sys.stderr.write(progress + end)
+    """To who waits, with the time of day."""
+    sys.stderr.write(f"{datetime.now():%H:%M:%S} {progress}{end}")
     sys.stderr.flush()
 
 
