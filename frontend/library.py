@@ -201,11 +201,9 @@ class Library:
         has_all = holder(wanted)
         every = (Entry(*row) for row in db.execute(entries(session_id, self._settings.max_session_conversations, 0)))
         titled = list(islice((entry for entry in every if has_all(entry.title)), MOST_TITLES))
-        there = holds(db.get_bind().dialect.name, owner_of(session_id), wanted)
-        # A conversation's messages are read until one has the words: mostly the first, which the title is made of.
-        hit = select(Exchange.id).where(Exchange.conversation_id == Conversation.id, there).limit(1).scalar_subquery()
-        said = select(Conversation.id).where(Conversation.id.in_([entry.id for entry in titled]), hit.is_not(None))
-        found = set(db.scalars(said))
+        here = Exchange.conversation_id.in_([entry.id for entry in titled])
+        said = db.execute(select(Exchange.conversation_id, Exchange.message, Exchange.reply).where(here))
+        found = {conversation for conversation, message, reply in said if has_all(f"{message} {reply or ''}")}
         return tuple(entry for entry in titled if entry.id not in found)[:HITS_PAGE_SIZE]
 
     def _records(self, session_id: str, ids: Sequence[str]) -> Iterator[ConversationRecord]:
@@ -242,20 +240,23 @@ def entries(session_id: str, limit: int, offset: int) -> Select[str, str, dateti
 def _found(db: Session, session_id: str, wanted: Sequence[str], limit: int, offset: int) -> list[Hit]:
     """The session's exchanges that hold all of the words, newest first.
 
-    Of a frequent word there are enough among those that were written lately, and these are read; a rare one has few
-    hits, and the index has them. So neither takes the longer the more there are.
+    Where the database can read texts without its index: of a frequent word there are enough among those that were
+    written lately, and these are read; of a rare one there are few, and the index has them.
     """
     dialect, owner = db.get_bind().dialect.name, owner_of(session_id)
-    mine = Exchange.owner == owner
-    newest = select(Exchange.id).where(mine).order_by(Exchange.id.desc())
-    first = db.scalar(newest.limit(1).offset(LATELY - 1))
-    lately = mine & (Exchange.id >= first) if first is not None else mine
-    read = found_exchanges(session_id, lately & holds(dialect, owner, wanted)).limit(limit).offset(offset)
-    hits = [Hit(*row) for row in db.execute(read)]
-    if first is None or len(hits) == limit:
-        return hits
-    indexed = found_exchanges(session_id, matches(dialect, owner, wanted)).limit(limit).offset(offset)
-    return [Hit(*row) for row in db.execute(indexed)]
+    there = holds(dialect, wanted)
+    if there is not None:
+        newest = select(Exchange.id).where(Exchange.owner == owner).order_by(Exchange.id.desc())
+        first = db.scalar(newest.limit(1).offset(LATELY - 1))
+        lately = there & (Exchange.owner == owner) & (Exchange.id >= (first or 0))
+        hits = _hits(db, found_exchanges(session_id, lately).limit(limit).offset(offset))
+        if first is None or len(hits) == limit:
+            return hits
+    return _hits(db, found_exchanges(session_id, matches(dialect, owner, wanted)).limit(limit).offset(offset))
+
+
+def _hits(db: Session, found: Select[str, str, int, str, str | None, datetime]) -> list[Hit]:
+    return [Hit(*row) for row in db.execute(found)]
 
 
 def found_exchanges(session_id: str, which: ColumnElement[bool]) -> Select[str, str, int, str, str | None, datetime]:

@@ -29,7 +29,8 @@ TERMS_POSTGRESQL = f"""
 INDEX_SQLITE = (
     """
     CREATE VIRTUAL TABLE exchanges_search USING fts5(
-        owner, message, reply, content='exchanges', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
+        owner, message, reply, content='exchanges', content_rowid='id', prefix='1 2 3',
+        tokenize='unicode61 remove_diacritics 2'
     )
     """,
     "INSERT INTO exchanges_search(exchanges_search) VALUES ('rebuild')",
