@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, cast, column, func, literal, literal_column, select, table
+from sqlalchemy import ColumnElement, Text, cast, column, func, literal, literal_column, select, table
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from frontend.models import Exchange
@@ -61,7 +61,7 @@ def matches(dialect: str, owner: str, wanted: Sequence[str]) -> ColumnElement[bo
         hits = select(index.c.rowid).where(literal_column(FTS).op("MATCH")(literal(query)))
         return (Exchange.owner == owner) & Exchange.id.in_(hits)  # the owner's in their order, up to as many as wanted
     query = " & ".join((f"'#{owner}'", *(f"'{owner[:2]}{word}':*" for word in wanted)))
-    return literal_column("exchange_terms(exchanges.owner, message, reply)").op("@@")(cast(query, TSQUERY))
+    return literal_column("exchange_terms(exchanges.owner, message, reply)").op("@@")(cast(literal(query, Text), TSQUERY))
 
 
 def holds(dialect: str, wanted: Sequence[str]) -> ColumnElement[bool] | None:
