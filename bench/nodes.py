@@ -10,8 +10,8 @@ import os
 import secrets
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ ENVIRONMENT = {
 class Used:
     """Processor time in ms a second of all processes of a kind, and how many they are."""
 
-    ms: Counter[str]
+    ms: Mapping[str, float]
     number: Counter[str]
 
     def one(self, kind: str) -> float:
@@ -98,7 +98,7 @@ def used(act: Callable[[], object]) -> Used:
     before, began = _processes(), time.monotonic()
     act()
     after, seconds = _processes(), time.monotonic() - began
-    ms: Counter[str] = Counter()
+    ms: defaultdict[str, float] = defaultdict(float)
     number: Counter[str] = Counter()
     for pid in before.keys() & after.keys():
         kind = after[pid][0]
@@ -121,6 +121,7 @@ def _processes() -> dict[int, tuple[str, float]]:
 def _deploy(replicas: int, ingresses: int, watches: bool) -> None:
     """Return when all run, and each ingress that watches has heard all replicas."""
     from ray import serve
+    from ray.serve._private.common import ReplicaState
 
     from bench.stub_app import APP, build
 
@@ -128,7 +129,9 @@ def _deploy(replicas: int, ingresses: int, watches: bool) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         deployments = serve.status().applications[APP].deployments
-        running = [deployments[name].replica_states.get("RUNNING", 0) for name in ("StubModel", "StubIngress")]
+        running = [
+            deployments[name].replica_states.get(ReplicaState.RUNNING, 0) for name in ("StubModel", "StubIngress")
+        ]
         if running == [replicas, ingresses] and serve.status().applications[APP].status == "RUNNING":
             answer = requests.get(URL + "ready", timeout=30)
             if answer.ok and (not watches or answer.json()["ready"] == replicas):
@@ -171,10 +174,10 @@ def _cluster(nodes: int, cpus: int) -> Iterator[None]:
         ray.init(address=cluster.address, log_to_driver=False)
         serve.start(proxy_location="EveryNode", http_options={"host": "127.0.0.1", "port": 8000})
         yield
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]  # Ray's
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def _insert(connection: Connection, population: Population, now: datetime) -> No
     for tables in _told(population, now):
         for (table, columns), rows in zip(_TABLES.items(), tables, strict=True):
             places = ", ".join("?" for _ in columns.split(", "))
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", map(_plain, rows))
+            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", [_plain(row) for row in rows])
 
 
 def _plain(row: Row) -> Row:

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import psutil
 import requests
+from pydantic import SecretStr
 from sqlalchemy import Engine, bindparam, text
 
 from bench.breaking_point import percentile
@@ -106,7 +107,7 @@ def _settings(url: str, population: Population) -> Settings:
     """All of a day's searches within a minute; a store that is full as soon as it is filled."""
     return Settings(
         database_url=url,
-        secret_key=secrets.token_urlsafe(48),
+        secret_key=SecretStr(secrets.token_urlsafe(48)),
         backend_url="http://127.0.0.1:9",  # nothing listens there
         health_cache_seconds=86_400,
         log_level="error",

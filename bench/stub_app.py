@@ -73,7 +73,6 @@ class StubIngress:
 
 def build(replicas: int, ingresses: int, *, watches: bool) -> Application:
     """So many of each, with the other settings of serve_config.yaml."""
-    checks = {"health_check_period_s": 2, "health_check_timeout_s": 30}
     model = serve.deployment(
         num_replicas=None,
         autoscaling_config={
@@ -86,13 +85,15 @@ def build(replicas: int, ingresses: int, *, watches: bool) -> Application:
         max_ongoing_requests=SLOTS + 64,
         ray_actor_options={"num_cpus": 1},
         request_router_config={"request_router_class": "serve_app.routing.AroundStalled"},
-        **checks,
+        health_check_period_s=2,
+        health_check_timeout_s=30,
     )(StubModel)
     ingress = serve.deployment(
         num_replicas=ingresses,
         max_ongoing_requests=1000,
         ray_actor_options={"num_cpus": 0},
         user_config={"watches": watches},
-        **checks,
+        health_check_period_s=2,
+        health_check_timeout_s=30,
     )(StubIngress)
     return ingress.bind(model.bind())
