@@ -25,10 +25,11 @@ from serve_app.tracing import carried, span
 logger = logging.getLogger("ray.serve.godel")
 
 _POLL_S = 1.0
-# Each ingress asks each replica, so the calls in a service grow with its square. One ingress makes no more than this
-# many a second, up to where replicas would be asked so rarely that `Liveness` took them for late.
-_CALLS_PER_S = 50
-_LONGEST_POLL_S = 4.0
+# Each ingress asks each replica, so the calls in a service grow with its square, and each takes some 4 ms of processor
+# time (bench/nodes.py). For more replicas than these a round takes several times `_POLL_S`; not so many times that
+# `Liveness` took a sound replica for late.
+_ASKED_EACH_POLL = 25
+_MOST_POLLS = 4
 # A reply changes replicas at most this often: a request that kills or hangs every replica it meets must not meet all.
 _MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
@@ -39,7 +40,7 @@ _DEATHS = 64
 
 def poll_s(replicas: int) -> float:
     """How long it is from one round of questions to so many replicas to the next."""
-    return max(_POLL_S, min(replicas / _CALLS_PER_S, _LONGEST_POLL_S))
+    return _POLL_S * max(1, min(replicas / _ASKED_EACH_POLL, _MOST_POLLS))
 
 
 class ReplicaStalled(Exception):
