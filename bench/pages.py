@@ -61,7 +61,7 @@ def main() -> int:
             health_cache_seconds=86_400,
         )
         app = create_app(settings)
-        with _serving(app, settings) as url, requests.Session() as browser:
+        with serving(app, settings) as url, requests.Session() as browser:
             browser.trust_env = False
             long_chat = _fill(browser, url)
             pages = {
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 @contextmanager
-def _serving(app: FastAPI, settings: Settings) -> Iterator[str]:
+def serving(app: FastAPI, settings: Settings) -> Iterator[str]:
     """Serve the app as `python -m frontend` does."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(server_config(app, settings))

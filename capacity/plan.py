@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from capacity.service_times import ServiceTimes
 from capacity.simulation import Run, Simulation
 from capacity.traces import steady
+from serve_app.model_pool import poll_s
 from serve_app.settings import AppArgs
 
 RATES = (10.0, 1_000.0, 100_000.0)
@@ -53,7 +54,7 @@ def plan(rate: float, times: ServiceTimes, limits: Limits) -> Plan:
         nodes=nodes,
         price=nodes * limits.node_price,
         p95_s=run.latency_s(0.95),
-        polls=replicas * ingresses,
+        polls=round(replicas * ingresses / poll_s(replicas)),
     )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, select, update
@@ -11,9 +12,10 @@ from sqlalchemy.orm import Session, undefer
 
 from frontend.database import transaction
 from frontend.errors import ConversationGone
-from frontend.models import Conversation, Exchange
-from frontend.room import kept_of, make_room
-from frontend.search import has_all, matches
+from frontend.models import Conversation, Exchange, owner_of
+from frontend.removal import changed, remove
+from frontend.room import Room, kept_of
+from frontend.search import holder, holds, matches
 from frontend.settings import Settings
 from frontend.store import GONE, NEWEST_FIRST, Clock, listed, new_conversation_id, now_utc, owned
 from frontend.titles import UNTITLED
@@ -22,7 +24,10 @@ from frontend.words import _
 
 PAGE_SIZE = 50
 HITS_PAGE_SIZE = 20
-MOST_TITLES = 200  # that are looked at more closely
+MOST_TITLES = 60  # that are looked at more closely
+LATELY = 500  # of a session's exchanges that a search reads before it asks the index
+NOBODY = ""  # the session of what is forgotten: no visitor's
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 EXPORT_BATCH = 20  # conversations in memory at a time
 
 
@@ -79,6 +84,7 @@ class Library:
         self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._room = Room(settings)
 
     def page(self, session_id: str, number: int, size: int = PAGE_SIZE) -> Page:
         """The list's page of that number; past the end, the last one."""
@@ -119,7 +125,7 @@ class Library:
             change = update(Conversation).where(self._deleted(session_id, conversation_id)).values(deleted_at=None)
             if db.scalar(change.returning(Conversation.id)) is None:
                 raise ConversationGone(_(GONE))
-            make_room(db, self._settings, session_id, self._clock())
+            self._room.make(db, session_id, self._clock(), added=0)
 
     def deleted(self, session_id: str, conversation_id: str) -> Entry | None:
         """A conversation that can be restored, or None."""
@@ -133,12 +139,10 @@ class Library:
         if not wanted:
             return Hits((), (), 1, False)
         with self._transaction() as db:
-            found = found_exchanges(db.get_bind().dialect.name, session_id, wanted)
-            offset = (number - 1) * HITS_PAGE_SIZE
-            rows = db.execute(found.limit(HITS_PAGE_SIZE + 1).offset(offset)).all()
-            hits = tuple(Hit(*row) for row in rows[:HITS_PAGE_SIZE])
+            found = _found(db, session_id, wanted, HITS_PAGE_SIZE + 1, (number - 1) * HITS_PAGE_SIZE)
+            hits = tuple(found[:HITS_PAGE_SIZE])
             titles = self._titled(db, session_id, wanted) if number == 1 else ()
-            return Hits(titles, hits, number, len(rows) > HITS_PAGE_SIZE)
+            return Hits(titles, hits, number, len(found) > HITS_PAGE_SIZE)
 
     def export(self, session_id: str, conversation_id: str | None = None) -> Iterator[ConversationRecord]:
         """One conversation, or all of the list, newest first. Raises ConversationGone at the first step.
@@ -173,25 +177,33 @@ class Library:
                 db.flush()
                 parents = record.parents
                 for each in record.exchanges:
-                    values = each.model_dump() | {"parent": parents[each.position]}
+                    values = each.model_dump() | {"parent": parents[each.position], "owner": owner_of(session_id)}
                     db.add(Exchange(conversation_id=conversation.id, **values))
                 db.flush()
                 db.expunge_all()  # thousands need no memory twice
-            make_room(db, self._settings, session_id, now)
+            self._room.make(db, session_id, now, added=len(records))
 
     def forget(self, session_id: str) -> int:
-        """Delete all that is kept of the session, at once and for good; and say how many conversations it was."""
+        """Delete all that is kept of the session, for good; and say how many conversations it was.
+
+        Nobody can reach any of it from the first moment on. If this process ends before all is deleted, the next
+        `delete_expired` finds the rest.
+        """
+        nobodys = {"session_id": NOBODY, "deleted_at": LONG_AGO, "claim_token": None}
         with self._transaction() as db:
-            gone = delete(Conversation).where(Conversation.session_id == session_id).returning(Conversation.id)
-            return len(db.scalars(gone).all())
+            change = update(Conversation).where(Conversation.session_id == session_id).values(nobodys)
+            mine = changed(db.execute(change))
+        remove(self._engine, Conversation.session_id == NOBODY)
+        return mine
 
     def _titled(self, db: Session, session_id: str, wanted: Sequence[str]) -> tuple[Entry, ...]:
         """The newest conversations that have the words in their title and in no exchange."""
+        has_all = holder(wanted)
         every = (Entry(*row) for row in db.execute(entries(session_id, self._settings.max_session_conversations, 0)))
-        titled = [entry for entry in every if has_all(entry.title, wanted)][:MOST_TITLES]
+        titled = list(islice((entry for entry in every if has_all(entry.title)), MOST_TITLES))
         here = Exchange.conversation_id.in_([entry.id for entry in titled])
-        told = select(Exchange.conversation_id).where(here, matches(db.get_bind().dialect.name, wanted))
-        found = set(db.scalars(told.distinct()))
+        said = db.execute(select(Exchange.conversation_id, Exchange.message, Exchange.reply).where(here))
+        found = {conversation for conversation, message, reply in said if has_all(f"{message} {reply or ''}")}
         return tuple(entry for entry in titled if entry.id not in found)[:HITS_PAGE_SIZE]
 
     def _records(self, session_id: str, ids: Sequence[str]) -> Iterator[ConversationRecord]:
@@ -225,10 +237,30 @@ def entries(session_id: str, limit: int, offset: int) -> Select[str, str, dateti
     return select(*columns).where(listed(session_id)).order_by(*NEWEST_FIRST).limit(limit).offset(offset)
 
 
-def found_exchanges(
-    dialect: str, session_id: str, wanted: Sequence[str]
-) -> Select[str, str, int, str, str | None, datetime]:
-    """The session's exchanges that hold all of the words."""
+def _found(db: Session, session_id: str, wanted: Sequence[str], limit: int, offset: int) -> list[Hit]:
+    """The session's exchanges that hold all of the words, newest first.
+
+    Where the database can read texts without its index: of a frequent word there are enough among those that were
+    written lately, and these are read; of a rare one there are few, and the index has them.
+    """
+    dialect, owner = db.get_bind().dialect.name, owner_of(session_id)
+    there = holds(dialect, wanted)
+    if there is not None:
+        newest = select(Exchange.id).where(Exchange.owner == owner).order_by(Exchange.id.desc())
+        first = db.scalar(newest.limit(1).offset(LATELY - 1))
+        lately = there & (Exchange.owner == owner) & (Exchange.id >= (first or 0))
+        hits = _hits(db, found_exchanges(session_id, lately).limit(limit).offset(offset))
+        if first is None or len(hits) == limit:
+            return hits
+    return _hits(db, found_exchanges(session_id, matches(dialect, owner, wanted)).limit(limit).offset(offset))
+
+
+def _hits(db: Session, found: Select[str, str, int, str, str | None, datetime]) -> list[Hit]:
+    return [Hit(*row) for row in db.execute(found)]
+
+
+def found_exchanges(session_id: str, which: ColumnElement[bool]) -> Select[str, str, int, str, str | None, datetime]:
+    """The session's exchanges for which `which` holds."""
     return (
         select(
             Conversation.id,
@@ -239,7 +271,7 @@ def found_exchanges(
             Exchange.sent_at,
         )
         .join(Exchange, Exchange.conversation_id == Conversation.id)
-        .where(listed(session_id), matches(dialect, wanted))
+        .where(listed(session_id), which)
         .order_by(Exchange.id.desc())
     )
 

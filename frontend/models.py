@@ -5,6 +5,7 @@ alternate by construction: there is no way to store two replies in a row, or a r
 failure is what had been written when it was stopped.
 """
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     or_,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -55,6 +57,12 @@ class Conversation(Base):
         Index("ix_conversations_last_used_at", "last_used_at"),
         Index("ix_conversations_session", "session_id", "last_used_at"),
         Index("ix_conversations_deleted_at", "deleted_at"),
+        Index(
+            "ix_conversations_temporary",
+            "last_used_at",
+            postgresql_where=text("temporary"),
+            sqlite_where=text("temporary = 1"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -71,6 +79,11 @@ class Conversation(Base):
     knowledge: Mapped[str | None] = mapped_column(Text, deferred=True)
     knowledge_name: Mapped[str | None] = mapped_column(String(100))
     knowledge_chars: Mapped[int | None]
+
+
+def owner_of(session_id: str) -> str:
+    """What the full-text index knows a session by: one word, however its id is written."""
+    return hashlib.md5(session_id.encode(), usedforsecurity=False).hexdigest()
 
 
 def latest_end(now: datetime, claim_seconds: float) -> datetime:
@@ -96,11 +109,15 @@ class Exchange(Base):
     """A message, with its reply, or with why there is none, or with both: the reply is partial then."""
 
     __tablename__ = "exchanges"
-    __table_args__ = (UniqueConstraint("conversation_id", "position", name="uq_exchanges_position"),)
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "position", name="uq_exchanges_position"),
+        Index("ix_exchanges_owner", "owner", "id"),
+    )
 
     # A number of its own, for the full-text index: later exchanges have greater ones.
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True)
     conversation_id: Mapped[str] = mapped_column(String(32), ForeignKey("conversations.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(32), server_default="")  # `owner_of` its session
     position: Mapped[int]
     parent: Mapped[int] = mapped_column(default=0, server_default="0")  # the position of the one that it follows
     message: Mapped[str] = mapped_column(Text)

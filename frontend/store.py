@@ -14,16 +14,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, Select, delete, or_, select, text, update
-from sqlalchemy.engine import CursorResult
+from sqlalchemy import ColumnElement, Engine, Select, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from frontend import branches
 from frontend.database import transaction
 from frontend.errors import ClaimLost, ConversationGone, NoSuchMessage, ReplyInProgress
-from frontend.models import Conversation, Exchange, is_claimed, unclaimed
+from frontend.models import Conversation, Exchange, is_claimed, owner_of, unclaimed
 from frontend.own_knowledge import OwnKnowledge
-from frontend.room import make_room
+from frontend.removal import changed, remove
+from frontend.room import Room
 from frontend.settings import Settings
 from frontend.text import clean
 from frontend.titles import title_of
@@ -84,6 +84,7 @@ class ChatStore:
         self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._room = Room(settings)
 
     def ping(self) -> None:
         """Return when the database answers."""
@@ -232,14 +233,13 @@ class ChatStore:
                 settings.deleted_keep_seconds,
             )
         )
-        expired = or_(
+        expired = (
             # Both: one that was imported may have been last used long ago.
             (Conversation.last_used_at < unused) & (Conversation.created_at < unused),
             Conversation.temporary & (Conversation.last_used_at < temporary),
             Conversation.deleted_at < deleted,
         )
-        with self._transaction() as db:
-            return _changed(db.execute(delete(Conversation).where(expired)))
+        return sum(remove(self._engine, each) for each in expired)  # one by one, since each has its index
 
     def _transaction(self) -> AbstractContextManager[Session]:
         return transaction(self._engine)
@@ -277,7 +277,7 @@ class ChatStore:
         conversation = db.scalar(_of(session_id, conversation_id))
         if conversation is None:
             raise ConversationGone(_(GONE))
-        if not _changed(taken):
+        if not changed(taken):
             raise ReplyInProgress(_(_IN_PROGRESS))
         return conversation
 
@@ -296,7 +296,7 @@ class ChatStore:
         )
         db.add(conversation)
         db.flush()
-        make_room(db, self._settings, session_id, now)
+        self._room.make(db, session_id, now)
         return conversation
 
     def _add(self, db: Session, conversation: Conversation, parent: int, message: str) -> Claim:
@@ -304,6 +304,7 @@ class ChatStore:
         position = conversation.next_position
         conversation.next_position = position + 1
         exchange = Exchange(conversation_id=conversation.id, position=position, parent=parent)
+        exchange.owner = owner_of(conversation.session_id)
         exchange.message, exchange.sent_at = clean(message), self._clock()
         db.add(exchange)
         db.flush()
@@ -340,7 +341,7 @@ class ChatStore:
             .where(Conversation.id == claim.conversation_id, Conversation.claim_token == claim.token)
             .values(claim_token=next_token, claim_expires_at=self._claim_end() if next_token else None)
         )
-        if not _changed(held):
+        if not changed(held):
             raise ClaimLost(_("This chat was deleted, or went on in another tab, before the reply was complete."))
 
     def _claim_end(self) -> datetime:
@@ -425,10 +426,3 @@ def _knowledge(conversation: Conversation) -> OwnKnowledge | None:
     if conversation.knowledge_name is None or conversation.knowledge is None:
         return None
     return OwnKnowledge(conversation.knowledge_name, conversation.knowledge)
-
-
-def _changed(result: object) -> int:
-    """How many rows a statement changed."""
-    if not isinstance(result, CursorResult):
-        raise TypeError(f"{type(result).__name__} has no row count")
-    return result.rowcount

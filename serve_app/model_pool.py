@@ -25,12 +25,22 @@ from serve_app.tracing import carried, span
 logger = logging.getLogger("ray.serve.godel")
 
 _POLL_S = 1.0
+# Each ingress asks each replica, so the calls in a service grow with its square, and each takes some 4 ms of processor
+# time (bench/nodes.py). For more replicas than these a round takes several times `_POLL_S`; not so many times that
+# `Liveness` took a sound replica for late.
+_ASKED_EACH_POLL = 25
+_MOST_POLLS = 4
 # A reply changes replicas at most this often: a request that kills or hangs every replica it meets must not meet all.
 _MAX_TAKEOVERS = 3
 # The engine ends a reply at its deadline by itself; the ingress waits this much longer for that word to arrive.
 _GRACE_S = 1.0
 # Deaths that are remembered, longer than Serve lists the replicas.
 _DEATHS = 64
+
+
+def poll_s(replicas: int) -> float:
+    """How long it is from one round of questions to so many replicas to the next."""
+    return _POLL_S * max(1, min(replicas / _ASKED_EACH_POLL, _MOST_POLLS))
 
 
 class ReplicaStalled(Exception):
@@ -102,7 +112,7 @@ class ModelPool:
         async with asyncio.TaskGroup() as rounds:
             while True:
                 rounds.create_task(self._ask_all())
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(poll_s(len(self.states)))
                 self._avoid_stalled()
 
     async def write(self, request: GenerateRequest) -> AsyncGenerator[TokenChunk]:

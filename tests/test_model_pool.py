@@ -15,8 +15,9 @@ from serve_app import routing, tracing
 from serve_app.controller import Controller
 from serve_app.engine.errors import QueueFull, ReplyFailed
 from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpossible, ReplyInterrupted, Starting
+from serve_app.liveness import Liveness
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, ReplicaStatus, Sampling, TokenChunk
-from serve_app.model_pool import ModelPool
+from serve_app.model_pool import ModelPool, poll_s
 from tests.support.collector import Collector
 from tests.support.fakes import ORIGIN
 
@@ -349,6 +350,33 @@ async def test_a_replica_that_is_there_and_hangs_is_no_cold_start(monkeypatch: p
         await until(lambda: not replicas.ready)
         with pytest.raises(NoReplica):
             await anext(replicas.write(REQUEST))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "seconds"), [(0, 1), (1, 1), (25, 1), (50, 2), (100, 4), (10_000, 4)], ids=lambda value: f"{value}"
+)
+def test_many_replicas_are_asked_less_often_and_never_so_rarely_that_a_sound_one_is_late(
+    replicas: int, seconds: float
+) -> None:
+    assert poll_s(replicas) == seconds
+    liveness = Liveness(stall_limit_s=10, clock=iter((0.0, seconds + 0.9)).__next__)
+    liveness.heard(STATUS)
+    assert liveness.ready == [STATUS]
+
+
+async def test_the_pause_between_two_rounds_is_that_of_the_replicas_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: list[int] = []
+
+    def noted(replicas: int) -> float:
+        known.append(replicas)
+        return 0.01
+
+    monkeypatch.setattr("serve_app.model_pool.poll_s", noted)
+    statuses = [STATUS, replace(STATUS, origin=OTHER)]
+    async with replicas_over(FakeHandle(statuses=lambda: statuses)):
+        await until(lambda: known[-1:] == [2])
 
 
 async def test_a_replica_that_failed_to_answer_is_not_ready() -> None:

@@ -137,7 +137,10 @@ def old_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     return engine
 
 
-def test_an_upgrade_keeps_every_conversation(old_engine: Engine, make_settings: MakeSettings) -> None:
+def test_an_upgrade_keeps_every_conversation(
+    old_engine: Engine, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontend.library.LATELY", 1)  # so that the index is asked
     migrate(old_engine)
     store, library = ChatStore(old_engine, make_settings()), Library(old_engine, make_settings())
     for conversation, session, messages in OLD:

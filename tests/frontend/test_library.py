@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from frontend.errors import Busy, ConversationGone, TooMany
+from frontend.errors import Busy, ClaimLost, ConversationGone, TooMany
 from frontend.library import PAGE_SIZE, Library
 from frontend.store import ChatStore
 from frontend.transfer import ConversationRecord, from_json, to_json
@@ -192,6 +192,19 @@ def test_forgetting_leaves_nothing_of_the_session(store: ChatStore, library: Lib
     assert library.forget("s") == 3
     assert library.kept("s") == 0 and titles(library) == []
     assert titles(library, "t") == ["another's"]
+
+
+def test_what_could_not_be_forgotten_wholly_is_out_of_reach_until_the_next_sweep(
+    store: ChatStore, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = store.begin("s", say(store, "kept"), "more")
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("frontend.library.remove", lambda *_: 1 // 0)
+        library.forget("s")
+    assert library.kept("s") == 0 and store.latest("s") is None and library.search("s", ("kept",), 1).hits == ()
+    with pytest.raises(ClaimLost):
+        store.finish(claim, "a reply to nobody", {})
+    assert store.delete_expired() == 1
 
 
 def _record(title: str) -> ConversationRecord:

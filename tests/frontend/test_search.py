@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select, text
 
-from frontend.library import Library, entries
-from frontend.models import Exchange
-from frontend.search import EXCERPT_CHARS, MAX_WORDS, Piece, excerpt, matches, words
+from frontend.library import Library
+from frontend.models import owner_of
+from frontend.search import EXCERPT_CHARS, MAX_WORDS, Piece, excerpt, words
 from frontend.store import ChatStore
 from tests.frontend.conftest import FakeClock
 
@@ -117,6 +116,22 @@ def test_a_chat_is_found_by_its_title(store: ChatStore, library: Library) -> Non
     assert (titles("kubernetes", 2), titles("kubernetes zebra")) == ([], [])
 
 
+def test_what_was_said_long_ago_is_found_by_the_index(
+    store: ChatStore, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is the session's alone, also where another one's words begin alike in the index."""
+    monkeypatch.setattr("frontend.library.LATELY", 2)
+    say(store, "What is a quokka?", "Ein Beuteltier: übermütig, 3,5 kg.")
+    say(store, "another's quokka", "-", session="t")
+    for number in range(4):
+        say(store, f"pod {number}", "-")
+    for query in ("quokka", "what quo", "beutel", "übermütig", "5", "kg quokka"):
+        assert found(library, query) == ["What is a quokka?"], query
+    assert found(library, "quokka pod") == []
+    assert found(library, owner_of("s")) == found(library, owner_of("s")[:2]) == []
+    assert found(library, "pod") == [f"pod {number}" for number in (3, 2, 1, 0)]
+
+
 def test_hits_come_in_pages(store: ChatStore, library: Library) -> None:
     conversation = ""
     for number in range(45):
@@ -125,24 +140,6 @@ def test_hits_come_in_pages(store: ChatStore, library: Library) -> None:
     assert [len(page.hits) for page in pages] == [20, 20, 5, 0]
     assert [page.more for page in pages] == [True, True, False, False]
     assert [hit.position for page in pages for hit in page.hits] == list(range(45, 0, -1))
-
-
-def test_list_and_search_have_indices(engine: Engine, store: ChatStore) -> None:
-    dialect = engine.dialect.name
-    for number in range(30):
-        say(store, f"pod {number}", "-", session=f"s{number % 3}")
-    plans = {}
-    with engine.connect() as connection:
-        if dialect == "postgresql":
-            connection.execute(text("ANALYZE"))
-            connection.execute(text("SET enable_seqscan = off"))  # a table of thirty rows is read as a whole
-        found = select(Exchange.id).where(matches(dialect, ("pod",)))
-        for name, statement in (("list", entries("s1", 50, 0)), ("search", found)):
-            sql = str(statement.compile(engine, compile_kwargs={"literal_binds": True}))
-            explain = "EXPLAIN QUERY PLAN " if dialect == "sqlite" else "EXPLAIN "
-            plans[name] = "\n".join(" ".join(map(str, row)) for row in connection.exec_driver_sql(explain + sql))
-    assert "ix_conversations_session" in plans["list"]
-    assert "exchanges_search VIRTUAL TABLE INDEX" in plans["search"] or "ix_exchanges_search" in plans["search"]
 
 
 # ---- marks
