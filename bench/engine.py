@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def measure(systems: dict[str, System], cases: Sequence[Case], rounds: int) -> l
 
 def environment() -> dict[str, Any]:
     """What a figure means nothing without."""
-    packages = ("torch", "transformers", "ctranslate2", "ray")
+    packages = [name for name in ("torch", "transformers", "ctranslate2", "ray") if find_spec(name)]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},

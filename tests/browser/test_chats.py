@@ -130,6 +130,7 @@ def test_everything_works_by_keyboard(page: Page) -> None:
     page.keyboard.type("renamed")
     page.keyboard.press("Enter")
     expect(rows(page)).to_have_text(["renamed"])
+    page.wait_for_load_state()  # until then, the row that the address names may take the focus
     page.locator(".rows summary").first.press("Enter")
     page.get_by_role("button", name="Delete").press("Enter")
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
