@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
-# These start services, of which two run side by side; and the last has the machine to itself.
-SERVICE_TESTS := tests/serve $(addprefix tests/browser/,test_real_chat.py test_lost_backend.py) tests/launcher/test_launcher.py \
-	$(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
-SLOW_TESTS := $(SERVICE_TESTS) tests/chaos
+# Each of these has the machine to itself; all others run side by side. The first two share services, which end with them.
+SERVED_TESTS := tests/serve $(addprefix tests/browser/,test_real_chat.py test_lost_backend.py)
+LONE_TESTS := tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
+SLOW_TESTS := $(SERVED_TESTS) $(LONE_TESTS)
 
 # The first of these that Ray and torch have packages for, and that can make virtual environments.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -41,8 +41,8 @@ run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl
 test: $(VENV)/.dev chromium stores promtool arm ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(SERVICE_TESTS)
-	@$(BIN)/python -m pytest tests/chaos
+	@$(BIN)/python -m pytest $(SERVED_TESTS)
+	@$(BIN)/python -m pytest $(LONE_TESTS)
 
 test-fast: $(VENV)/.dev ## the unit tests only
 	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)

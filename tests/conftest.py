@@ -14,20 +14,6 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests that share a service run in one process, and those of another beside them."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_service_of(item)))
-
-
-def _service_of(item: pytest.Item) -> str:
-    """The proxy of its backend, or the machine that all pods are on; else its module, whose tests start their own."""
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    backends = [parameters[name] for name in ("real_backend", "slow_backend") if name in parameters]
-    module = "pods" if item.path.stem.endswith("as_pods") else item.path.stem
-    return str(backends[0]) if backends else module
-
-
 @pytest.fixture(autouse=True)
 def no_key_asks() -> Iterator[None]:
     """The key of a request is known in its context; most tests share one."""
