@@ -249,7 +249,11 @@ def model_replicas(chatbot: Chatbot) -> set[str]:
 
 
 def is_running(chatbot: Chatbot) -> bool:
-    application = chatbot.applications().get("godel", {"status": "not there", "deployments": {}})
+    try:
+        applications = chatbot.applications()
+    except requests.ConnectionError:  # a dashboard that has just begun may hang up; the operator asks again, too
+        return False
+    application = applications.get("godel", {"status": "not there", "deployments": {}})
     deployments = [each["status"] for each in application["deployments"].values()]
     return bool(application["status"] == "RUNNING" and deployments == ["HEALTHY", "HEALTHY"])
 
