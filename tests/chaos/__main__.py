@@ -37,8 +37,8 @@ def main() -> int:
         records = _break_all(backend, FAULTS, seconds)
     with tempfile.TemporaryDirectory() as folder, nodes_to_break(Path(folder)) as nodes:
         records |= _break_all(nodes, NODE_FAULTS, seconds)
-    left = {proxy: _soak(proxy) for proxy in PROXIES}
     _write(_FAULTS, _COLUMNS, [_row(fault, done) for fault, done in records.items() if done])
+    left = {proxy: _soak(proxy) for proxy in PROXIES}
     _write(_LEAVING, ("proxy", "left behind"), [f"| {proxy} | {each.line} |" for proxy, each in left.items()])
     is_bad = any(
         record.lost or record.wrong or math.isinf(recovered_s)
