@@ -21,6 +21,7 @@ class Load:
     endpoints: list[RunningPod]
     headers: dict[str, str]
     tokens: int = LONG
+    pause_s: float = 0.0  # of a client after each reply: without one, two clients take all of two cores
     complete: Counter[int] = field(default_factory=Counter)  # by client
     under_way: Counter[str] = field(default_factory=Counter)  # by the pod that the connection leads to
     failed: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Load:
                 return
             finally:
                 self.under_way[pod.name] -= 1
+            self.done.wait(self.pause_s)
 
     def _ask(self, pod: RunningPod) -> None:
         generation = {"min_length": self.tokens, "max_length": self.tokens, "quote": False}

@@ -207,7 +207,7 @@ def test_a_lost_head_is_survived(chatbot: Chatbot, frontends: list[RunningPod]) 
     pods, worker, browser = chatbot.deployment, chatbot.workers[0], Browser()
     replicas = model_replicas(chatbot)
     assert len(replicas) == 2
-    with Load(chatbot.workers, chatbot.headers, tokens=60) as load:
+    with Load(chatbot.workers, chatbot.headers, tokens=60, pause_s=0.5) as load:  # a head starts on the same cores
         load.wait_for_replies(1, worker)
         began = time.monotonic()
         chatbot.kill_head()
