@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from launcher.preflight import free_port
 from serve_app.outcomes import asking_key
 from tests.support.backend import PROXIES, Backend, run_backend
-from tests.support.collector import Collector
+from tests.support.collector import Collector, senders_have_ended
 
 # No deadline for one example: a busy machine is slow.
 settings.register_profile("patient", deadline=None)
@@ -40,6 +41,15 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         yield running
+
+
+@pytest.fixture
+def no_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One is named to who begins to send spans, and is away. What tries to reach it has ended when the test has."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")  # seconds
+    yield
+    senders_have_ended()
 
 
 @pytest.fixture(scope="session", params=PROXIES)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from ray._common.formatters import JSONFormatter
 
-from launcher.preflight import free_port
 from serve_app import tracing
 from serve_app.errors import ReplyImpossible
 from tests.support.application import Application, words
@@ -130,8 +129,8 @@ def test_no_reply_waits_for_a_collector_that_does_not_answer(
     assert ask(application) == 200
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_a_collector_that_is_away_breaks_nothing(monkeypatch: pytest.MonkeyPatch, application: Application) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     tracing.start("godel-ingress", "Ingress#1")
     assert [ask(application) for _ in range(3)] == [200] * 3
     monkeypatch.setattr(tracing, "_LAST_SPANS_S", 0.01)

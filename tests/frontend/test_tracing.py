@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 
 from frontend import tracing
 from frontend.logs import JsonFormatter
-from launcher.preflight import free_port
 from tests.frontend.test_routes import post, stream
 from tests.support.collector import Collector
 from tests.support.stub_backend import Answer, StubBackend
@@ -92,8 +91,8 @@ def test_no_reply_waits_for_a_collector_that_does_not_answer(
     assert traced.arrived.wait(10) and not traced.spans
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_a_collector_that_is_away_breaks_nothing(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(tracing, "LAST_SPANS_SECONDS", 0.01)
     client.get("/")
     tracing.start()

@@ -98,6 +98,14 @@ class Collector:
         return 200
 
 
+def senders_have_ended() -> None:
+    """Wait for this process's threads that send spans, which go on, and log, after who told them to stop."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("OtelBatch"):
+            thread.join(HOLD_S)
+            assert not thread.is_alive(), f"{thread.name} still sends spans"
+
+
 class _Handler(BaseHTTPRequestHandler):
     def __init__(self, take: Callable[[str, bytes], int], *arguments: object) -> None:
         self._take = take
