@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -168,6 +168,7 @@ class Unindented(Extension):
         return re.sub(r"^[ \t]+", "", source, flags=re.MULTILINE)
 
 
+@cache  # compiled once, also where a process runs several apps, as tests do
 def _templates() -> Jinja2Templates:
     # Autoescape always, and a misspelt name is an error instead of an empty place on the page.
     loader = FileSystemLoader(HERE / "templates")

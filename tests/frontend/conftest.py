@@ -1,6 +1,7 @@
 """Fixtures of the frontend's tests: a stub backend, settings, the app, and databases of both kinds."""
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, make_url, text
 from starlette.testclient import TestClient
 
@@ -103,21 +105,61 @@ def postgres_server() -> Iterator[str]:
         pytest.skip(f"PostgreSQL's initdb is not installed, and {POSTGRES} names no server")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/chats.sqlite3"
-        return
-    server: str = request.getfixturevalue("postgres_server")
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the newest schema and nothing in it: copying it is quicker than migrating another one."""
+    path = tmp_path_factory.mktemp("migrated") / "chats.sqlite3"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_name(postgres_server: str) -> Iterator[str]:
+    """The name of one of PostgreSQL's, likewise."""
+    with _postgres_database(postgres_server) as url:
+        _migrate(url)
+        yield make_url(url).database or ""
+
+
+def _migrate(url: str) -> None:
+    engine = open_engine(Settings(database_url=url, secret_key=SecretStr(SECRET)))
+    migrate(engine)
+    engine.dispose()
+
+
+@contextmanager
+def _postgres_database(server: str, template: str = "template1") -> Iterator[str]:
+    """A database's address, while it exists."""
     name = f"frontend_test_{uuid4().hex}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     yield make_url(server).set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of either kind, without a schema."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/chats.sqlite3"
+        return
+    with _postgres_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of either kind, with the newest schema and nothing in it."""
+    if request.param == "sqlite":
+        path = shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "chats.sqlite3")
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with _postgres_database(server, template=request.getfixturevalue("migrated_name")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -211,13 +253,18 @@ def library(make_library: Callable[..., Library]) -> Library:
 
 
 @pytest.fixture
-def make_client(stub: StubBackend, make_settings: MakeSettings) -> Iterator[Callable[..., TestClient]]:
+def make_client(
+    stub: StubBackend, make_settings: MakeSettings, migrated_file: Path
+) -> Iterator[Callable[..., TestClient]]:
     """Running apps, each with a browser's cookies; keywords are settings."""
     clients: list[TestClient] = []
 
     def make(**values: Any) -> TestClient:
         values = {"backend_url": stub.url, "health_cache_seconds": 0.001, "rate_messages": "10000/minute"} | values
-        client = TestClient(create_app(make_settings(**values)), raise_server_exceptions=False, client=("10.0.0.1", 1))
+        settings = make_settings(**values)
+        if settings.sqlite_path and not settings.sqlite_path.exists():
+            shutil.copy(migrated_file, settings.sqlite_path)
+        client = TestClient(create_app(settings), raise_server_exceptions=False, client=("10.0.0.1", 1))
         client.__enter__()
         clients.append(client)
         return client

@@ -17,8 +17,8 @@ from tests.frontend.conftest import MakeSettings
 
 
 @pytest.fixture
-def engine(database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
-    engine = open_engine(make_settings(database_url=database_url))
+def engine(empty_database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
+    engine = open_engine(make_settings(database_url=empty_database_url))
     yield engine
     engine.dispose()
 
@@ -42,8 +42,8 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
     assert "kept" in inspect(engine).get_table_names()
 
 
-def test_processes_starting_together_all_succeed(database_url: str, make_settings: MakeSettings) -> None:
-    settings = make_settings(database_url=database_url)
+def test_processes_starting_together_all_succeed(empty_database_url: str, make_settings: MakeSettings) -> None:
+    settings = make_settings(database_url=empty_database_url)
     errors: list[BaseException] = []
     together = threading.Barrier(4)
 
@@ -65,12 +65,12 @@ def test_processes_starting_together_all_succeed(database_url: str, make_setting
     assert errors == []
 
 
-def test_a_migration_waits_for_the_one_before(database_url: str, make_settings: MakeSettings) -> None:
+def test_a_migration_waits_for_the_one_before(empty_database_url: str, make_settings: MakeSettings) -> None:
     """On PostgreSQL by an advisory lock: while somebody holds it, nothing is changed."""
-    if not database_url.startswith("postgresql"):
+    if not empty_database_url.startswith("postgresql"):
         pytest.skip("SQLite takes turns by a lock file")
-    engine = open_engine(make_settings(database_url=database_url))
-    holder = create_engine(database_url)
+    engine = open_engine(make_settings(database_url=empty_database_url))
+    holder = create_engine(empty_database_url)
     with holder.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         thread = threading.Thread(target=migrate, args=(engine,))
