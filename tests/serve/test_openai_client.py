@@ -144,7 +144,7 @@ def test_whoever_finds_it_full_comes_again_and_is_answered(slow_backend: Backend
 def test_a_stop_sequence_frees_the_slot_of_a_long_reply(slow_backend: Backend) -> None:
     """The reply would go on for seconds."""
     eventually(slow_backend.is_idle, 30, "nothing else is written")
-    written = {"max_length": 100, "min_length": 100, "quote": False, "do_sample": True}
+    written = {"max_length": 250, "min_length": 250, "quote": False, "do_sample": True}
     asked = {"messages": HELLO, "model": model_of(slow_backend), "generation": written}
 
     def ask(**fields: object) -> tuple[str, int]:
