@@ -58,6 +58,8 @@ ENV RAY_USAGE_STATS_ENABLED=0
 ENV RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.proxy_headers:middlewares
 # A replica that fails its health checks is killed, and does not hold its CPU while it drains: others take over its replies.
 ENV RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1
+# Why not Ray's 5000: launcher/serve_environment.py.
+ENV RAY_kill_worker_timeout_milliseconds=100
 USER 1000:100
 
 FROM runtime AS cuda

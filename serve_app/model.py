@@ -132,8 +132,9 @@ class GodelModel:
             3 * 2.2 s = 7 s         for a step loop that has died,
 
         and a second more where Serve's controller is busy. Another replica starts at that moment, if there is a CPU for
-        it, and is ready some seconds later. Where there is none, it waits until the process is gone: at once with
-        RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1, else after graceful_shutdown_timeout_s.
+        it, and is ready some seconds later. Where there is none, it waits until the process is gone: after
+        RAY_kill_worker_timeout_milliseconds with RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1, else after
+        graceful_shutdown_timeout_s, too.
         """
         if failure := self._engine.failure:
             raise failure

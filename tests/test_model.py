@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 import yaml
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayTaskError
 from ray.serve._private import constants
 from torch import Tensor
@@ -170,6 +171,7 @@ def test_what_hangs_is_stopped_within_the_time_that_is_promised() -> None:
     assert not constants.RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS, (
         "Ray's default: the variable has this name, and is off"
     )
+    assert Config.kill_worker_timeout_milliseconds() == 5000, "likewise"
 
 
 # --- what a caller across Ray sees ------------------------------------------------------------------------------------

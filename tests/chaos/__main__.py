@@ -74,7 +74,7 @@ def _break_all(backend: B, faults: Mapping[str, Callable[[B], None]], seconds: f
             record, recovered_s = break_under_load(backend, pinger, name, partial(fault, backend))
         except AssertionError as failure:  # which leaves nothing to break, but what was seen so far
             records[name].append((Record(), math.inf))
-            sys.stdout.write(f"{name}: {failure}\n")
+            sys.stdout.write(f"{name}: {failure}\n{backend.serve('status').stdout}\n")
             break
         records[name].append((record, recovered_s))
         sys.stdout.write(f"{name}: {record.line} recovered after {recovered_s:.1f} s\n")

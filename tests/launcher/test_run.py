@@ -107,6 +107,7 @@ def test_ray_is_closed_to_others_and_writes_nothing_under_home(tmp_path: Path) -
     assert environment["RAY_AUTH_MODE"] == "token"
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
     assert environment["RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS"] == "1"
+    assert environment["RAY_kill_worker_timeout_milliseconds"] == "100"
     assert "RAY_ADDRESS" not in environment, "a cluster elsewhere is left alone"
     token_file = Path(environment["RAY_AUTH_TOKEN_PATH"])
     assert token_file.parent == tmp_path

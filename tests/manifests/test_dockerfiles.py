@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launcher.serve_environment import QUICK_REPLACEMENT
 from manifest_checks.objects import pods
 from manifest_checks.references import is_pinned
 from manifest_checks.render import Rendering
@@ -57,6 +58,14 @@ def test_there_are_several_stages_and_the_last_installs_but_the_engines_compiler
         assert " ".join(packages).split() == installed.get(file.name, [])
         assert runs.count("install") == 2 * len(packages), "nothing else is installed"
         assert {copy.stage for stage in chain for copy in stage.copies} <= {stage.name for stage in stages}
+
+
+@pytest.mark.parametrize("target", LAST["backend.Dockerfile"])
+def test_what_hangs_is_killed_as_soon_as_where_make_run_started_it(target: str) -> None:
+    stages = dockerfile.chain(dockerfile.read(ROOT / "docker/backend.Dockerfile"), target)
+    environment = {name: value for stage in stages for name, value in stage.environment.items()}
+    for name in ("RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS", "RAY_kill_worker_timeout_milliseconds"):
+        assert environment[name] == QUICK_REPLACEMENT[name]
 
 
 @pytest.mark.parametrize("target", LAST["backend.Dockerfile"])
