@@ -9,5 +9,5 @@ QUICK_REPLACEMENT = {
     # default, 5000, it often fails in between, and the process holds its processor for ever.
     "RAY_kill_worker_timeout_milliseconds": "100",
     # Three missed checks in a row, 10 s apart by default, are what it takes to start a dead proxy anew.
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
 }

@@ -49,7 +49,11 @@ def main() -> int:
 
 
 def _soak(proxy: Proxy) -> Left:
-    with tempfile.TemporaryDirectory() as folder, run_backend(Path(folder), behind=proxy) as backend:
+    # One replica throughout: a second one would be taken for a leak.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        run_backend(Path(folder), behind=proxy, max_replicas=1) as backend,
+    ):
         return soak(backend)
 
 
