@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 from ray.serve import Application
 from torch import Tensor
-from transformers import T5ForConditionalGeneration
 
 from bench.served import make_model
 from bench.services import Place, System, ask_chat, model_deployment, our_config, serve_run
@@ -23,7 +22,8 @@ from capacity.service_times import ServiceTimes, load
 from serve_app import app, model
 from serve_app.checkpoint import Checkpoint
 from serve_app.engine.backends.protocols import Backend, Linear
-from serve_app.engine.weights import Weights, from_transformers
+from serve_app.engine.weights import Weights
+from serve_app.model_weights import load_weights
 from serve_app.settings import AppArgs
 
 _TINY = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 1, "num_heads": 4}
@@ -37,16 +37,19 @@ def build(args: AppArgs) -> Application:
 
 
 class GodelModel(model.GodelModel):
-    """A replica whose engine's steps take as long as modelled."""
+    """A replica whose engine's steps take as long as modelled.
+
+    In float32, whose steps pass the layers here: in int8 one call of kernels.c may be a whole step.
+    """
 
     def __init__(self, checkpoint: Checkpoint, args: AppArgs) -> None:
         times = load()
 
-        def read(model: T5ForConditionalGeneration, backend: Backend) -> Weights:
-            return slowed(from_transformers(model, backend), times)
+        def read(checkpoint: Checkpoint, backend: Backend, cache_mb: int) -> Weights:
+            return slowed(load_weights(checkpoint, backend, cache_mb), times)
 
-        with patch("serve_app.model.from_transformers", read):
-            super().__init__(checkpoint, args)
+        with patch("serve_app.model.load_weights", read):
+            super().__init__(checkpoint, args.model_copy(update={"dtype": "float32"}))
 
 
 def slowed(weights: Weights, times: ServiceTimes) -> Weights:
