@@ -8,6 +8,9 @@ QUICK_REPLACEMENT = {
     # failed before. A connection to a stopped process fails after 20 s, about when Serve gives the process up: with the
     # default, 5000, it often fails in between, and the process holds its processor for ever.
     "RAY_kill_worker_timeout_milliseconds": "100",
-    # Three missed checks in a row, 10 s apart by default, are what it takes to start a dead proxy anew.
+    # A dead proxy is started anew after three failed checks in a row, by default 10 s apart. One that hangs is given up
+    # after three times 5 s (10 by default) and 2 s more (5) in which to end by itself: for the same reason within 20 s.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
+    "RAY_SERVE_PROXY_GRACEFUL_SHUTDOWN_TIMEOUT_S": "2",
 }

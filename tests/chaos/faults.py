@@ -30,7 +30,26 @@ def kill(name: str) -> Fault:
 
 
 def stop(name: str) -> Fault:
-    return lambda backend: process_of(backend, name).suspend()
+    """It hangs, until that is noticed and it is killed."""
+
+    def fault(backend: Backend) -> None:
+        process = process_of(backend, name)
+        process.suspend()
+        eventually(lambda: _has_ended(process), 60, f"{name}, which is stopped, is killed")
+
+    return fault
+
+
+def pause(name: str, seconds: float) -> Fault:
+    """It hangs, and goes on after a while as if nothing had happened."""
+
+    def fault(backend: Backend) -> None:
+        process = process_of(backend, name)
+        process.suspend()
+        time.sleep(seconds)
+        process.resume()
+
+    return fault
 
 
 def spoil_configuration(backend: Backend) -> None:
@@ -121,8 +140,11 @@ FAULTS: dict[str, Fault] = {
     "kill -9 of the only ingress": kill("Ingress"),
     "SIGSTOP of the only ingress": stop("Ingress"),
     "kill -9 of Serve's controller": kill("ServeController"),
+    "SIGSTOP of Serve's controller, for 15 s": pause("ServeController", 15),
     "kill -9 of HAProxy": kill("haproxy"),
+    "SIGSTOP of HAProxy": stop("haproxy"),
     "kill -9 of the proxy's manager": kill("HAProxyManager"),
+    "SIGSTOP of the proxy's manager": stop("HAProxyManager"),
     "serve deploy of a changed deployment": roll_out,
     "scaled down to one replica, and up again": scale_down_and_up,
     "kill -9 of a model replica whose successors fail to start": fail_to_start,
@@ -182,6 +204,13 @@ def _replicas(backend: Backend) -> list[dict[str, Any]]:
         return backend.replicas()
     except (requests.RequestException, KeyError):  # no server answers
         return []
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def process_of(backend: Backend, name: str) -> psutil.Process:

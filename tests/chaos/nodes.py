@@ -50,15 +50,29 @@ class Nodes(Backend):
 
     def lose_a_node(self) -> None:
         """A machine loses its power, and another one takes its place."""
-        node = next(iter(self.cluster.worker_nodes))
+        node = self._a_worker()
         self._kill(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+        self._add_worker()
+
+    def lose_a_raylet(self) -> None:
+        """Ray's own process on a machine dies; what it had started notices, and ends."""
+        node = self._a_worker()
+        _raylet_of(node).kill()
         self.cluster.remove_node(node, allow_graceful=False)
         self._add_worker()
 
     def freeze_a_node(self) -> None:
         """A machine hangs until its replicas are replaced, on another one; then it loses its power."""
-        node = next(iter(self.cluster.worker_nodes))
-        processes = _processes_of(node)
+        node = self._a_worker()
+        self._freeze(node, _processes_of(node))
+
+    def freeze_a_raylet(self) -> None:
+        """Of a machine hangs Ray's process alone."""
+        node = self._a_worker()
+        self._freeze(node, [_raylet_of(node)])
+
+    def _freeze(self, node: Any, processes: list[psutil.Process]) -> None:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
@@ -73,6 +87,9 @@ class Nodes(Backend):
         self.cluster.head_node.kill_gcs_server(check_alive=False)
         time.sleep(_GCS_AWAY_S)
         self.cluster.head_node.start_gcs_server()
+
+    def _a_worker(self) -> Any:
+        return next(iter(self.cluster.worker_nodes))
 
     def _add_worker(self) -> None:
         self.cluster.add_node(num_cpus=2)
@@ -92,6 +109,10 @@ def _processes_of(node: Any) -> list[psutil.Process]:
     return found
 
 
+def _raylet_of(node: Any) -> psutil.Process:
+    return next(psutil.Process(process.pid) for kind, process in node.live_processes() if kind == "raylet")
+
+
 def _running(backend: Backend) -> list[dict[str, Any]]:
     return [replica for replica in backend.replicas() if replica["state"] == "RUNNING"]
 
@@ -100,10 +121,13 @@ NODE_FAULTS: dict[str, Callable[[Nodes], None]] = {
     "kill -9 of a node": Nodes.lose_a_node,
     "GCS killed, and back 3 s later": Nodes.restart_gcs,
     "SIGSTOP of a node": Nodes.freeze_a_node,
+    "kill -9 of a raylet": Nodes.lose_a_raylet,
+    "SIGSTOP of a raylet": Nodes.freeze_a_raylet,
     "kill -9 of a model replica, many nodes": kill("GodelModel"),
     "SIGSTOP of a model replica, many nodes": stop("GodelModel"),
     "kill -9 of one of two ingresses": kill("Ingress"),
     "kill -9 of Serve's proxy": kill("ProxyActor"),
+    "SIGSTOP of Serve's proxy": stop("ProxyActor"),
     "kill -9 of Serve's controller, many nodes": kill("ServeController"),
     "serve deploy of a changed deployment, many nodes": roll_out,
 }
