@@ -276,6 +276,7 @@ def test_an_earlier_message_is_edited_and_its_branch_kept(page: Page, backend: S
     edit.click()
     say(page, "2")
     expect(page.locator("#log .exchange")).to_have_count(2)
+    expect(versions(page, 1)).to_contain_text("2/2")
     expect(tag(page, 1)).to_be_visible()
     expect(page.locator("#editing")).to_be_hidden()
     assert backend.dialogs[-1] == ["one", REPLY, "2"]
@@ -306,6 +307,7 @@ def test_an_edited_message_waits_for_another_tabs_reply(
     expect(box(other)).to_have_value("1")
     other.keyboard.press("Enter")
     expect(versions(other, 0)).to_contain_text("2/2")
+    expect(tag(other)).to_be_visible()
     assert backend.dialogs[-1] == ["1"]
 
 
