@@ -20,20 +20,21 @@ from tests.support.waiting import eventually
 REPLICAS = 2
 STALL_LIMIT_S = 4.0
 _CLIENTS = 6
+_LOOK_S = 0.2
 _BEFORE, _AFTER = 12, 60  # replies under load before and after the fault, at least
 
 Fault = Callable[[Backend], None]
 
 
 def kill(name: str) -> Fault:
-    return lambda backend: process_of(backend, name).kill()
+    return lambda backend: _busiest(backend, name).kill()
 
 
 def stop(name: str) -> Fault:
     """It hangs, until that is noticed and it is killed."""
 
     def fault(backend: Backend) -> None:
-        process = process_of(backend, name)
+        process = _busiest(backend, name)
         process.suspend()
         eventually(lambda: _has_ended(process), 60, f"{name}, which is stopped, is killed")
 
@@ -213,10 +214,24 @@ def _has_ended(process: psutil.Process) -> bool:
         return True
 
 
+def _busiest(backend: Backend, name: str) -> psutil.Process:
+    """Of those with that name the one that computes most: under load it is in the middle of something."""
+    processes = processes_of(backend, name)
+    for process in processes:
+        process.cpu_percent()
+    time.sleep(_LOOK_S)
+    return max(processes, key=lambda process: process.cpu_percent())
+
+
 def process_of(backend: Backend, name: str) -> psutil.Process:
-    """Of those with that name the first that is not a ghost."""
-    return next(
+    """The first with that name."""
+    return next(iter(processes_of(backend, name)))
+
+
+def processes_of(backend: Backend, name: str) -> list[psutil.Process]:
+    """Those with that name that are no ghosts."""
+    return [
         process
         for process in backend.processes()
         if name in f"{process.name()} {' '.join(process.cmdline())}" and process.status() != psutil.STATUS_ZOMBIE
-    )
+    ]
