@@ -233,5 +233,5 @@ def processes_of(backend: Backend, name: str) -> list[psutil.Process]:
     return [
         process
         for process in backend.processes()
-        if name in f"{process.name()} {' '.join(process.cmdline())}" and process.status() != psutil.STATUS_ZOMBIE
+        if not _has_ended(process) and name in f"{process.name()} {' '.join(process.cmdline())}"
     ]

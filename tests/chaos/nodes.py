@@ -45,20 +45,21 @@ class Nodes(Backend):
         self.process.kill()
         self.process.wait()
         for node in (*self.cluster.worker_nodes, self.cluster.head_node):
-            self._kill(node)
+            _kill(_processes_of(node))
         self.cluster.shutdown()
 
     def lose_a_node(self) -> None:
         """A machine loses its power, and another one takes its place."""
         node = self._a_worker()
-        self._kill(node)
-        self.cluster.remove_node(node, allow_graceful=False)
-        self._add_worker()
+        self._lose(node, _processes_of(node))
 
     def lose_a_raylet(self) -> None:
         """Ray's own process on a machine dies; what it had started notices, and ends."""
         node = self._a_worker()
-        _raylet_of(node).kill()
+        self._lose(node, [_raylet_of(node)])
+
+    def _lose(self, node: Any, processes: list[psutil.Process]) -> None:
+        _kill(processes)
         self.cluster.remove_node(node, allow_graceful=False)
         self._add_worker()
 
@@ -79,7 +80,7 @@ class Nodes(Backend):
         before = {replica["node_id"] for replica in self.replicas()}
         self._add_worker()
         eventually(lambda: {each["node_id"] for each in _running(self)} - before != set(), 120, "a replica elsewhere")
-        self._kill(node)
+        _kill(_processes_of(node))
         self.cluster.remove_node(node, allow_graceful=False)
 
     def restart_gcs(self) -> None:
@@ -94,10 +95,11 @@ class Nodes(Backend):
     def _add_worker(self) -> None:
         self.cluster.add_node(num_cpus=2)
 
-    def _kill(self, node: Any) -> None:
-        for process in _processes_of(node):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _processes_of(node: Any) -> list[psutil.Process]:

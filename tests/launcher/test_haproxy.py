@@ -149,11 +149,12 @@ def test_who_sends_by_the_byte_is_cut_and_never_seen_by_the_backend(through_hapr
     """It held a connection to the ingress, and room in it, for ever."""
     head, body = b"POST /chat HTTP/1.1\r\nHost: x\r\n", b"Content-Length: 9999\r\n\r\n{"
     with ThreadPoolExecutor(2) as clients:
-        for answer, seconds in clients.map(partial(_send_by_the_byte, through_haproxy), (head, head + body)):
-            assert 9 < seconds < 15
-            assert answer.startswith(b"HTTP/1.1 408 ")  # the echo would have said 501 to a POST
+        of_head, of_body = clients.map(partial(_send_by_the_byte, through_haproxy), (head, head + body))
+    for answer, seconds in (of_head, of_body):
+        assert 9 < seconds < 15
+        assert answer.startswith(b"HTTP/1.1 408 ")  # the echo would have said 501 to a POST
     # Of what is no request yet, HAProxy complains in words of its own.
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "body_too_slow"
+    assert json.loads(of_body[0].partition(b"\r\n\r\n")[2])["error"]["type"] == "body_too_slow"
 
 
 def _send_by_the_byte(url: str, begun: bytes) -> tuple[bytes, float]:
