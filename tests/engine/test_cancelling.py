@@ -149,19 +149,22 @@ async def test_two_thousand_that_come_and_go_leave_nothing_behind() -> None:
         for _ in range(count):
             outcomes[await visit(engine, chance)] += 1
 
-    async def crowd(count: int) -> dict[str, int]:
+    async def crowd(count: int) -> None:
         await asyncio.gather(*(visitors(count // 10) for _ in range(10)))
         async with asyncio.timeout(PATIENCE_S):
             while engine.active or engine.waiting:
                 await asyncio.sleep(0.001)
-        return living()
 
     try:
-        before = await crowd(200)
-        after = await crowd(2000)
+        before = living()
+        await crowd(200)
+        await crowd(2000)
         assert (engine.active, engine.waiting, engine.stalled_s, engine.failure) == (0, 0, 0, None)
-        assert all(after[kind] <= before[kind] for kind in ("TokenStream", "Request", "Trie")), (before, after)
-        assert after["Tensor"] <= before["Tensor"] + 40, "the encodings that are kept, and no more"
+        async with asyncio.timeout(PATIENCE_S):
+            # The step loop holds the last replies until its round ends, a moment after they have left their slots.
+            while any(living()[kind] > before[kind] for kind in ("TokenStream", "Request", "Trie")):
+                await asyncio.sleep(0.001)
+        assert living()["Tensor"] <= before["Tensor"] + 40, "the encodings that are kept, and no more"
         assert engine._encoder_cache._kept_bytes <= 20 * 16 * 32 * 4
         assert sum(outcomes.values()) == 2200
         assert min(outcomes[each] for each in ("stop", "length", "deadline", "left", "refused")) > 10
