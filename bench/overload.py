@@ -2,10 +2,11 @@
 
     python -m bench.overload --url http://127.0.0.1:8000     # a backend that runs, `make run`'s for one
 
-Each client asks again as soon as it has its answer, or 0.2 s after a refusal, as careless clients do. A reply counts as
-good when it is complete within the deadline. Beside it: how soon after the load the first line's rate is back; and the
-cores that each part took. The load's own are cores that the backend lacks, where both are on one machine: "a core" is
-the goodput for each core that the load leaves, as a share of its peak.
+Each client asks again as soon as it has its answer, or 0.2 s after a refusal, as careless clients do; `--patient` ones
+wait as long as the refusal says (Retry-After). A reply counts as good when it is complete within the deadline. Beside
+it: how soon after the load the first line's rate is back; and the cores that each part took. The load's own are cores
+that the backend lacks, where both are on one machine: "a core" is the goodput for each core that the load leaves, as a
+share of its peak.
 
 Then fairness: what five clients with one request at a time get beside one with very many.
 """
@@ -84,7 +85,14 @@ class Parts:
         return {part: (taken - before.processor_s[part]) / seconds for part, taken in self.processor_s.items()}
 
 
-def load(url: str, clients: int, seconds: float, session: Callable[[int], str] = "client-{}".format) -> Load:
+def load(
+    url: str,
+    clients: int,
+    seconds: float,
+    *,
+    session: Callable[[int], str] = "client-{}".format,
+    patient: bool = False,
+) -> Load:
     """Clients of a backend, each with one request at a time."""
     bodies = [
         {
@@ -95,17 +103,17 @@ def load(url: str, clients: int, seconds: float, session: Callable[[int], str] =
         }
         for length in LENGTHS
     ]
-    return Load(url, bodies, seconds, clients=clients, pause_s=PAUSE_S, session=session)
+    return Load(url, bodies, seconds, clients=clients, pause_s=None if patient else PAUSE_S, session=session)
 
 
-async def measure(url: str, all_clients: Sequence[int]) -> None:
+async def measure(url: str, all_clients: Sequence[int], *, patient: bool = False) -> None:
     """Print a line for each number of clients; the first is what recovery is measured with, and against."""
     _row("clients", "good/s", "of the peak", "a core", "p50", "p95", "refusals/s", "p95", "late", "failed",
          "back after", *(f"{part}, cores" for part in (*_PARTS, "load")), "memory")  # fmt: skip
     _row(*["---"] * (13 + len(_PARTS)))
     peak = peak_a_core = usual = 0.0
     for clients in all_clients:
-        made, before = load(url, clients, SECONDS), Parts.now()
+        made, before = load(url, clients, SECONDS, patient=patient), Parts.now()
         await made.run()
         seconds, after, point = made.elapsed_s, Parts.now(), Point(made)
         rate = len(point.good_at) / seconds
@@ -165,11 +173,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of a backend that runs")
     parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
+    parser.add_argument("--patient", action="store_true", help="clients that are refused wait as long as they are told")
     parser.add_argument("--greedy", type=int, nargs="*", default=GREEDY)
     arguments = parser.parse_args()
     sys.stdout.write(f"{os.cpu_count()} cores, {SECONDS:.0f} s each, deadline {DEADLINE_S:.0f} s\n\n")
     if arguments.clients:
-        asyncio.run(measure(arguments.url, arguments.clients))
+        asyncio.run(measure(arguments.url, arguments.clients, patient=arguments.patient))
         sys.stdout.write("\n")
     if arguments.greedy:
         asyncio.run(measure_fairness(arguments.url, arguments.greedy))

@@ -64,8 +64,11 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
     trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
     tokenizer.train_from_iterator(_TEXTS, trainer)
     pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    marks, trained = pieces[: len(special)], pieces[len(special) :]
+    # The trainer orders pieces of one score by chance, and scores differ in their last digits.
+    learnt = sorted(((piece, round(score, 2)) for piece, score in trained), key=lambda pair: (-pair[1], pair[0]))
     spelled = [(f"<0x{byte:02X}>", -100.0) for byte in range(256)]
-    tokenizer.model = models.Unigram([*pieces, *spelled], UNKNOWN, byte_fallback=True)
+    tokenizer.model = models.Unigram([*marks, *learnt, *spelled], UNKNOWN, byte_fallback=True)
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
