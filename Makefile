@@ -29,7 +29,7 @@ INSTALL_FAILED := { \
 	exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint types format bench bench-gpu capacity manifests images crds test-pods chaos screenshots mini vectors eval-model finetune release-check lock clean chromium stores promtool arm
+.PHONY: help run test test-fast lint types format bench bench-gpu capacity manifests images crds test-pods chaos screenshots mini vectors ranker eval-model finetune release-check lock clean chromium stores promtool arm
 
 help: ## list these tasks
 	@echo 'make TASK, where TASK is one of:'
@@ -101,6 +101,9 @@ mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hour
 
 vectors: $(VENV)/.run ## distil models/vectors again
 	@$(BIN)/python -m training.vectors
+
+ranker: $(VENV)/.training ## teach models/ranker again, which finds the sentence that answers: half an hour on two cores
+	@$(BIN)/python -m training.ranking
 
 eval-model: $(VENV)/.training ## how well a model answers hand-written questions: MODEL=folder, models/mini by default
 	@$(BIN)/python -m training.evaluate $(or $(MODEL),models/mini)

@@ -36,6 +36,7 @@ WORKDIR /app
 COPY serve_app serve_app
 COPY models/mini models/mini
 COPY models/vectors models/vectors
+COPY models/ranker models/ranker
 RUN chmod -R a+rX /app
 
 FROM rayproject/ray:2.60.0-py311-cpu AS runtime

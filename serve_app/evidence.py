@@ -1,7 +1,8 @@
 """Pure: how each sentence of a text bears on a dialogue, as one number a feature.
 
-The text is read once, into arrays over its sentences; a dialogue then takes a few products of matrices. Which features
-count how much is for `grounding` to say.
+The text is read once, into arrays over its sentences; a dialogue then takes a few products of matrices. For the few
+sentences that look best this way, `closeness` compares each piece of the question with each of the sentence (late
+interaction, as in ColBERT, Khattab and Zaharia 2020). Which features count how much is for `grounding` to say.
 """
 
 import re
@@ -14,6 +15,7 @@ import numpy as np
 
 from serve_app.passages import split_sentences
 from serve_app.question_words import WANTS, held, wanted
+from serve_app.sentence_encoder import SentenceEncoder
 from serve_app.words import WordVectors, content_words, stems, unit
 
 FEATURES = (
@@ -32,6 +34,15 @@ FEATURES = (
     "clear",  # whether it is known what is wanted; the same for all sentences
 )
 
+CLOSENESS = (
+    "near",  # cosines of the question's pieces with the sentence's nearest ones: their mean, by how much each counts
+    "near in context",  # the same, where the sentence before it, or its heading, may have the nearest, for less
+    "far",  # of the question's piece that counts most without anything near it
+    "whole",  # cosine of question and sentence as the means of their pieces
+    "nearest",  # the greatest "near" of all sentences: how much the text has to say
+    "most alike",  # the greatest "whole"
+)
+
 # Cosines below this say nothing: two words drawn at random reach it once in a hundred times.
 _UNRELATED = 0.3
 # How much a sentence takes on of the one before it in its paragraph, and of its heading.
@@ -41,6 +52,8 @@ _SUBJECT_END = re.compile(r"\b(is|are|was|were|has|have|had|can|may|must|will|sh
 _SUBJECT_CHARS = 60  # a later verb is of another clause
 _TINY = 1e-9
 _TELLING = frozenset({"definition", "duration", "place", "reason", "instruction"})
+
+CONTEXT_NEARNESS = 0.6  # of a piece that is near in the context alone
 
 # An earlier turn counts where the last one leans on it, each turn by this much of the one after it.
 _DECAY = 0.5
@@ -75,14 +88,16 @@ class SentenceIndex:
     """
 
     def __init__(self, paragraphs: Sequence[Sequence[str]], vectors: WordVectors) -> None:
+        """`before` and `headings`: for each sentence the place of the one before it in its paragraph, and of its
+        heading; -1: it has none."""
         self.sentences = [sentence for paragraph in paragraphs for sentence in paragraph]
         self._vectors = vectors
         self._places: dict[str, list[int]] = defaultdict(list)
         for place, sentence in enumerate(self.sentences):
             self._places[sentence].append(place)
-        self._before, self._headings = _contexts(paragraphs)
+        self.before, self.headings = _contexts(paragraphs)
         self._is_heading = np.zeros(len(self.sentences))
-        self._is_heading[self._headings[self._headings >= 0]] = 1
+        self._is_heading[self.headings[self.headings >= 0]] = 1
         wants = [[want in has for want in WANTS] for has in map(held, self.sentences)]
         self._held = np.array(wants, dtype=bool).reshape(-1, len(WANTS))
         self._index_words()
@@ -128,7 +143,7 @@ class SentenceIndex:
             alone[block] = unit(np.add.reduceat(vectors, bounds[block] - bounds[block.start], axis=0))
         meanings = np.empty((size, width), dtype=np.float32)
         for block in _blocks(size):
-            context = _CONTEXT * alone[self._before[block]] + _CONTEXT * alone[self._headings[block]]
+            context = _CONTEXT * alone[self.before[block]] + _CONTEXT * alone[self.headings[block]]
             meanings[block] = unit(alone[block] + context)
         return meanings
 
@@ -163,12 +178,36 @@ class SentenceIndex:
             columns["subject"] = columns["subject"] * (want == "definition")
         return np.column_stack([columns[feature] for feature in FEATURES])
 
+    def closeness(self, dialog: Sequence[str], places: np.ndarray, encoder: SentenceEncoder) -> np.ndarray:
+        """[places, CLOSENESS] of the sentences at `places`, of which there is at least one."""
+        question, shares = encoder.question(dialog[-1], leant_on(dialog))
+        befores, headings = self.before[places], self.headings[places]
+        needed = sorted({*places.tolist(), *befores.tolist(), *headings.tolist()} - {-1})
+        read, means = zip(*(encoder.sentence(self.sentences[place]) for place in needed), strict=True)
+        starts = np.cumsum([0, *map(len, read[:-1])])
+        near = np.zeros((len(self.sentences) + 1, len(question)), dtype=np.float32)  # the last is no sentence: -1
+        near[needed] = np.maximum.reduceat(np.concatenate(read) @ question.T, starts, axis=0)
+        own = near[places]
+        around = np.maximum(own, CONTEXT_NEARNESS * np.maximum(near[befores], near[headings]))
+        whole = np.stack(means)[np.searchsorted(needed, places)] @ unit(shares @ question)
+        in_all = own @ shares
+        return np.column_stack(
+            [
+                in_all,
+                around @ shares,
+                ((1 - own) * (shares / shares.max())).max(axis=1),
+                whole,
+                np.full(len(places), in_all.max()),
+                np.full(len(places), whole.max()),
+            ]
+        )
+
     def _matches(self, question: _Question) -> Mapping[str, np.ndarray]:
         shares = question.weights / question.weights.sum()
         similar = self._similarities(question)  # [words of the question, words of the text]
         by_sentence = np.maximum.reduceat(similar.take(self._words, axis=1), self._starts, axis=1)
         padded = np.pad(by_sentence, ((0, 0), (0, 1)))
-        context = np.maximum(padded.take(self._before, axis=1), padded.take(self._headings, axis=1))
+        context = np.maximum(padded.take(self.before, axis=1), padded.take(self.headings, axis=1))
         found = np.maximum(by_sentence, 0.5 * context)
         opening = np.maximum.reduce([similar.take(words, axis=1) for words in self._openings])
         subject = (similar.max(axis=0)[self._openings] * self._subjects).sum(axis=0)
@@ -207,6 +246,11 @@ class SentenceIndex:
             for sentence in split_sentences(reply):
                 said[self._places.get(sentence, [])] = 1
         return said
+
+
+def leant_on(dialog: Sequence[str]) -> str:
+    """The user's turn before the last one, where that leans on it; or nothing."""
+    return dialog[-3] if len(dialog) >= 3 and len(_considered(dialog)) > 1 else ""
 
 
 def _considered(dialog: Sequence[str]) -> Sequence[str]:

@@ -1,34 +1,52 @@
-"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score."""
+"""Pure: knowledge text + dialogue -> the passages that fit the dialogue best, best first, and each sentence's score.
 
+In two stages, as it is usual in retrieval: every sentence is judged by its words, and the best of them are read.
+"""
+
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
-from serve_app.evidence import FEATURES, SentenceIndex
+from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex
 from serve_app.messages import Passage
 from serve_app.passages import join_passages, split_paragraphs
-from serve_app.words import word_vectors
+from serve_app.sentence_encoder import sentence_encoder
+from serve_app.words import all_words, word_vectors
 
-# Learnt by `python -m training.ranking_study` on the development questions: log-odds of a sentence being the answer,
-# against none being it.
-WEIGHTS: Mapping[str, float] = {
-    "meaning": 9.03,
-    "words": 3.94,
-    "gap": -2.69,
-    "opening": 2.60,
-    "defines": 0.51,
-    "subject": 2.11,
-    "wanted": 3.00,
-    "perhaps": 1.10,
-    "heading": -3.13,
-    "said": -4.32,
-    "length": 0.19,
-    "clear": -1.14,
-}
-THRESHOLD = 4.17
+WEIGHTS = Path(__file__).resolve().parents[1] / "models/ranker/weights.json"
+READ = 32  # sentences: those that look best by their words are read by the encoder
 SCALE = 10.0  # scores are log-odds divided by this, so that nearly all lie between -1 and 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Log-odds of a sentence being the answer, against none being it: learnt by `training.ranking`."""
+
+    features: np.ndarray
+    threshold: float
+
+    def odds(self, evidence: np.ndarray) -> np.ndarray:
+        return np.asarray(evidence @ self.features - self.threshold)
+
+
+@cache
+def by_words() -> Weights:
+    return _weights("by words", FEATURES)
+
+
+@cache
+def by_reading() -> Weights:
+    return _weights("by reading", (*FEATURES, *CLOSENESS))
+
+
+def _weights(stage: str, features: Sequence[str]) -> Weights:
+    learnt: dict[str, float] = json.loads(WEIGHTS.read_text(encoding="utf-8"))[stage]
+    return Weights(np.array([learnt[feature] for feature in features]), learnt["threshold"])
 
 
 @dataclass(frozen=True)
@@ -79,8 +97,16 @@ class KnowledgeBase:
         )
 
     def _scores(self, dialog: Sequence[str]) -> np.ndarray:
-        odds = self._index.evidence(dialog) @ np.array([WEIGHTS[feature] for feature in FEATURES]) - THRESHOLD
-        return np.asarray(np.clip(odds / SCALE, -1, 1).round(4))
+        evidence = self._index.evidence(dialog)
+        odds = by_words().odds(evidence)
+        if not all_words(dialog[-1]):
+            return _scaled(odds)  # nothing to read
+        read = np.argsort(-odds, kind="stable")[:READ]
+        closeness = self._index.closeness(dialog, read, sentence_encoder())
+        read_odds = by_reading().odds(np.column_stack([evidence[read], closeness]))
+        odds = np.minimum(odds, read_odds.min())  # none that is not read is better than one that is
+        odds[read] = read_odds
+        return _scaled(odds)
 
     def _passage(self, i: int, score: float) -> Passage:
         return Passage(id=_id(i), text=self.passages[i], score=float(score), filling=bool(score <= 0))
@@ -88,6 +114,10 @@ class KnowledgeBase:
     def _scored(self, i: int, scores: np.ndarray) -> Iterator[Sentence]:
         for place, text in enumerate(self._passages[i], start=self._starts[i]):
             yield Sentence(text, float(scores[place]))
+
+
+def _scaled(odds: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(odds / SCALE, -1, 1).round(4))
 
 
 def _order(best: np.ndarray, limit: int) -> list[int]:

@@ -3,8 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 
-# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial.
-_SENTENCE_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Dr|vs|No)\.)(?<!\b[A-Z]\.)(?<=[.!?])\s+")
+# A sentence ends at . ! or ? before white space, unless the word is a common abbreviation or a single initial; behind
+# "a.m." and "p.m." only where the next word is not in lower case.
+_SENTENCE_END = re.compile(
+    r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:Mr|Ms|Dr|St|vs|No)\.)(?<!\bMrs\.)(?<!\bProf\.)(?<!\b[A-Z]\.)"
+    r"(?<=[.!?])(?:(?<!\b[ap]\.m\.)|(?=\s+[^\sa-z]))\s+"
+)
 # Paragraphs end at a blank line, and at a line break after a finished sentence; other line breaks only wrap text.
 _PARAGRAPH_END = re.compile(r"\n\s*\n|(?<=[.!?])[ \t]*\n")
 

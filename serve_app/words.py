@@ -62,7 +62,10 @@ class WordVectors:
         self._tokenizer = model.tokenizer
         self._whole = {word: (piece,) for word, piece in model.tokenizer.get_vocab().items()}
         self._pieces: np.ndarray = model.embedding
+        self.size = len(self._pieces)  # of the vocabulary
         self._weights: np.ndarray = model.weights
+        lengths = np.sqrt(np.einsum("pd,pd->p", self._pieces, self._pieces, dtype=np.float32))
+        self._scale = np.float32(1 / lengths.mean())
         self._own = unit(np.random.default_rng(0).standard_normal((_OWN_DIRECTIONS, model.dim)).astype(np.float32))
 
     def __call__(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -82,9 +85,18 @@ class WordVectors:
                 vectors[i] = self._own[crc32(word.encode()) % _OWN_DIRECTIONS]
         return vectors, counts
 
-    def _split(self, word: str) -> Sequence[int]:
+    def pieces(self, text: str) -> list[int]:
+        """The ids of a text's pieces in order, words of grammar and marks included."""
+        return list(self._split(text))
+
+    def piece_vectors(self, pieces: Sequence[int]) -> np.ndarray:
+        """[pieces, dimensions], float32, as they are: all vectors of the vocabulary together are of length 1 in the
+        mean."""
+        return np.asarray(self._pieces[np.asarray(pieces)] * self._scale)
+
+    def _split(self, text: str) -> Sequence[int]:
         # One by one: a batch would wake the tokenizer's threads, for a handful of words.
-        return self._tokenizer.encode(word, add_special_tokens=False).ids
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,12 +1,15 @@
 """How sentences bear on a dialogue: each feature by itself."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.evidence import FEATURES, SentenceIndex
+from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex, leant_on
 from serve_app.passages import split_paragraphs
+from serve_app.sentence_encoder import sentence_encoder
 from serve_app.words import word_vectors
 
 CAMPSITE = """
@@ -118,6 +121,47 @@ def test_earlier_turns_count_only_where_the_last_leans_on_them() -> None:
 def test_a_question_without_words_that_mean_something_has_no_match() -> None:
     evidence = index().evidence(["What is it?"])
     assert not evidence[:, [FEATURES.index(name) for name in ("meaning", "words", "length")]].any()
+
+
+def closeness(name: str, *dialog: str, text: str = CAMPSITE, places: Sequence[int] | None = None) -> list[float]:
+    read = index(text)
+    all_places = np.arange(len(read.sentences)) if places is None else np.array(places)
+    return [float(x) for x in read.closeness(dialog, all_places, sentence_encoder())[:, CLOSENESS.index(name)]]
+
+
+def test_a_sentence_is_close_by_what_is_meant() -> None:
+    text = "It is open daily. The tent weighs 2.4 kilograms. It was made in Oulu."
+    for name, sign in (("near", 1), ("whole", 1), ("far", -1)):
+        column = [sign * value for value in closeness(name, "How heavy is it?", text=text)]
+        assert max(column) == column[1], name
+
+
+def test_the_sentence_before_lends_its_words_for_less() -> None:
+    text = "The lamp is from Oulu. It weighs 2 kilograms."
+    alone, amid = (
+        closeness(name, "How heavy is the lamp from Oulu?", text=text)[1] for name in ("near", "near in context")
+    )
+    assert amid > alone + 0.03
+    apart = text.replace(". ", ".\n\n")
+    assert closeness("near in context", "How heavy is the lamp from Oulu?", text=apart)[1] == pytest.approx(alone)
+
+
+def test_what_is_read_beside_a_sentence_changes_only_what_is_said_of_all() -> None:
+    whole = [closeness(name, "Are dogs welcome?") for name in CLOSENESS]
+    some = [closeness(name, "Are dogs welcome?", places=[6, 1]) for name in CLOSENESS]
+    for name, all_of_it, two in zip(CLOSENESS, whole, some, strict=True):
+        if name in ("nearest", "most alike"):
+            assert two == [max(some[CLOSENESS.index({"nearest": "near", "most alike": "whole"}[name])])] * 2
+        else:
+            assert two == pytest.approx([all_of_it[6], all_of_it[1]], abs=1e-5), name
+
+
+def test_a_question_is_read_behind_the_one_that_it_leans_on() -> None:
+    before = ["What does a tent cost?", "A tent costs 14 pounds a night."]
+    assert leant_on([*before, "And what about it?"]) == before[0]
+    assert leant_on([*before, "Where do children play?"]) == ""
+    assert leant_on(["And it?"]) == ""
+    assert closeness("near", *before, "And for it?") != closeness("near", "And for it?")
 
 
 def test_an_empty_dialogue_is_refused() -> None:

@@ -29,6 +29,8 @@ def test_passages_are_whole_sentences_up_to_the_limit() -> None:
         "Tools, e.g. a hammer, help.",
         "The best one, i.e. the first, won.",
         "Mr. Smith met Dr. Jones.",
+        "Mrs. Lee of St. Ives wrote to Prof. Aho and Ms. Oh.",
+        "It is open from 9 a.m. to 5 p.m. on weekdays.",
         "Rome vs. Carthage is No. 5.",
         "J. R. R. Tolkien wrote it.",
         "The U.S. Congress met.",
@@ -39,6 +41,10 @@ def test_passages_are_whole_sentences_up_to_the_limit() -> None:
 def test_an_abbreviation_or_number_does_not_end_a_sentence(sentence: str) -> None:
     assert split_sentences(f"Go on. {sentence}") == ["Go on.", sentence]
     assert joined(f"Go on. {sentence}", len(sentence.split())) == ["Go on.", sentence]
+
+
+def test_a_time_of_day_may_end_a_sentence() -> None:
+    assert split_sentences("It closes at 5 p.m. The bar opens then.") == ["It closes at 5 p.m.", "The bar opens then."]
 
 
 def test_a_passage_does_not_cross_a_paragraph() -> None:

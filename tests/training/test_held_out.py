@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from serve_app import chat_config
-from training import everyday, lessons
+from training import everyday, handwritten, lessons
 from training.questions import EVALUATION, load
 
 TRAINING = Path("training")
@@ -53,6 +53,12 @@ def test_made_up_everyday_texts_have_neither_its_questions_nor_its_sentences(see
         text = everyday.sample(random)
         asked = [turn for question in text.questions for turn in (*question.history[::2], question.ask)]
         assert not leaks([*text.sentences, *asked])
+
+
+def test_handwritten_texts_have_neither_its_questions_nor_its_sentences() -> None:
+    for text in handwritten.load():
+        sentences = [sentence for paragraph in text.paragraphs for sentence in paragraph]
+        assert not leaks([*sentences, *(question.dialog[-1] for question in text.questions)])
 
 
 def test_small_talk_of_lessons_is_worded_otherwise() -> None:
