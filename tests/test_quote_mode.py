@@ -98,9 +98,12 @@ def test_a_stream_is_the_start_one_token_event_and_the_whole(client: TestClient)
     assert re.findall(r"event: (\w+)", client.post("/chat", json=asked).text) == ["start", "token", "done"]
 
 
-def test_the_nearest_sentence_comes_behind_a_doubt_where_none_surely_answers(client: TestClient) -> None:
+def test_the_nearest_sentence_comes_behind_a_doubt_where_none_surely_answers(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.quotes.OFFERED", -0.9)  # whatever weights the ranking has
     asked: dict[str, Any] = {
-        "dialog": ["When was the node made?"],
+        "dialog": ["Where is the node?"],
         "knowledge": "A pod is small. The node costs much.",
         "generation": {"quote_prior": 1000, "phrases": ["I do not know."]},
     }
