@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.chat_config import load
 from serve_app.grounding import KnowledgeBase
+from serve_app.small_talk import phrase_book
 
 
 def test_text_without_any_punctuation_is_cut_and_found() -> None:
@@ -224,9 +225,16 @@ def test_turns_long_past_do_not_count(shipped: KnowledgeBase) -> None:
     assert texts(shipped, "What is a pod?", *thanks, "Hm?") == []
 
 
-@pytest.mark.parametrize("greeting", ["Hello!", "hi", "Hello there, how are you?", "Thank you!", "Good morning"])
+@pytest.mark.parametrize("greeting", ["Hello!", "hi", "how are you?", "Thank you!", "Good morning"])
 def test_a_greeting_brings_nothing(shipped: KnowledgeBase, greeting: str) -> None:
     assert texts(shipped, greeting) == []
+
+
+@pytest.mark.parametrize("said", ["Hello there, how are you?", "hi, how is it going?", "are you there?", "Thanks, bye"])
+def test_a_phrase_outweighs_what_small_talk_brings(shipped: KnowledgeBase, said: str) -> None:
+    phrases = load(Path("configs/chatbot.yaml"), environment={}).config.generation.phrases
+    sentences = (s for each in shipped.rank([said], 50).sentences.values() for s in each)
+    assert max(phrase_book(tuple(phrases)).scores(said)) > max(s.score for s in sentences) + 0.2
 
 
 def test_best_comes_first_and_no_more_than_the_limit(shipped: KnowledgeBase) -> None:
@@ -288,6 +296,15 @@ def test_an_answer_in_other_words_is_the_best_sentence(question: str, answer: st
     ranking = KnowledgeBase(SILENT, 40).rank([question], 4)
     sentences = [sentence for passage in ranking.passages for sentence in ranking.sentences[passage.id]]
     assert max(sentences, key=lambda sentence: sentence.score).text == answer
+
+
+def test_of_a_text_of_many_sentences_the_best_by_their_words_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def best(read: int) -> str:
+        monkeypatch.setattr("serve_app.grounding.READ", read)
+        ranking = KnowledgeBase(SILENT, 5).rank(["How heavy is the shrew?"], 50)
+        return max((s for each in ranking.sentences.values() for s in each), key=lambda s: s.score).text
+
+    assert best(3) == best(32) == "It weighs five grams."
 
 
 def test_a_question_about_something_else_has_no_sentence_above_the_threshold() -> None:
