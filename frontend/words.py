@@ -8,6 +8,7 @@ failure is stored in the words of who had asked. `python -m docs.words` brings t
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import localcontext
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -19,6 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+_DIGITS = 400  # more than any float has
 FIRST_STRONG_ISOLATE, POP_DIRECTIONAL_ISOLATE = "\u2068", "\u2069"
 LOCALES = Path(__file__).parent / "locales"
 SOURCE = "en"  # the language that is written in the code
@@ -86,7 +88,9 @@ def isolated(text: str) -> str:
 
 def number(value: float, places: int = 0) -> str:
     """A number, its digits grouped, with so many places after the point."""
-    return format_decimal(value, "#,##0." + "0" * places if places else "#,##0", locale=current().locale)
+    pattern = "#,##0." + "0" * places if places else "#,##0"
+    with localcontext(prec=_DIGITS):  # Babel rounds within the context, and fails where its 28 digits do not suffice
+        return format_decimal(value, pattern, locale=current().locale)
 
 
 def day(at: datetime) -> str:

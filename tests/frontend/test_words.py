@@ -149,6 +149,7 @@ def test_numbers_and_plurals_are_the_languages() -> None:
     choose(["de"])
     assert [plural(*chats, count) for count in (0, 1, 1234)] == ["0 Chats", "1 Chat", "1.234 Chats"]
     assert number(12_345) == "12.345"
+    assert number(1e27, 1) == "1.000.000.000.000.000.000.000.000.000,0", "an imported file may say so"
 
 
 def test_a_text_of_a_person_is_no_format() -> None:
