@@ -49,7 +49,11 @@ def test_a_chat_is_followed_from_the_page_to_the_decoding(
 ) -> None:
     stream(page, "What is a zebra pod?")
     assert exchanges(page)[-1]["reply"]
-    eventually(lambda: len(collector.along(*WAY)) == len(WAY), 10, "the whole way")
+    try:
+        eventually(lambda: len(collector.along(*WAY)) == len(WAY), what="the whole way")
+    except AssertionError:
+        told = [(span.service, span.name, span.span_id, span.parent_id) for span in collector.spans[-40:]]
+        pytest.fail(f"not the whole way was told, but: {told}")
     way = form, reply, question, asked, write, generate, _ = collector.along(*WAY)
     services = ["godel-frontend"] * 3 + ["godel-ingress"] * 2 + ["godel-model"] * 2
     assert [span.service for span in way] == services
