@@ -42,8 +42,7 @@ class SentenceEncoder:
     def question(self, text: str, earlier: str = "") -> tuple[np.ndarray, np.ndarray]:
         """[pieces, dimensions] of a question behind the turn `earlier` that it leans on, each of length 1; and how much
         each piece of both counts [pieces]: shares, which add up to 1."""
-        before = pieces(self._words, earlier)[:EARLIER] if earlier else []
-        vectors, hidden = self._read([*before, *pieces(self._words, text)][:LONGEST], earlier=len(before))
+        vectors, hidden = self._read(*question_pieces(self._words, text, earlier))
         weights = self._weights
         counts = np.logaddexp(0, hidden @ weights["count.weight"][0] + weights["count.bias"][0])
         return vectors, counts / counts.sum()
@@ -78,6 +77,12 @@ class SentenceEncoder:
 def pieces(words: WordVectors, text: str) -> list[int]:
     """The ids of its first `LONGEST` pieces; of a text without any one that means nothing."""
     return words.pieces(text)[:LONGEST] or [0]
+
+
+def question_pieces(words: WordVectors, text: str, earlier: str) -> tuple[list[int], int]:
+    """Those of a question behind the turn `earlier` that it leans on, and how many of them are of that turn."""
+    before = pieces(words, earlier)[:EARLIER] if earlier else []
+    return [*before, *pieces(words, text)][:LONGEST], len(before)
 
 
 def _norm(x: np.ndarray, weight: np.ndarray) -> np.ndarray:

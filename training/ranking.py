@@ -26,14 +26,14 @@ from transformers import BertModel
 from serve_app import chat_config
 from serve_app.evidence import CLOSENESS, CONTEXT_NEARNESS, FEATURES, SentenceIndex, leant_on
 from serve_app.grounding import WEIGHTS
-from serve_app.sentence_encoder import EARLIER, LONGEST, pieces
+from serve_app.sentence_encoder import pieces, question_pieces
 from serve_app.words import WordVectors, word_vectors
 from training import handwritten
 from training.corpus import articles
 from training.handwritten import Text
 from training.logit import SILENCE, Choice, learn
 from training.ranking_lessons import ranking_texts
-from training.sentence_encoder import Padded, SentenceEncoder, distil, read_by_teacher
+from training.sentence_encoder import Padded, SentenceEncoder, distil, pace, read_by_teacher
 from training.sources import FOLDER, SOURCES, SourceError, fetch
 from training.vectors import teacher as minilm
 
@@ -61,16 +61,13 @@ class Lesson:
 
 def lesson(text: Text, words: WordVectors) -> Lesson:
     index = SentenceIndex(text.paragraphs, words)
-    asked, earlier = [], []
-    for question in text.questions:
-        before = pieces(words, turn)[:EARLIER] if (turn := leant_on(question.dialog)) else []
-        asked.append([*before, *pieces(words, question.dialog[-1])][:LONGEST])
-        earlier.append(len(before))
+    dialogs = [question.dialog for question in text.questions]
+    asked, earlier = zip(*(question_pieces(words, dialog[-1], leant_on(dialog)) for dialog in dialogs), strict=True)
     answers = torch.zeros(len(text.questions), len(index.sentences), dtype=torch.bool)
     for row, question in enumerate(text.questions):
         answers[row, list(question.answers)] = True
     return Lesson(
-        torch.tensor(np.stack([index.evidence(question.dialog) for question in text.questions])).float(),
+        torch.tensor(np.stack([index.evidence(dialog) for dialog in dialogs])).float(),
         Padded.of([pieces(words, sentence) for sentence in index.sentences]),
         (torch.tensor(index.before).long(), torch.tensor(index.headings).long()),
         Padded.of(asked, earlier),
@@ -128,9 +125,8 @@ def teach(ranker: Ranker, lessons: Sequence[Lesson], epochs: int, say: Callable[
         chance.shuffle(order)
         lost = counted = 0.0
         for first in range(0, len(order), TEXTS_AT_ONCE):
-            pace = min(1, (step + 1) / _WARMUP) * max(0.02, 1 - step / steps)
             for group, rate in zip(optimizer.param_groups, (ENCODER_RATE, RATE), strict=True):
-                group["lr"] = rate * pace
+                group["lr"] = rate * pace(step, steps, _WARMUP)
             batch = [_loss(ranker(each), each.answers) for each in order[first : first + TEXTS_AT_ONCE]]
             loss = torch.stack([each for each, _ in batch]).sum()
             count = sum(each for _, each in batch)

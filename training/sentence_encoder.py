@@ -118,7 +118,9 @@ class Taught:
 @torch.inference_mode()
 def read_by_teacher(bert: Any, tokenizer: Tokenizer, sentences: Sequence[str], say: Callable[[str], None]) -> Taught:
     """bert: a `BertModel`, whose vocabulary is `tokenizer`'s and the encoder's."""
-    encoded = [tokenizer.encode(sentence).ids[: LONGEST + 1] for sentence in sentences]  # with [CLS], without [SEP]
+    encoded = [
+        tokenizer.encode(sentence).ids[: LONGEST + 1] for sentence in sentences
+    ]  # with [CLS], and [SEP] where there is room
     order = sorted((i for i, ids in enumerate(encoded) if len(ids) > 2), key=lambda i: len(encoded[i]))
     starts = np.cumsum([0, *(len(encoded[i]) - 1 for i in order)])
     ids = np.concatenate([encoded[i][1:] for i in order])
@@ -146,6 +148,11 @@ def _reduced(states: np.ndarray) -> np.ndarray:
     return np.concatenate([(block.astype(np.float32) @ directions).astype(np.float16) for block in blocks])
 
 
+def pace(step: int, steps: int, warmup: int) -> float:
+    """The share of its rate that learning has: up within `warmup` steps, and down to the end in a line."""
+    return min(1, (step + 1) / warmup) * max(0.02, 1 - step / steps)
+
+
 def distil(encoder: SentenceEncoder, taught: Taught, steps: int, say: Callable[[str], None]) -> None:
     """Each step takes sentences of about the same length."""
     chance = np.random.default_rng(0)
@@ -156,7 +163,7 @@ def distil(encoder: SentenceEncoder, taught: Taught, steps: int, say: Callable[[
     encoder.train()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1, (step + 1) / _WARMUP) * max(0.02, 1 - step / steps)
+            group["lr"] = _RATE * pace(step, steps, _WARMUP)
         chosen = batches[chance.integers(len(batches))]
         places = [np.arange(taught.starts[i], taught.starts[i + 1]) for i in chosen]
         texts = Padded.of([taught.ids[each].tolist() for each in places])
