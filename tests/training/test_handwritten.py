@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.words import content_words, stems
 from training.handwritten import DECLINED, HandwrittenError, Question, load
 
 GOOD = """= The Harbour Loft
@@ -60,6 +61,17 @@ def test_texts_are_read_whole(tmp_path: Path) -> None:
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, wrong: str, complaint: str) -> None:
     with pytest.raises(HandwrittenError, match=complaint):
         load(written(tmp_path, GOOD.replace(line, wrong)))
+
+
+def test_most_of_the_committed_ones_share_no_word_with_their_answers() -> None:
+    """Of those that mean something."""
+    shared = []
+    for text in load():
+        sentences = [set(stems(content_words(sentence))) for paragraph in text.paragraphs for sentence in paragraph]
+        for question in text.questions:
+            asked = stems(content_words(question.dialog[-1]))
+            shared += [not sentences[place].isdisjoint(asked) for place in question.answers[:1]]
+    assert sum(shared) / len(shared) < 0.5
 
 
 def test_the_committed_ones_are_many_and_of_all_sorts() -> None:
