@@ -222,7 +222,7 @@ def test_a_change_of_subject_is_followed(shipped: KnowledgeBase) -> None:
 
 def test_turns_long_past_do_not_count(shipped: KnowledgeBase) -> None:
     thanks = ["Thanks!", "You are welcome."] * 3
-    assert texts(shipped, "What is a pod?", *thanks, "Hm?") == []
+    assert texts(shipped, "What is a pod?", *thanks, "Hm?") == texts(shipped, "What is Ray?", *thanks, "Hm?")
 
 
 @pytest.mark.parametrize("greeting", ["Hello!", "hi", "how are you?", "Thank you!", "Good morning"])
@@ -256,7 +256,7 @@ a long tail. It swims well. It lives for three years. It is rare in the north. I
 
 def test_what_only_fills_the_window_comes_after_what_fits_and_says_so() -> None:
     base = KnowledgeBase(SILENT, 5)
-    ranked = base.rank(["How heavy is a shrew?"], 50).passages
+    ranked = base.rank(["How heavy is it?"], 50).passages
     fitting = [passage for passage in ranked if not passage.filling]
     assert "It weighs five grams." in [passage.text for passage in fitting]
     assert ranked == fitting + [passage for passage in ranked if passage.filling]
@@ -266,7 +266,7 @@ def test_what_only_fills_the_window_comes_after_what_fits_and_says_so() -> None:
 
 def test_filling_begins_with_the_neighbours_of_what_fits() -> None:
     base = KnowledgeBase(SILENT, 5)
-    ranked = base.rank(["How heavy is a shrew?"], 50).passages
+    ranked = base.rank(["How heavy is it?"], 50).passages
     places = [int(passage.id.removeprefix("p")) for passage in ranked]
     fitting = places[: sum(not passage.filling for passage in ranked)]
     neighbours = {place + step for place in fitting for step in (1, -1)} - set(fitting) & set(range(len(base.passages)))

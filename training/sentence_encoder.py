@@ -118,19 +118,16 @@ class Taught:
 @torch.inference_mode()
 def read_by_teacher(bert: Any, tokenizer: Tokenizer, sentences: Sequence[str], say: Callable[[str], None]) -> Taught:
     """bert: a `BertModel`, whose vocabulary is `tokenizer`'s and the encoder's."""
-    encoded = [
-        tokenizer.encode(sentence).ids[: LONGEST + 1] for sentence in sentences
-    ]  # with [CLS], and [SEP] where there is room
+    encoded = [tokenizer.encode(sentence).ids[: LONGEST + 2] for sentence in sentences]  # with [CLS] and [SEP]
     order = sorted((i for i, ids in enumerate(encoded) if len(ids) > 2), key=lambda i: len(encoded[i]))
-    starts = np.cumsum([0, *(len(encoded[i]) - 1 for i in order)])
-    ids = np.concatenate([encoded[i][1:] for i in order])
+    starts = np.cumsum([0, *(len(encoded[i]) - 2 for i in order)])
+    ids = np.concatenate([encoded[i][1:-1] for i in order])
     states = np.empty((len(ids), bert.config.hidden_size), dtype=np.float16)
     for first in range(0, len(order), _BATCH):
         batch = Padded.of([encoded[i] for i in order[first : first + _BATCH]])
         with torch.autocast("cpu", torch.bfloat16):
             read = bert(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state
-        inside = batch.real.clone()
-        inside[:, 0] = False
+        inside = F.pad(batch.real[:, 2:], (1, 1))  # all real ones but the first and the last
         last = min(first + _BATCH, len(order))
         states[starts[first] : starts[last]] = read[inside].half().numpy()
         if first % (50 * _BATCH) == 0:

@@ -1,6 +1,6 @@
 """Texts with questions, written by hand, to learn from: which sentence of a text answers, or that none does.
 
-Sixteen files of many texts each:
+Files of many texts each:
 
     = The Harbour Loft                                        the title
     The Harbour Loft is a hostel on the quay of Vessby.       one sentence a line, numbered from 1 through the text
