@@ -1,15 +1,22 @@
-"""Lessons -> tensors: packed by length, with the branches of each lesson's trie and its right sentence's place."""
+"""Lessons -> tensors: packed by length, with the places of their sentences and of all that a teacher reads."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from random import Random
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
-from training.lessons import Lesson
+from training.lessons import INSTRUCTION, UNKNOWN, Lesson
 from training.pieces import END, PAD
+
+NO_LABEL = -100
+_LONGEST = 512  # tokens of a prompt; longer ones are not taught
+_POOL = 600  # lessons of which batches are made
 
 
 @dataclass(frozen=True)
@@ -17,23 +24,18 @@ class Example:
     prompt: list[int]  # with the closing </s>
     reply: list[int]  # likewise
     places: list[tuple[int, int]]  # in the prompt: of the mark of knowledge, then of each sentence
-    right: int  # which of the places; 0: none of the sentences
-    branches: list[tuple[int, list[int]]]  # places in the reply where more than one token is allowed, and those tokens
+    right: int | None  # which of the places; 0: none of the sentences answers; None: small talk
+    texts: list[tuple[str, int]]  # the turns and sentences, and where in the prompt each starts
 
 
 @dataclass(frozen=True)
 class Batch:
     prompts: Tensor  # [n, tokens]
-    replies: Tensor  # [n, tokens], padded with -100
-    places: Tensor  # [n, most places]: the first token of each, padded with -1
-    right: Tensor  # [n]: the right place
-    branch_rows: Tensor  # [branches]
-    branch_places: Tensor  # [branches]
-    allowed: Tensor  # [branches, most allowed], the right token first, padded with -1
-
-    @property
-    def mask(self) -> Tensor:
-        return self.prompts != PAD
+    replies: Tensor  # [n, tokens], padded with NO_LABEL
+    starts: Tensor  # [n, most places]
+    ends: Tensor  # [n, most places]: padded with 0
+    right: Tensor  # [n]: the right place; NO_LABEL for small talk
+    texts: list[tuple[int, str, int]]  # row, text, start
 
 
 class Encoder:
@@ -41,33 +43,40 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokenizer = tokenizer
-        self._ids = lru_cache(maxsize=200_000)(self._encode)
+        self.ids = lru_cache(maxsize=200_000)(self._encode)
 
     def __call__(self, lesson: Lesson) -> Example:
-        prompt = list(self._ids(f"{lesson.instruction} [CONTEXT] {' EOS '.join(lesson.turns)}"))
+        prompt = list(self.ids(f"{INSTRUCTION} [CONTEXT]"))
+        texts = []
+        for number, turn in enumerate(lesson.turns):
+            prompt += self.ids("EOS") if number else ()
+            texts.append((turn, len(prompt)))
+            prompt += self.ids(turn)
         places = [(len(prompt), len(prompt) + 1)]
-        prompt += self._ids("[KNOWLEDGE]")
+        prompt += self.ids("[KNOWLEDGE]")
         for sentence in lesson.sentences:
-            ids = self._ids(sentence)
-            places.append((len(prompt), len(prompt) + len(ids)))
-            prompt += ids
-        right = 1 + lesson.sentences.index(lesson.reply) if lesson.reply in lesson.sentences else 0
-        candidates = [[*self._ids(text), END] for text in dict.fromkeys((*lesson.sentences, *lesson.phrases))]
-        reply = [*self._ids(lesson.reply), END]
-        return Example([*prompt, END], reply, places, right, list(_branches(reply, candidates)))
+            texts.append((sentence, len(prompt)))
+            prompt += self.ids(sentence)
+            places.append((texts[-1][1], len(prompt)))
+        return Example([*prompt, END], [*self.ids(lesson.reply), END], places, _right(lesson), texts)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
 
-def _branches(reply: Sequence[int], candidates: Iterable[Sequence[int]]) -> Iterator[tuple[int, list[int]]]:
-    """The right token stands first among those that are allowed."""
-    alive = list(candidates)
-    for place, token in enumerate(reply):
-        allowed = {candidate[place] for candidate in alive if len(candidate) > place}
-        if len(allowed) > 1:
-            yield place, [token, *sorted(allowed - {token})]
-        alive = [candidate for candidate in alive if len(candidate) > place and candidate[place] == token]
+def _right(lesson: Lesson) -> int | None:
+    if lesson.reply in lesson.sentences:
+        return 1 + lesson.sentences.index(lesson.reply)
+    return 0 if lesson.reply == UNKNOWN else None
+
+
+def endless_batches(lessons: Iterator[Lesson], encode: Encoder, tokens: int, random: Random) -> Iterator[Batch]:
+    """tokens: of prompts, in a batch, about."""
+    examples = (example for example in map(encode, lessons) if len(example.prompt) <= _LONGEST)
+    while True:
+        pool = list(batches(list(islice(examples, _POOL)), tokens))
+        random.shuffle(pool)
+        yield from pool
 
 
 def batches(examples: Sequence[Example], tokens: int) -> Iterator[Batch]:
@@ -83,21 +92,15 @@ def batches(examples: Sequence[Example], tokens: int) -> Iterator[Batch]:
 
 
 def collate(rows: Sequence[Example]) -> Batch:
-    prompts = _padded([row.prompt for row in rows], PAD)
-    branches = [(index, place, allowed) for index, row in enumerate(rows) for place, allowed in row.branches]
     return Batch(
-        prompts,
-        _padded([row.reply for row in rows], -100),
-        _padded([[start for start, _ in row.places] for row in rows], -1),
-        torch.tensor([row.right for row in rows]),
-        torch.tensor([index for index, _, _ in branches], dtype=torch.long),
-        torch.tensor([place for _, place, _ in branches], dtype=torch.long),
-        _padded([allowed for _, _, allowed in branches], -1),
+        _padded([row.prompt for row in rows], PAD),
+        _padded([row.reply for row in rows], NO_LABEL),
+        _padded([[start for start, _ in row.places] for row in rows], 0),
+        _padded([[end for _, end in row.places] for row in rows], 0),
+        torch.tensor([NO_LABEL if row.right is None else row.right for row in rows]),
+        [(number, text, start) for number, row in enumerate(rows) for text, start in row.texts],
     )
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    table = torch.full((len(rows), max(map(len, rows), default=0)), value)
-    for index, row in enumerate(rows):
-        table[index, : len(row)] = torch.tensor(row)
-    return table
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)

@@ -1,86 +1,88 @@
-"""MiniLM's meanings for the rewritten encoder: what its norms lost, it learns back from MiniLM itself, layer by layer.
+"""The ranking's sentence encoder teaches the first layers of models/mini what words mean in their sentences.
 
-For each word that both cut at the same places, the student's stream is to point where MiniLM's does (cosine), at every
-layer, and the mean over a sentence where MiniLM's mean does.
+That encoder reads each sentence by itself, T5 all of them in one prompt: word by word, a linear map of what T5's first
+layers make of the prompt is to point where the encoder's vectors point (cosine). The layers behind are left to compare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
+import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BertModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers import T5ForConditionalGeneration as T5
 
-from training.pieces import CONTEXT, PAD
-from training.reader import CONTENT
+from serve_app.sentence_encoder import ENCODER, pieces
+from serve_app.words import WordVectors
+from training.batches import Batch, Encoder
+from training.sentence_encoder import DIMENSIONS, Padded, SentenceEncoder
+from training.t5 import T5
+
+LAYERS = 3  # of T5's encoder that learn from it
+_AT_ONCE = 256  # texts
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """A batch of texts for both, and where the same words stand in each."""
+class Read:
+    """A text's words: where each stands among T5's tokens of the text, and the encoder's vector of it."""
 
-    student: Tensor  # [texts, tokens]
-    teacher: dict[str, Tensor]
-    rows: Tensor  # [words], of both
-    student_places: Tensor  # [words]
-    teacher_places: Tensor
+    places: list[tuple[int, int]]
+    vectors: np.ndarray  # [words, DIMENSIONS], float16
 
 
-def align(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, bert_tokenizer: PreTrainedTokenizerBase) -> Aligned:
-    ours = tokenizer(list(texts), return_offsets_mapping=True)
-    theirs = bert_tokenizer(list(texts), return_offsets_mapping=True, padding=True, return_tensors="pt")
-    context = tokenizer.convert_tokens_to_ids(CONTEXT)
-    longest = max(map(len, ours["input_ids"])) + 1
-    student = torch.full((len(texts), longest), PAD)
-    rows, own, other = [], [], []
-    for row, (ids, offsets) in enumerate(zip(ours["input_ids"], ours["offset_mapping"], strict=True)):
-        student[row, : len(ids) + 1] = torch.tensor([context, *ids])
-        places = {
-            (start, end): place
-            for place, (start, end) in enumerate(theirs["offset_mapping"][row].tolist())
-            if end > start
-        }
-        for place, (start, end) in enumerate(offsets, start=1):
-            start += end > start and texts[row][start : start + 1] == " "
-            if (start, end) in places and end > start:
+_UNREAD = Read([], np.empty((0, DIMENSIONS), dtype=np.float16))
+
+
+def read_by_encoder(texts: Iterable[str], words: WordVectors, encode: Encoder) -> dict[str, Read]:
+    """encode: whose tokens T5 reads. Texts are read as far as the encoder reads."""
+    encoder = SentenceEncoder(words)
+    encoder.load_state_dict({name: weight.float() for name, weight in load_file(ENCODER).items()})
+    encoder.eval()
+    by_length = iter(sorted(set(texts), key=len))
+    read: dict[str, Read] = {}
+    while chunk := list(islice(by_length, _AT_ONCE)):
+        with torch.inference_mode():
+            vectors, _ = encoder(Padded.of([pieces(words, text) for text in chunk]))
+        for text, of_text in zip(chunk, vectors.numpy(), strict=True):
+            read[text] = _by_word(text, of_text, words, encode)
+    return read
+
+
+def _by_word(text: str, vectors: np.ndarray, words: WordVectors, encode: Encoder) -> Read:
+    """Neither tokenizer's pieces reach across a space."""
+    places, means, own, other = [], [], 0, 0
+    for word in text.split():
+        size, taken = len(encode.ids(word)), len(words.pieces(word))
+        if taken and other + taken <= len(vectors):
+            places.append((own, own + size))
+            means.append(vectors[other : other + taken].mean(axis=0))
+        own, other = own + size, other + taken
+    if own != len(encode.ids(text)):
+        return _UNREAD
+    return Read(places, np.array(means, dtype=np.float16).reshape(-1, DIMENSIONS))
+
+
+class Imitation(nn.Module):
+    """T5's first layers, and the map from what they make to the encoder's vectors."""
+
+    def __init__(self, model: T5) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(model.config.d_model)
+        self.leave = nn.Linear(model.config.d_model, DIMENSIONS)
+
+    def loss(self, model: T5, batch: Batch, read: Mapping[str, Read]) -> Tensor:
+        """1 - the words' mean cosine."""
+        states = self.leave(self.norm(model.encode(batch.prompts, LAYERS))).float()
+        sums = F.pad(states.cumsum(1), (0, 0, 1, 0))
+        rows, starts, ends, wanted = [], [], [], []
+        for row, text, first in batch.texts:
+            known = read.get(text, _UNREAD)
+            for (start, end), vector in zip(known.places, known.vectors, strict=True):
                 rows.append(row)
-                own.append(place)
-                other.append(places[start, end])
-    teacher = {name: theirs[name] for name in ("input_ids", "attention_mask")}
-    return Aligned(student, teacher, torch.tensor(rows), torch.tensor(own), torch.tensor(other))
-
-
-def _norms(bert: Any) -> list[torch.nn.LayerNorm]:
-    """MiniLM's norm after each of its layers."""
-    return [layer.output.LayerNorm for layer in bert.encoder.layer]
-
-
-def distil_loss(model: T5, bert: BertModel, divisors: Sequence[Tensor], batch: Aligned) -> Tensor:
-    """divisors: D_l of the stream after each layer but the last, by which reader.py divides what MiniLM has there."""
-    with torch.no_grad():
-        theirs = bert(**batch.teacher, output_hidden_states=True).hidden_states[1:]
-    mask = batch.student != PAD
-    encoded = model.encoder(batch.student, attention_mask=mask, output_hidden_states=True)
-    norms = _norms(bert)
-    losses = []
-    for index, (norm, wanted) in enumerate(zip(norms, theirs, strict=True)):
-        u = (wanted - norm.bias) / norm.weight.abs().clamp(min=0.05).copysign(norm.weight)
-        want = u[batch.rows, batch.teacher_places]
-        if index == len(norms) - 1:
-            stream = encoded.last_hidden_state
-            got = stream[batch.rows, batch.student_places, :CONTENT]
-            want = (wanted - norm.bias)[batch.rows, batch.teacher_places]
-        else:
-            got = encoded.hidden_states[index + 1][batch.rows, batch.student_places, :CONTENT] * divisors[index]
-        losses.append(1 - F.cosine_similarity(got.float(), want, dim=1).mean())
-    ours = _means(encoded.last_hidden_state[..., :CONTENT].float() + norms[-1].bias, mask)
-    whole = _means(theirs[-1], batch.teacher["attention_mask"].bool())
-    return torch.stack(losses).mean() + 2 * (1 - F.cosine_similarity(ours, whole, dim=1).mean())
-
-
-def _means(hidden: Tensor, mask: Tensor) -> Tensor:
-    weights = mask[..., None].float()
-    return (hidden * weights).sum(1) / weights.sum(1)
+                starts.append(first + start)
+                ends.append(first + end)
+                wanted.append(vector)
+        of_words = sums[rows, ends] - sums[rows, starts]
+        return 1 - F.cosine_similarity(of_words, torch.tensor(np.array(wanted)).float(), dim=-1).mean()

@@ -1,48 +1,27 @@
-"""What the reader is taught: a prompt as the server makes it, the replies that are possible, and the one that is right.
+"""What models/mini is taught: a dialogue, passages as the server would give them, and the reply that is right.
 
-A lesson's knowledge is a made-up everyday text, or articles of the encyclopedia, or pages of instructions; of its
-sentences one answers, or none does. Sentences travel in passages, as the server cuts them, in the order that a ranking
-might give.
+The texts are the handwritten ones. What the server gives for a question is ranked by its own `KnowledgeBase`; as that
+was taught on the same texts, it finds nearly everything in them, so some right passages are moved or taken away.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from random import Random
 
 import yaml
 
-from serve_app.passages import join_passages
-from training import everyday
-from training.asking import subject_of
-from training.clauses import Lexicon
-from training.corpus import Article
-from training.noisy_questions import casual, keywords, noisy
-from training.question_rules import questions
+from serve_app.grounding import KnowledgeBase
+from training.handwritten import Text
 
 INSTRUCTION = (
     "Instruction: given a dialog context and related knowledge, you need to answer the last question based on the "
     "knowledge."
 )
 UNKNOWN = "I don't know. My knowledge says nothing about that."
-PASSAGE_WORDS = 40
+PASSAGE_WORDS, MOST_PASSAGES = 40, 12  # as configs/chatbot.yaml has them
 
-
-@dataclass(frozen=True)
-class Lesson:
-    """`reply` is one of `sentences` (those of the passages, in their order) or of `phrases`."""
-
-    turns: tuple[str, ...]
-    passages: tuple[tuple[str, ...], ...]  # of sentences
-    phrases: tuple[str, ...]
-    reply: str
-    instruction: str = INSTRUCTION
-
-    @property
-    def sentences(self) -> list[str]:
-        return [sentence for passage in self.passages for sentence in passage]
-
+Passages = Sequence[tuple[str, ...]]  # of sentences
 
 # By the names of the configured phrases: replies, the configured one first, and what they reply to.
 _DATA = yaml.safe_load((Path(__file__).parent / "small_talk.yaml").read_text())
@@ -52,146 +31,120 @@ SMALL_TALK: dict[str, tuple[list[str], list[str]]] = {
 _OPENERS = ("", "", "", "", "oh, ", "ok, ", "well, ", "hm, ", "hey, ")
 _CLOSERS = ("", "", "", "!", ".", "?", " :)", " my friend", " please")
 
+_TALK = 0.07  # share of the lessons that are small talk
+# Shares of the questions with an answer: whose passage is taken away, is moved behind others, or stands anywhere.
+_TAKEN, _MOVED, _SHUFFLED = 0.06, 0.14, 0.04
+_BEFORE = 0.12  # share of the lessons behind an exchange about something else
+_LOWER, _UNMARKED = 0.15, 0.07  # shares of the questions without capitals and marks, and without a mark
+_LENGTHS = (1, 2, 2, 3, 3, 4, 5, 6, 8, MOST_PASSAGES)  # passages of a lesson: short ones are learnt from faster
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """`reply` is a sentence of the passages, or else `UNKNOWN` or small talk."""
+
+    turns: tuple[str, ...]
+    passages: tuple[tuple[str, ...], ...]  # of sentences
+    reply: str
+
+    @property
+    def sentences(self) -> list[str]:
+        return [sentence for passage in self.passages for sentence in passage]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and what the server gives for it."""
+
+    turns: tuple[str, ...]
+    passages: tuple[tuple[str, ...], ...]  # of sentences, best first
+    answers: tuple[str, ...]  # sentences that answer, the best first
+
+
+def ask(texts: Iterable[Text]) -> Iterator[Asked]:
+    """All questions of the texts, put to the server's ranking."""
+    for text in texts:
+        knowledge = KnowledgeBase("\n\n".join(map(" ".join, text.paragraphs)), PASSAGE_WORDS)
+        sentences = [sentence for paragraph in text.paragraphs for sentence in paragraph]
+        for question in text.questions:
+            ranking = knowledge.rank(question.dialog, MOST_PASSAGES)
+            passages = (ranking.sentences[passage.id] for passage in ranking.passages)
+            yield Asked(
+                question.dialog,
+                tuple(tuple(sentence.text for sentence in passage) for passage in passages),
+                tuple(sentences[place] for place in question.answers),
+            )
+
 
 class Lessons:
-    def __init__(
-        self,
-        articles: Sequence[Article],
-        asked: Callable[[Article, int], Sequence[str]],
-        *,
-        seed: int,
-        longest: int = 14,
-    ) -> None:
-        """asked: questions that a sentence of an article answers. longest: most sentences of a lesson's knowledge."""
-        self._articles = [article for article in articles if len(article.sentences) >= 2]
+    """Endless; each question comes again in other company."""
+
+    def __init__(self, asked: Sequence[Asked], seed: int, *, typed: bool = True) -> None:
+        """typed: whether questions lose capitals and marks at times."""
         self._asked = asked
+        self._typing = typed
         self._random = Random(seed)
-        self.longest = longest
+        self.longest = MOST_PASSAGES  # of a lesson, in passages
 
     def __iter__(self) -> Iterator[Lesson]:
-        for _ in count():
-            share = self._random.random()
-            if share < 0.55:
-                yield from self._everyday()
-            elif share < 0.93:
-                yield from self._encyclopedia()
-            else:
-                yield self._small_talk()
+        while True:
+            yield self._small_talk() if self._random.random() < _TALK else self._question()
 
-    def _everyday(self) -> Iterator[Lesson]:
-        random = self._random
-        text = everyday.sample(random)
-        wanted = random.sample(text.questions, k=min(3, len(text.questions)))
-        others = [everyday.sample(random).sentences] if random.random() < 0.25 else []
-        for question in wanted:
-            if question.sentence is None and random.random() < 0.35:
-                continue
-            reply = UNKNOWN if question.sentence is None else text.sentences[question.sentence]
-            turns = (*self._before(question.history, text.sentences), *question.history, question.ask)
-            yield self._lesson(turns, [text.sentences, *others], reply)
+    def _question(self) -> Lesson:
+        asked = self._random.choice(self._asked)
+        passages = self._disturbed(asked)
+        reply = next((answer for answer in asked.answers if _holder(answer, passages) is not None), UNKNOWN)
+        turns = (*self._before(asked), *asked.turns[:-1], self._typed(asked.turns[-1]))
+        return Lesson(turns, self._cut(passages, reply), reply)
 
-    def _before(self, history: Sequence[str], sentences: Sequence[str]) -> tuple[str, ...]:
-        """An earlier exchange about something else, now and then."""
-        if history or self._random.random() > 0.15:
+    def _disturbed(self, asked: Asked) -> list[tuple[str, ...]]:
+        passages = list(asked.passages)
+        right = [passage for passage in passages if any(answer in passage for answer in asked.answers)]
+        share = self._random.random()
+        if share < _TAKEN:
+            return [passage for passage in passages if passage not in right]
+        if right and share < _TAKEN + _MOVED:
+            passages.remove(right[0])
+            passages.insert(self._random.choice((1, 1, 2, 2, 3, 4, 6)), right[0])
+        elif share < _TAKEN + _MOVED + _SHUFFLED:
+            self._random.shuffle(passages)
+        return passages
+
+    def _cut(self, passages: list[tuple[str, ...]], reply: str) -> tuple[tuple[str, ...], ...]:
+        """The first few, the one with the reply among them."""
+        kept = passages[: min(self._random.choice(_LENGTHS), self.longest)]
+        holder = _holder(reply, passages)
+        if holder is not None and holder not in kept:
+            kept[-1] = holder
+        return tuple(kept)
+
+    def _before(self, asked: Asked) -> tuple[str, ...]:
+        if len(asked.turns) > 1 or self._random.random() > _BEFORE:
             return ()
-        said, reply = self._exchange() if self._random.random() < 0.5 else (self._other_question(), UNKNOWN)
-        return said, reply
+        if self._random.random() < 0.3:
+            said, reply = self._exchange()
+            return said, reply
+        other = self._random.choice(self._asked)
+        return other.turns[-1], other.answers[0] if other.answers else UNKNOWN
 
-    def _other_question(self) -> str:
-        text = everyday.sample(self._random)
-        return text.questions[0].ask
-
-    def _encyclopedia(self) -> Iterator[Lesson]:
-        random = self._random
-        article = random.choice(self._articles)
-        others = random.sample(self._articles, k=random.choice((0, 1, 1, 2, 3, 4)))
-        for index in random.sample(range(len(article.sentences)), k=min(2, len(article.sentences))):
-            asked = self._asked(article, index)
-            if not asked:
-                continue
-            reply, known = article.sentences[index], list(article.sentences)
-            if random.random() < 0.15:  # the text does not say
-                known.remove(reply)
-                reply = UNKNOWN
-            turns: tuple[str, ...] = (random.choice(list(asked)),)
-            if index and random.random() < 0.2:
-                turns = (
-                    random.choice((f"What is {article.title}?", f"Tell me about {article.title}")),
-                    article.sentences[0],
-                    *turns,
-                )
-            yield self._lesson(turns, [known, *(other.sentences for other in others)], reply)
+    def _typed(self, question: str) -> str:
+        share = self._random.random() if self._typing else 1.0
+        if share < _LOWER:
+            return question.lower().rstrip("?.! ")
+        return question.rstrip("?.! ") if share < _LOWER + _UNMARKED else question
 
     def _small_talk(self) -> Lesson:
-        random = self._random
         said, reply = self._exchange()
-        text = everyday.sample(random).sentences if random.random() < 0.7 else random.choice(self._articles).sentences
-        before: tuple[str, ...] = ()
-        if random.random() < 0.4:
-            before = (self._other_question(), random.choice(list(text)))
-        return self._lesson((*before, said), [text], reply, small_talk=reply)
+        asked = self._random.choice(self._asked)
+        before = (asked.turns[-1], asked.answers[0]) if asked.answers and self._random.random() < 0.35 else ()
+        return Lesson((*before, said), self._cut(list(asked.passages), reply), reply)
 
     def _exchange(self) -> tuple[str, str]:
-        random = self._random
-        replies, said = SMALL_TALK[random.choice(list(SMALL_TALK))]
-        reply = replies[0] if random.random() < 0.8 else random.choice(replies)
-        line = random.choice(_OPENERS) + random.choice(said) + random.choice(_CLOSERS)
-        return (line.capitalize() if random.random() < 0.5 else line), reply
-
-    def _lesson(
-        self, turns: tuple[str, ...], texts: Sequence[Sequence[str]], reply: str, small_talk: str | None = None
-    ) -> Lesson:
-        random = self._random
-        passages = join_passages(texts, PASSAGE_WORDS)
-        right = [passage for passage in passages if reply in passage]
-        share = random.random()
-        if share < 0.6 and right:  # ranked well
-            rest = [passage for passage in passages if passage is not right[0]]
-            place = min(random.choice((0, 0, 0, 1, 2)), len(rest))
-            passages = [*rest[:place], right[0], *rest[place:]]
-        elif share < 0.85:
-            random.shuffle(passages)
-        kept, size = [], 0
-        for passage in sorted(passages, key=lambda passage: passage not in right):  # the right one always fits
-            if size + len(passage) <= self.longest:
-                size += len(passage)
-                kept.append(passage)
-        passages = [passage for passage in passages if passage in kept]
-        return Lesson(turns, tuple(passages), self._phrases(reply if small_talk else None), reply)
-
-    def _phrases(self, reply: str | None) -> tuple[str, ...]:
-        """One of each kind, as a configuration has; the one that is wanted among them."""
-        random = self._random
-        chosen = [
-            reply if reply in replies else replies[0] if random.random() < 0.8 else random.choice(replies)
-            for replies, _ in SMALL_TALK.values()
-        ]
-        return (*(phrase for phrase in chosen if phrase), UNKNOWN)
+        replies, said = SMALL_TALK[self._random.choice(list(SMALL_TALK))]
+        line = self._random.choice(_OPENERS) + self._random.choice(said) + self._random.choice(_CLOSERS)
+        return (line.capitalize() if self._random.random() < 0.5 else line), replies[0]
 
 
-class RuleQuestions:
-    """Questions by rules and in bits, kept once made."""
-
-    def __init__(self, lexicon: Lexicon, seed: int, written: dict[str, list[str]]) -> None:
-        """written: questions that the teacher wrote, by their sentence."""
-        self._lexicon = lexicon
-        self._random = Random(seed)
-        self._written = written
-        self._kept: dict[str, list[str]] = {}
-
-    def __call__(self, article: Article, index: int) -> list[str]:
-        sentence = article.sentences[index]
-        if sentence not in self._kept:
-            self._kept[sentence] = self._ask(article, sentence)
-        asked = self._kept[sentence]
-        return [casual(question, self._random) if self._random.random() < 0.4 else question for question in asked]
-
-    def _ask(self, article: Article, sentence: str) -> list[str]:
-        subject = subject_of(article.title, article.sentences, self._lexicon)
-        asked = [*self._written.get(sentence, ())]
-        asked += [question.text for question in questions(sentence, subject, self._lexicon, self._random)]
-        if not asked or self._random.random() < 0.4:
-            asked += [question.text for question in noisy(sentence, subject, self._lexicon, self._random)]
-        if not asked and (bits := keywords(sentence, subject, self._lexicon, self._random)):
-            asked.append(bits.text)
-        return asked
+def _holder(reply: str, passages: Passages) -> tuple[str, ...] | None:
+    """The passage that has it."""
+    return next((passage for passage in passages if reply in passage), None)

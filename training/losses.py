@@ -1,51 +1,60 @@
-"""What training makes small: wrong turns at the trie's branches, the reply's loss, attention to other sentences."""
+"""What teaching makes small: the reply's loss, and that of a choice among the sentences by the encoder alone."""
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import T5ForConditionalGeneration as T5
 
-from training.batches import Batch
-from training.reader import RELEVANCE
+from training.batches import NO_LABEL, Batch
+from training.t5 import T5
 
-_SHARPNESS = 4.0  # what the wired decoder multiplies it by
+_FIRST = 3  # tokens of a reply, the mark of a capital one of them, which say what it will be
+_NO_PLACE = -1e4
+
+
+class Choice(nn.Module):
+    """Reads off the encoder's states which sentence answers. It is thrown away in the end: what it asks of the encoder
+    is what the decoder needs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sentence = nn.Linear(width, 1)
+        self.none = nn.Linear(width, 1)
+
+    def forward(self, encoded: Tensor, batch: Batch) -> Tensor:
+        """[n, places]: the mean over each sentence's tokens; at the mark of knowledge, that none answers."""
+        sums = F.pad(self.sentence(encoded)[..., 0].float().cumsum(1), (1, 0))
+        sizes = (batch.ends - batch.starts).clamp(min=1)
+        means = (sums.gather(1, batch.ends) - sums.gather(1, batch.starts)) / sizes
+        none = self.none(encoded)[..., 0].float().gather(1, batch.starts[:, :1])
+        scores = torch.cat([none, means[:, 1:]], dim=1)
+        return scores.masked_fill(batch.ends == 0, _NO_PLACE)
 
 
 @dataclass(frozen=True)
 class Losses:
-    choice: Tensor  # at the branches, among the allowed tokens, summed over each reply
-    reply: Tensor  # of each token among all
-    relevance: Tensor  # of the channel RELEVANCE, as a choice among the sentences
-    right: float  # share of the replies that win at every one of their branches
+    reply: Tensor  # of each token of the replies
+    opening: Tensor  # of their first tokens
+    choice: Tensor  # among the sentences, by the encoder's states
+    chosen: float  # share of the right choices
 
     @property
     def total(self) -> Tensor:
-        return self.choice + 0.5 * self.reply + 0.5 * self.relevance
+        return self.reply + 0.5 * self.opening + 0.3 * self.choice
 
 
-def losses(model: T5, batch: Batch) -> Losses:
-    encoded = model.encoder(batch.prompts, attention_mask=batch.mask)
-    out = model(encoder_outputs=encoded, attention_mask=batch.mask, labels=batch.replies)
-    logits = out.logits.float()
-    rows = len(batch.prompts)
-    at_branches = logits[batch.branch_rows, batch.branch_places]  # [branches, vocabulary]
-    scores = at_branches.gather(1, batch.allowed.clamp(min=0)).masked_fill(batch.allowed < 0, -torch.inf)
-    of_branches = -scores.log_softmax(dim=1)[:, 0]
-    wrong = torch.zeros(rows).index_add(0, batch.branch_rows, (scores.argmax(dim=1) != 0).float())
+def losses(model: T5, choice: Choice, batch: Batch) -> Losses:
+    encoded = model.encode(batch.prompts)
+    logits = model.score(encoded, batch.prompts, batch.replies).float()
+    spoken = batch.replies >= 0
+    of_tokens = F.cross_entropy(logits, batch.replies[spoken], reduction="none")
+    places = torch.arange(batch.replies.shape[1]).expand_as(batch.replies)[spoken]
+    scores = choice(encoded, batch)
+    right = (scores.argmax(1) == batch.right)[batch.right != NO_LABEL]
     return Losses(
-        choice=of_branches.sum() / rows,
-        reply=F.cross_entropy(logits.flatten(0, 1), batch.replies.flatten(), ignore_index=-100),
-        relevance=relevance_loss(encoded.last_hidden_state, batch)[0],
-        right=float((wrong == 0).float().mean()),
+        of_tokens.mean(),
+        of_tokens[places < _FIRST].mean(),
+        F.cross_entropy(scores, batch.right, ignore_index=NO_LABEL, reduction="sum") / max(len(right), 1),
+        float(right.float().mean()) if len(right) else 0.0,
     )
-
-
-def relevance_loss(encoded: Tensor, batch: Batch) -> tuple[Tensor, float]:
-    """encoded: [n, tokens, d_model]. The channel RELEVANCE of each sentence's first token, and of the mark for "nothing
-    answers", as a choice among them -> its cross-entropy, and the share of right choices."""
-    scores = _SHARPNESS * encoded[..., RELEVANCE].float().gather(1, batch.places.clamp(min=0))
-    scores = scores.masked_fill(batch.places < 0, -torch.inf)
-    right = (scores.argmax(dim=1) == batch.right).float().mean()
-    return F.cross_entropy(scores, batch.right), float(right)

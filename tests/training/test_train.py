@@ -1,49 +1,95 @@
-"""Teaching: it goes on where it was stopped, and what it publishes is a folder that the service takes."""
+"""The pipeline from texts to weights: stages are made once, learning goes on where it was stopped, and what is
+published is a folder that the service takes."""
 
+from itertools import islice
 from pathlib import Path
 
+import pytest
 import torch
-from transformers import T5ForConditionalGeneration
+from torch import nn
 
 from serve_app.checkpoint import load_model, load_tokenizer, resolve
 from serve_app.settings import AppArgs
-from tests.support.checkpoints import random_t5
+from tests.training.small import small_config
 from tests.training.test_batches import LESSON
 from tests.training.test_pieces import make_tokenizer
-from training.batches import Batch, Encoder, collate
-from training.reader import WIDTH
-from training.train import Plan, Trainer, publish
+from training import handwritten, train
+from training.batches import Encoder
+from training.half_precision import Optimizer
+from training.lessons import Asked
+from training.t5 import T5
+from training.train import Learner, Plan, Work, distil, publish, teach
 
-PLAN = Plan(steps=4, reading=0.5, warmup=1, rate=1e-3)
-
-
-def a_model() -> T5ForConditionalGeneration:
-    return random_t5(vocab_size=len(make_tokenizer()), d_model=WIDTH)
-
-
-def a_batch() -> Batch:
-    return collate([Encoder(make_tokenizer())(LESSON)])
+PLAN = Plan(tokens=300, distil_steps=3, steps=3, warmup=1)
+ASKED = [Asked(LESSON.turns[-1:], LESSON.passages, (LESSON.reply,))]
 
 
-def test_teaching_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    whole, batch = Trainer(a_model(), PLAN, tmp_path / "whole"), a_batch()
-    losses = [whole.teach(batch)[0] for _ in range(4)]
-    first = Trainer(a_model(), PLAN, tmp_path)
-    assert [first.teach(batch)[0] for _ in range(2)] == losses[:2]
-    first.save()
-    second = Trainer(T5ForConditionalGeneration.from_pretrained(tmp_path), PLAN, tmp_path)
-    assert second.step == 2
-    torch.testing.assert_close([second.teach(batch)[0] for _ in range(2)], losses[2:], rtol=1e-4, atol=1e-4)
-    assert second.done == 1
+def a_model() -> T5:
+    torch.manual_seed(0)
+    return T5(small_config(len(make_tokenizer()), num_layers=4))
 
 
-def test_reading_teaches_the_encoder_alone(tmp_path: Path) -> None:
+def test_a_stage_is_made_once_and_not_at_all_if_making_it_failed(tmp_path: Path) -> None:
+    work = Work(tmp_path, tmp_path, PLAN)
+    made: list[Path] = []
+
+    def fail(_: Path) -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError):
+        work.made("stage", fail)
+    for _ in range(2):
+        folder = work.made("stage", made.append)
+    assert len(made) == 1
+    assert folder.is_dir()
+
+
+def test_questions_are_shared_out_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = handwritten.load()[:2]
+    monkeypatch.setattr(handwritten, "load", lambda: texts)
+    shares = [Work(tmp_path, tmp_path, PLAN).asked(share, 2) for share in range(2)]
+    assert shares[0] and shares[1]
+    assert not {each.turns + each.passages[0] for each in shares[0]} & {
+        each.turns + each.passages[0] for each in shares[1]
+    }
+    monkeypatch.setattr(train, "ask", lambda _: pytest.fail("asked again"))
+    assert Work(tmp_path, tmp_path, PLAN).asked(1, 2) == shares[1]
+
+
+def test_learning_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    def learn(module: nn.ModuleDict, steps: int, state: Path) -> Learner:
+        learner = Learner(Optimizer(module, lambda _: 1e-2), 4, 1, state)
+        for _ in range(steps):
+            learner.learn(module["part"](torch.ones(3, 2).bfloat16()).square().sum())
+            learner.save()
+        return learner
+
+    def a_module() -> nn.ModuleDict:
+        torch.manual_seed(0)
+        return nn.ModuleDict({"part": nn.Linear(2, 2)})
+
+    whole = learn(a_module(), 4, tmp_path / "whole.pt")
+    learn(a_module(), 2, tmp_path / "state.pt")
+    again = learn(a_module(), 2, tmp_path / "state.pt")
+    assert again.step == 4
+    torch.testing.assert_close(again.weights("part"), whole.weights("part"))
+
+
+def test_what_was_distilled_and_taught_is_not_done_again(tmp_path: Path) -> None:
+    encode = Encoder(make_tokenizer())
     model = a_model()
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
-    Trainer(model, PLAN, tmp_path).teach(a_batch())
-    changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
-    assert any(name.startswith("encoder") for name in changed)
-    assert not any(name.startswith("decoder.block") for name in changed)
+    before = model.shared.weight.clone()
+    distil(model, ASKED, encode, PLAN, tmp_path / "distilled.pt")
+    distilled = model.shared.weight.clone()
+    teach(model, ASKED, encode, PLAN, tmp_path / "taught.pt")
+    assert not torch.equal(before, distilled)
+    assert not torch.equal(distilled, model.shared.weight)
+    assert model.shared.weight.dtype == torch.float32
+    again = a_model()
+    distil(again, ASKED, encode, PLAN, tmp_path / "distilled.pt")
+    assert torch.equal(again.shared.weight, distilled)
+    teach(again, ASKED, encode, PLAN, tmp_path / "taught.pt")
+    assert torch.equal(again.shared.weight, model.shared.weight)
 
 
 def test_what_is_published_is_read_by_the_service(tmp_path: Path) -> None:
@@ -52,5 +98,6 @@ def test_what_is_published_is_read_by_the_service(tmp_path: Path) -> None:
     checkpoint = resolve(AppArgs(model=str(tmp_path)))
     assert checkpoint.quote
     assert load_tokenizer(checkpoint).encode("a pod") == make_tokenizer().encode("a pod")
-    read = load_model(checkpoint).state_dict()["shared.weight"]
-    torch.testing.assert_close(read, model.shared.weight.detach(), rtol=0.02, atol=0.05)
+    state = load_model(checkpoint).state_dict()
+    for name, weight in islice(model.state_dict().items(), 8):
+        torch.testing.assert_close(state[name], weight.detach(), rtol=0.02, atol=0.05)

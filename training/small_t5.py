@@ -1,0 +1,236 @@
+"""A new T5 of some thirteen million parameters that reads a little before it is taught anything.
+
+Its pieces begin with the static vectors of what they spell. Beside the content's channels and heads there are some of
+our own ("wires"), set by hand so that it picks a sentence and copies it (the idea of RASP, Weiss et al. 2021, and
+Tracr, Lindner et al. 2023: programs compiled into transformers). Teaching makes an answering model of it:
+
+    IDENTITY   a random code of the token              PREVIOUS   in the encoder: of the token before
+    RARITY     of the token, 0 for frequent ones       QUESTION   "I stand in the dialogue"
+    FLAG       "the question has me, or one like me",  INSIDE     "I stand in the knowledge"
+               by that one's rarity                    RELEVANCE  of a sentence's first token: the next ones' flags
+    NEARNESS   to the mark of knowledge, behind which the best passages come first
+    IS_CONTEXT, IS_KNOWLEDGE, IS_CAPITAL   the marks   ONE        always one
+
+    encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS; if that is the mark of a capital,
+                                some of the one before it, too
+                      BACK      attends to [KNOWLEDGE] if that stands before me, else to [CONTEXT]: INSIDE, QUESTION
+                      NEAR      attends to [KNOWLEDGE], the less the farther it is: from it, NEARNESS
+    encoder layer 2   BACK      attends to like tokens of the question, or to [CONTEXT] where there are none: their
+                                RARITY is my FLAG
+    encoder layer 3   AHEAD     adds up the flags of the next tokens to RELEVANCE
+    decoder layer 1   own       moves the last token's code from IDENTITY, which the head reads, to PREVIOUS, as BEFORE
+                      cross     attends INSIDE to the token whose PREVIOUS is the last that was written, and to
+                                RELEVANCE and NEARNESS; writes its code to IDENTITY: so it picks a sentence, and copies
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, T5Config
+
+from serve_app.words import WordVectors
+from training.pieces import CAPITAL, CONTEXT, END, KNOWLEDGE, PAD, TURN_END
+from training.t5 import T5
+
+CONTENT, CODE = 256, 27
+IDENTITY = slice(CONTENT, CONTENT + CODE)
+PREVIOUS = slice(CONTENT + CODE, CONTENT + 2 * CODE)
+RARITY, IS_CONTEXT, IS_KNOWLEDGE, IS_CAPITAL, ONE = range(310, 315)
+QUESTION, INSIDE, FLAG, RELEVANCE, NEARNESS, WIDTH = range(315, 321)
+HEADS, SIZE = 8, 64
+BEFORE, AHEAD, BACK, NEAR = range(4, HEADS)  # in the encoder; the first four are the content's
+COPY = 4  # the decoder's head
+WIRED = 3  # layers of the encoder
+REACH = 22  # tokens whose flags a sentence's first token adds up
+
+_MARKS = (CAPITAL, TURN_END, CONTEXT, KNOWLEDGE)
+_SPELLING = 259  # the first pieces: pad, end, unknown and the bytes
+_SHUT = -60.0  # of what a head shall not attend to
+# Of the token before, and the one before it: so that one third of the attention goes there if the first is a CAPITAL.
+_LAST, _BEFORE_LAST, _CAPITAL = 10.0, 3.0, -6.2
+_ALIKE = 28.0  # score of two tokens that are the same, or mean the same
+_SINK = 0.55  # share of it that tokens must be alike
+_MATCHED = SIZE - 2  # dimensions in which tokens are compared
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, words: WordVectors, texts: Sequence[str]) -> T5:
+    """texts: by which words are rare."""
+    config = T5Config(  # type: ignore[call-arg]  # extra settings are kept as attributes
+        vocab_size=len(tokenizer),
+        d_model=WIDTH,
+        d_kv=SIZE,
+        d_ff=768,
+        num_layers=5,
+        num_decoder_layers=2,
+        num_heads=HEADS,
+        dropout_rate=0.1,
+        n_positions=512,
+        feed_forward_proj="relu",
+        pad_token_id=PAD,
+        eos_token_id=END,
+        decoder_start_token_id=PAD,
+    )
+    model = T5(config)
+    with torch.no_grad():
+        static = _embed(model.shared.weight, tokenizer, words, texts)
+        _part_content_and_wires(model)
+        _read(model, static)
+        _copy(model)
+    return model
+
+
+# ---- Embeddings
+
+
+def _embed(table: Tensor, tokenizer: PreTrainedTokenizerFast, words: WordVectors, texts: Sequence[str]) -> Tensor:
+    """-> [pieces, dimensions]: static vectors, of pieces that spell something."""
+    table.normal_()
+    spelled = []
+    for piece, index in tokenizer.get_vocab().items():
+        ids = words.pieces(piece.removeprefix("▁").lower())
+        if index >= _SPELLING and piece not in _MARKS and ids:
+            vector = torch.tensor(words.piece_vectors(ids).mean(axis=0))
+            table[index, : len(vector)] = F.normalize(vector, dim=0) * len(vector) ** 0.5
+            spelled.append(index)
+    context, knowledge, capital, stop = map(tokenizer.convert_tokens_to_ids, (CONTEXT, KNOWLEDGE, CAPITAL, "."))
+    codes = torch.randint(0, 2, (len(table), CODE)).float() * 2 - 1
+    codes[knowledge] = codes[PAD] = codes[stop]  # behind it a sentence begins, as behind a full stop
+    codes[context] = 0
+    table[:, CONTENT:] = 0
+    table[:, IDENTITY] = codes
+    table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = table[capital, IS_CAPITAL] = 1
+    table[:, RARITY] = _rarity(tokenizer, texts)
+    table[:, ONE] = 1
+    return table[torch.tensor(spelled), : len(vector)].clone()
+
+
+def _rarity(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
+    """Inverse document frequency [vocabulary], scaled to 0 for frequent pieces and marks, 1 for the rarest words."""
+    seen = Counter(token for ids in tokenizer(list(texts))["input_ids"] for token in set(ids))
+    counts = torch.tensor([seen[index] for index in range(len(tokenizer))])
+    rarity = ((len(texts) + 1) / (counts + 1)).log()
+    rarity = ((rarity / rarity.max() - 0.35) / 0.65).clamp(0, 1)
+    for piece, index in tokenizer.get_vocab().items():
+        if (len(piece.removeprefix("▁")) < 2 and not piece.isdigit()) or piece in _MARKS:
+            rarity[index] = 0
+    rarity[:_SPELLING] = 0
+    return rarity
+
+
+# ---- Wires
+
+
+def _part_content_and_wires(model: T5) -> None:
+    """Of the layers that have wires, the content's weights neither read them nor write to them; later layers may read
+    them. The decoder writes little at first."""
+    for stack in (model.encoder, model.decoder):
+        for number, block in enumerate(stack.block):
+            for name, weight in block.named_parameters():
+                if name.endswith(("o.weight", "wo.weight")):
+                    weight[CONTENT:] = 0
+                    if stack is model.decoder:
+                        weight.mul_(0.3)
+                elif stack is model.encoder and number < WIRED and weight.dim() == 2 and "bias" not in name:
+                    weight[:, CONTENT:] = 0
+
+
+def wired(model: T5) -> dict[str, Tensor]:
+    """Where the wires are, by the names of the weights: 1 for them, 0 for the content."""
+    masks = {"shared.weight": torch.zeros_like(model.shared.weight)}
+    masks["shared.weight"][:, CONTENT:] = 1
+    parts = {f"encoder.block.{number}.": (BEFORE, HEADS) for number in range(WIRED)}
+    parts["decoder.block.0."] = (COPY, COPY + 1)
+    for start, (first, last) in parts.items():
+        heads = slice(first * SIZE, last * SIZE)
+        for name, weight in model.named_parameters():
+            if not name.startswith(start):
+                continue
+            mask = masks[name] = torch.zeros_like(weight)
+            if "relative_attention_bias" in name:
+                mask[:, first:last] = 1
+            elif name.endswith(("q.weight", "k.weight", "v.weight")):
+                mask[heads] = 1
+            elif name.endswith("o.weight") and "wo" not in name:
+                mask[:, heads] = 1
+    return masks
+
+
+def _read(model: T5, static: Tensor) -> None:
+    """The encoder's own heads. Position bias is one table for all layers, so a head keeps its direction in all."""
+    blocks: Any = model.encoder.block
+    layers = [block.layer[0].SelfAttention for block in blocks]
+    bias = layers[0].relative_attention_bias.weight  # [buckets, heads]
+    offsets = torch.arange(-512, 513)
+    buckets = model.encoder.bucket(offsets)
+    bias[buckets, BEFORE] = torch.where(offsets == -1, _LAST, 0.0) + torch.where(offsets == -2, _BEFORE_LAST, 0.0)
+    bias[buckets, AHEAD] = torch.where((offsets >= 0) & (offsets < REACH), 0.0, _SHUT)
+    bias[buckets, BACK] = torch.where(offsets > 0, _SHUT, 0.0)
+    bias[buckets, NEAR] = torch.where(offsets > 0, _SHUT, -(-offsets.float() / 12).clamp(min=1).log2() * 1.3)
+    for layer in layers[:WIRED]:
+        for head in (BEFORE, AHEAD, BACK, NEAR):
+            _clear(layer, head)
+    code = torch.eye(CODE)
+
+    first = BEFORE * SIZE
+    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_CAPITAL] = 1, _CAPITAL
+    layers[0].v.weight[first : first + CODE, IDENTITY] = code
+    layers[0].o.weight[PREVIOUS, first : first + CODE] = code
+
+    first = BACK * SIZE
+    layers[0].q.weight[first, ONE] = 1
+    layers[0].k.weight[first, IS_CONTEXT], layers[0].k.weight[first, IS_KNOWLEDGE] = 25, 50
+    layers[0].v.weight[first, IS_CONTEXT] = layers[0].o.weight[QUESTION, first] = 1
+    layers[0].v.weight[first + 1, IS_KNOWLEDGE] = layers[0].o.weight[INSIDE, first + 1] = 1
+
+    first = NEAR * SIZE
+    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_KNOWLEDGE] = 1, 5
+    layers[0].v.weight[first, IS_KNOWLEDGE] = layers[0].o.weight[NEARNESS, first] = 1
+
+    first, last = BACK * SIZE, BACK * SIZE + SIZE - 1
+    directions = torch.linalg.svd(static[:4096], full_matrices=False).Vh[:_MATCHED]
+    lengths = (static @ directions.T).square().sum(1).mean()
+    matched = slice(first, first + _MATCHED)
+    layers[1].q.weight[matched, : static.shape[1]] = directions * (_ALIKE / lengths).sqrt()
+    layers[1].k.weight[matched, : static.shape[1]] = directions * (_ALIKE / lengths).sqrt()
+    layers[1].q.weight[last, ONE] = 1
+    layers[1].k.weight[last, QUESTION], layers[1].k.weight[last, IS_CONTEXT] = 30, _ALIKE * _SINK
+    layers[1].q.weight[last - 1, QUESTION], layers[1].k.weight[last - 1, IS_CONTEXT] = 1, 60  # only knowledge has flags
+    layers[1].v.weight[first, RARITY], layers[1].o.weight[FLAG, first] = 1, 2
+
+    first = AHEAD * SIZE
+    layers[2].v.weight[first, FLAG], layers[2].o.weight[RELEVANCE, first] = 1, 8
+    model.encoder.final_layer_norm.weight[CONTENT:] = 1.8  # the content has grown till here
+
+
+def _copy(model: T5) -> None:
+    block: Any = model.decoder.block[0]
+    moving, copying = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
+    first, code = COPY * SIZE, torch.eye(CODE)
+    codes = slice(first, first + CODE)
+    for attention in (moving, copying):
+        _clear(attention, COPY)
+    moving.relative_attention_bias.weight[:, COPY] = 0
+    moving.relative_attention_bias.weight[:2, COPY] = torch.tensor([_LAST, _BEFORE_LAST])
+    moving.q.weight[first, ONE], moving.k.weight[first, IS_CAPITAL] = 1, _CAPITAL
+    moving.v.weight[codes, IDENTITY] = code
+    moving.o.weight[IDENTITY, codes], moving.o.weight[PREVIOUS, codes] = -code, code
+    copying.q.weight[codes, PREVIOUS] = 0.6 * code
+    copying.k.weight[codes, PREVIOUS] = code
+    copying.q.weight[first + CODE, ONE] = 1
+    copying.k.weight[first + CODE, RELEVANCE], copying.k.weight[first + CODE, NEARNESS] = 4, 4
+    copying.k.weight[first + CODE, INSIDE] = 12
+    copying.v.weight[codes, IDENTITY] = code
+    copying.o.weight[IDENTITY, codes] = 3 * code
+    model.decoder.final_layer_norm.weight[:] = 0.1
+    model.decoder.final_layer_norm.weight[IDENTITY] = 2.5
+
+
+def _clear(attention: Any, head: int) -> None:
+    rows = slice(head * SIZE, (head + 1) * SIZE)
+    for weight in (attention.q.weight, attention.k.weight, attention.v.weight):
+        weight[rows] = 0
+    attention.o.weight[:, rows] = 0
