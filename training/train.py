@@ -56,7 +56,7 @@ class Plan:
     tokens: int = 4_000  # of prompts, in one process's batch
     distil_steps: int = 400
     distil_rate: float = 2e-3
-    steps: int = 2_000
+    steps: int = 20_000
     encoder_rate: float = 7e-4  # it knows something already
     decoder_rate: float = 1.5e-3
     wired_share: float = 0.15  # of these rates, at which the wires learn: they work already
