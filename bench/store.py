@@ -1,4 +1,4 @@
-"""How long the page's server takes where its store is full: `python -m bench.store`, a quarter of an hour.
+"""How long the page's server takes where its store is full: `python -m bench.store`, half an hour.
 
 Fills an SQLite file with a million messages, and a PostgreSQL server of its own with ten (`bench/population.py`), asks
 for every page over HTTP, does all else that the store can do, and prints median, p95 and bound of each as Markdown. One
