@@ -58,10 +58,3 @@ def _is_whole(sentence: str) -> bool:
     is_fitting = MIN_WORDS <= len(sentence.split()) <= MAX_WORDS
     is_closed = not sentence[0].islower() and sentence[-1] in ".!?" and not _CUT_SHORT.search(sentence)
     return is_fitting and is_closed and not _FORMULA.search(sentence)
-
-
-# ---- GNOME's help is written in Mallard (projectmallard.org/1.0).
-
-_MALLARD = "{http://projectmallard.org/1.0/}"
-_BLOCKS = frozenset(f"{_MALLARD}{name}" for name in ("steps", "list", "terms", "item", "note", "div", "example"))
-_JOINTS = {f"{_MALLARD}guiseq": " > ", f"{_MALLARD}keyseq": "+"}  # "Settings > Search", "Ctrl+F"

@@ -12,6 +12,7 @@ from random import Random
 import yaml
 
 from serve_app.grounding import KnowledgeBase
+from serve_app.settings import GroundingLimits
 from training.handwritten import Text
 
 INSTRUCTION = (
@@ -19,9 +20,7 @@ INSTRUCTION = (
     "knowledge."
 )
 UNKNOWN = "I don't know. My knowledge says nothing about that."
-PASSAGE_WORDS, MOST_PASSAGES = 40, 12  # as configs/chatbot.yaml has them
-
-Passages = Sequence[tuple[str, ...]]  # of sentences
+PASSAGE_WORDS, MOST_PASSAGES = GroundingLimits().passage_words, GroundingLimits().max_passages
 
 # By the names of the configured phrases: replies, the configured one first, and what they reply to.
 _DATA = yaml.safe_load((Path(__file__).parent / "small_talk.yaml").read_text())
@@ -65,7 +64,7 @@ def ask(texts: Iterable[Text]) -> Iterator[Asked]:
     """All questions of the texts, put to the server's ranking."""
     for text in texts:
         knowledge = KnowledgeBase("\n\n".join(map(" ".join, text.paragraphs)), PASSAGE_WORDS)
-        sentences = [sentence for paragraph in text.paragraphs for sentence in paragraph]
+        sentences = text.sentences
         for question in text.questions:
             ranking = knowledge.rank(question.dialog, MOST_PASSAGES)
             passages = (ranking.sentences[passage.id] for passage in ranking.passages)
@@ -145,6 +144,6 @@ class Lessons:
         return (line.capitalize() if self._random.random() < 0.5 else line), replies[0]
 
 
-def _holder(reply: str, passages: Passages) -> tuple[str, ...] | None:
+def _holder(reply: str, passages: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
     """The passage that has it."""
     return next((passage for passage in passages if reply in passage), None)

@@ -36,6 +36,11 @@ def shipped_phrases() -> tuple[Phrase, ...]:
     return load_config(ROOT / "configs/chatbot.yaml", environment={}).config.generation.phrases
 
 
+def shipped_small_talk() -> list[str]:
+    """What the configured phrases reply to, and no text answers."""
+    return [said for phrase in shipped_phrases() for said in phrase.to]
+
+
 def messages(phrases: tuple[Phrase, ...]) -> list[Message]:
     book = phrase_book(phrases)
     found = []

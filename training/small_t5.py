@@ -130,7 +130,7 @@ def _part_content_and_wires(model: T5) -> None:
     for stack in (model.encoder, model.decoder):
         for number, block in enumerate(stack.block):
             for name, weight in block.named_parameters():
-                if name.endswith(("o.weight", "wo.weight")):
+                if name.endswith("o.weight"):  # of attention, and wo of the feed-forward
                     weight[CONTENT:] = 0
                     if stack is model.decoder:
                         weight.mul_(0.3)
@@ -149,13 +149,16 @@ def wired(model: T5) -> dict[str, Tensor]:
         for name, weight in model.named_parameters():
             if not name.startswith(start):
                 continue
-            mask = masks[name] = torch.zeros_like(weight)
+            mask = torch.zeros_like(weight)
             if "relative_attention_bias" in name:
                 mask[:, first:last] = 1
-            elif name.endswith(("q.weight", "k.weight", "v.weight")):
+            elif name.endswith((".q.weight", ".k.weight", ".v.weight")):
                 mask[heads] = 1
-            elif name.endswith("o.weight") and "wo" not in name:
+            elif name.endswith(".o.weight"):
                 mask[:, heads] = 1
+            else:
+                continue
+            masks[name] = mask
     return masks
 
 
@@ -194,8 +197,8 @@ def _read(model: T5, static: Tensor) -> None:
     directions = torch.linalg.svd(static[:4096], full_matrices=False).Vh[:_MATCHED]
     lengths = (static @ directions.T).square().sum(1).mean()
     matched = slice(first, first + _MATCHED)
-    layers[1].q.weight[matched, : static.shape[1]] = directions * (_ALIKE / lengths).sqrt()
-    layers[1].k.weight[matched, : static.shape[1]] = directions * (_ALIKE / lengths).sqrt()
+    for weight in (layers[1].q.weight, layers[1].k.weight):
+        weight[matched, : static.shape[1]] = directions * (_ALIKE / lengths).sqrt()
     layers[1].q.weight[last, ONE] = 1
     layers[1].k.weight[last, QUESTION], layers[1].k.weight[last, IS_CONTEXT] = 30, _ALIKE * _SINK
     layers[1].q.weight[last - 1, QUESTION], layers[1].k.weight[last - 1, IS_CONTEXT] = 1, 60  # only knowledge has flags

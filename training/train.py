@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from serve_app import chat_config, int8_weights
+from serve_app import int8_weights
 from serve_app.words import word_vectors
 from training import corpus, handwritten, vectors
 from training.batches import Encoder, endless_batches
@@ -32,8 +32,8 @@ from training.distil import Imitation, read_by_encoder
 from training.half_precision import Optimizer
 from training.lessons import Asked, Lessons, ask
 from training.losses import Choice, losses
+from training.phrase_study import shipped_small_talk
 from training.pieces import END, PAD, build_tokenizer
-from training.ranking import CONFIG
 from training.ranking_lessons import ranking_texts
 from training.sentence_encoder import pace
 from training.small_t5 import new_model, wired
@@ -81,7 +81,7 @@ class Work:
             common = _common_words(vectors.teacher(self._sources))
             texts = [sentence for article in corpus.articles(self._sources) for sentence in article.sentences]
             for text in handwritten.load():
-                texts += [sentence for paragraph in text.paragraphs for sentence in paragraph] * 2
+                texts += text.sentences * 2
                 texts += [question.dialog[-1] for question in text.questions]
             made = build_tokenizer(texts, common, parts=self._plan.parts, words=self._plan.words)
             made.save_pretrained(target)
@@ -93,8 +93,7 @@ class Work:
         """One process's share of the questions, as the server ranks their texts."""
 
         def make(target: Path) -> None:
-            small_talk = chat_config.load(CONFIG, environment={}).config.generation.phrases
-            texts = ranking_texts(handwritten.load(), [said for phrase in small_talk for said in phrase.to])
+            texts = ranking_texts(handwritten.load(), shipped_small_talk())
             kept = [each for number, each in enumerate(texts) if number % shares == share]
             (target / _FILE).write_text(json.dumps([astuple(each) for each in ask(kept)]))
 
@@ -183,12 +182,11 @@ def distil(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state
         lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step, typed=False)
         progress = Progress("distilling", learner)
         model.train()
-        for batch in endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed)):
-            loss = imitation.loss(model, batch, read)
+        batches = endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed))
+        while learner.step < learner.steps:
+            loss = imitation.loss(model, next(batches), read)
             learner.learn(loss)
             progress.say(cosine=1 - float(loss.detach()))
-            if learner.step == learner.steps:
-                break
     model.float().load_state_dict(learner.weights("model"))
 
 
@@ -205,11 +203,10 @@ def teach(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state:
     lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step)
     progress = Progress("teaching", learner)
     model.train()
-    for batch in endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed)):
-        if learner.step >= learner.steps:
-            break
+    batches = endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed))
+    while learner.step < learner.steps:
         lessons.longest = max(longest for share, longest in _LENGTHS if share * learner.steps <= learner.step)
-        result = losses(model, choice, batch)
+        result = losses(model, choice, next(batches))
         learner.learn(result.total)
         progress.say(reply=float(result.reply.detach()), opening=float(result.opening.detach()), chosen=result.chosen)
     model.float().load_state_dict(learner.weights("model"))
@@ -265,7 +262,7 @@ def main() -> None:
     tokenizer = work.tokenizer()
     asked = work.asked(_rank(), dist.get_world_size() if dist.is_initialized() else 1)
     torch.manual_seed(plan.seed)
-    texts = [sentence for text in handwritten.load() for paragraph in text.paragraphs for sentence in paragraph]
+    texts = [sentence for text in handwritten.load() for sentence in text.sentences]
     model, encode = new_model(tokenizer, word_vectors(), texts), Encoder(tokenizer)
     distil(model, asked, encode, plan, work.folder / "distilled.pt")
     teach(model, asked, encode, plan, work.folder / "taught.pt")

@@ -42,6 +42,11 @@ class Text:
     paragraphs: tuple[tuple[str, ...], ...]  # of sentences
     questions: tuple[Question, ...]
 
+    @property
+    def sentences(self) -> list[str]:
+        """In their order, as the questions' answers count them."""
+        return [sentence for paragraph in self.paragraphs for sentence in paragraph]
+
 
 def load(folder: Path = FOLDER) -> list[Text]:
     """All texts of all files, in the order of the files' names. Raises HandwrittenError."""
