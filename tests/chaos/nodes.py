@@ -22,6 +22,8 @@ from tests.support.waiting import eventually
 
 _WORKERS = REPLICAS  # a model replica and an ingress on each
 _GCS_AWAY_S = 3.0
+# As its voltage sinks: what a node has begun then is certain to end with it, however quick replies are.
+_FALTERS_S = 1.0
 # A node that does not answer is given up after 4 s; by default after 20 s and more.
 _QUICK_VERDICT = {
     "health_check_initial_delay_ms": 1000,
@@ -51,7 +53,10 @@ class Nodes(Backend):
     def lose_a_node(self) -> None:
         """A machine loses its power, and another one takes its place."""
         node = self._a_worker()
-        self._lose(node, _processes_of(node))
+        processes = _processes_of(node)
+        _suspend(processes)
+        time.sleep(_FALTERS_S)
+        self._lose(node, processes)
 
     def lose_a_raylet(self) -> None:
         """Ray's own process on a machine dies; what it had started notices, and ends."""
@@ -74,9 +79,7 @@ class Nodes(Backend):
         self._freeze(node, [_raylet_of(node)])
 
     def _freeze(self, node: Any, processes: list[psutil.Process]) -> None:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()
+        _suspend(processes)
         before = {replica["node_id"] for replica in self.replicas()}
         self._add_worker()
         eventually(lambda: {each["node_id"] for each in _running(self)} - before != set(), 120, "a replica elsewhere")
@@ -94,6 +97,12 @@ class Nodes(Backend):
 
     def _add_worker(self) -> None:
         self.cluster.add_node(num_cpus=2)
+
+
+def _suspend(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
 
 
 def _kill(processes: list[psutil.Process]) -> None:
