@@ -36,15 +36,15 @@ sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
 # A refusal by the ingress costs a millisecond, by HAProxy a twentieth of that. So HAProxy refuses first, by the rule of
 # serve_app/admission.py: beyond ROOM whoever comes, beyond SLOTS who holds more than a share of it. A client is known by
 # its API key and session, else by its address, and is present for 5 s after its last request, refused or not. One that
-# is alone gets ALONE, so that there is a place for whoever comes next. Who was refused more than three times within 5 s,
-# and so does not keep to Retry-After, is made to: its next refusal takes as long. Else such clients take the processors.
+# is alone gets ALONE, so that there is a place for whoever comes next. A refusal goes out at once, but for who was refused
+# within the last 2 s, and so does not keep to Retry-After: that one takes as long. Else such clients take the processors.
 backend=$(sed -n 's/^ *use_backend \([^ ]*\) if .*/\1/p' "$3" | head -n 1)
 if [ -n "$backend" ] && [ -n "$ROOM" ]; then
 	answer='content-type application/json hdr Retry-After 2 lf-string'
 	answer="$answer '{\"error\":{\"type\":\"overloaded\",\"message\":\"%[var(txn.refused)]; try again in 2 s\",\"request_id\":\"none\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}'"
 	sed -i "/^frontend http_frontend\$/,/^ *bind /{/^ *bind /a\\
     timeout tarpit 2s\\
-    stick-table type binary len 20 size 10k expire 5s store conn_cur,gpc0_rate(5s)\\
+    stick-table type binary len 20 size 10k expire 5s store conn_cur,gpc0_rate(2s)\\
     http-request set-var-fmt(txn.client) '%[req.fhdr(authorization)] %[req.fhdr(x-session-id),bytes(0,64)]'\\
     http-request set-var(txn.client) src unless { req.fhdr(authorization) -m found } || { req.fhdr(x-session-id) -m found }\\
     http-request track-sc0 var(txn.client),sha1 if METH_POST\\
@@ -55,7 +55,7 @@ if [ -n "$backend" ] && [ -n "$ROOM" ]; then
     http-request set-var(txn.refused) 'str(this client has its share of a busy service)' if METH_POST { be_conn($backend) ge $SLOTS } { sc0_conn_cur,sub(txn.share) gt 0 }\\
     http-request set-var(txn.refused) 'str(all replicas are busy and the queue is full)' if METH_POST { be_conn($backend) ge $ROOM }\\
     http-request sc-inc-gpc0(0) if { var(txn.refused) -m found }\\
-    http-request tarpit deny_status 429 $answer if { sc0_gpc0_rate gt 3 } { var(txn.refused) -m found }\\
+    http-request tarpit deny_status 429 $answer if { sc0_gpc0_rate gt 1 } { var(txn.refused) -m found }\\
     http-request return status 429 $answer if { var(txn.refused) -m found }
 }" "$3"
 fi
