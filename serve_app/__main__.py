@@ -127,6 +127,7 @@ def prompt(question: tuple[str, ...], config: Path, knowledge: Path | None, mode
         settings.instruction,
         question,
         ranking.passages,
+        lead=ranking.lead,
         window=args.max_prompt_tokens,
         max_turns=settings.history.max_turns,
     )

@@ -249,6 +249,7 @@ class Chat:
             request.instruction or config.instruction,
             request.dialog,
             ranking.passages,
+            lead=ranking.lead,
             window=self.args.max_prompt_tokens,
             max_turns=config.history.max_turns,
         )

@@ -68,6 +68,13 @@ class Ranking:
     passages: list[Passage]  # best first, then filling
     sentences: Mapping[str, tuple[Sentence, ...]]  # by passage id; a passage's text is their texts, joined by spaces
 
+    @property
+    def lead(self) -> str:
+        """The sentence that fits best, of the best passage; "" where there is none."""
+        if not self.passages:
+            return ""
+        return max(self.sentences[self.passages[0].id], key=lambda sentence: sentence.score).text
+
 
 class KnowledgeBase:
     """A knowledge text, cut into passages, and indexed by sentence."""

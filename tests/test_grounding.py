@@ -362,6 +362,14 @@ def test_any_ranking_keeps_its_form(text: str, dialog: list[str], passage_words:
     assert ranking.passages[:3] == base.rank(dialog, min(limit, 3)).passages, "a smaller limit only cuts"
 
 
+def test_the_best_sentence_of_the_best_passage_leads(shipped: KnowledgeBase) -> None:
+    ranking = shipped.rank(["Who created Ray?"], 4)
+    of_passage = ranking.sentences[ranking.passages[0].id]
+    assert ranking.lead in ranking.passages[0].text
+    assert all(sentence.score < ranking.passages[0].score for sentence in of_passage if sentence.text != ranking.lead)
+    assert KnowledgeBase("", 40).rank(["Who?"], 4).lead == ""
+
+
 def test_an_id_names_the_passages_place_in_the_text(shipped: KnowledgeBase) -> None:
     for passage in shipped.rank(["What is a cluster of pods?"], 10).passages:
         assert shipped.passages[int(passage.id.removeprefix("p"))] == passage.text

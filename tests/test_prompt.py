@@ -59,6 +59,20 @@ def test_the_form_is_godels(tokenizer: PreTrainedTokenizerBase) -> None:
     assert (prompt.dropped_turns, prompt.dropped_passages, prompt.truncated_tokens) == (0, 0, 0)
 
 
+def test_of_the_best_passage_one_sentence_leads(tokenizer: PreTrainedTokenizerBase) -> None:
+    knowledge = passages("A pod is small. A node is big. A pod ends.", "A node is big. It runs.")
+
+    def read(lead: str) -> str:
+        prompt = build_prompt(tokenizer, INSTRUCTION, ["Why?"], knowledge, lead=lead, window=512, max_turns=10)
+        assert prompt.passages == knowledge
+        return text_of(tokenizer, prompt).partition(" [KNOWLEDGE] ")[2]
+
+    second = "A node is big. It runs."
+    assert read("A node is big.") == f"A node is big. A pod is small. A pod ends. {second}"
+    assert read("A pod ends.") == f"A pod ends. A pod is small. A node is big. {second}"
+    assert read("A pod is small.") == read("") == f"A pod is small. A node is big. A pod ends. {second}"
+
+
 def test_without_passages_there_is_no_knowledge_part(tokenizer: PreTrainedTokenizerBase) -> None:
     assert text_of(tokenizer, fitted(tokenizer, ["Hello!"])) == f"{INSTRUCTION} [CONTEXT] Hello!"
 

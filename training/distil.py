@@ -4,7 +4,7 @@ That encoder reads each sentence by itself, T5 all of them in one prompt: word b
 layers make of the prompt is to point where the encoder's vectors point (cosine). The layers behind are left to compare.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,7 +18,6 @@ from serve_app.sentence_encoder import ENCODER, pieces
 from serve_app.words import WordVectors
 from training.batches import Batch, Encoder
 from training.sentence_encoder import DIMENSIONS, Padded, SentenceEncoder
-from training.t5 import T5
 
 LAYERS = 3  # of T5's encoder that learn from it
 _AT_ONCE = 256  # texts
@@ -65,17 +64,17 @@ def _by_word(text: str, vectors: np.ndarray, words: WordVectors, encode: Encoder
 
 
 class Imitation(nn.Module):
-    """T5's first layers, and the map from what they make to the encoder's vectors."""
+    """The map from what T5's first layers make to the encoder's vectors."""
 
-    def __init__(self, model: T5) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(model.config.d_model)
-        self.leave = nn.Linear(model.config.d_model, DIMENSIONS)
+        self.norm = nn.RMSNorm(width)
+        self.leave = nn.Linear(width, DIMENSIONS)
 
-    def loss(self, model: T5, batch: Batch, read: Mapping[str, Read]) -> Tensor:
-        """1 - the words' mean cosine."""
-        states = self.leave(self.norm(model.encode(batch.prompts, LAYERS))).float()
-        sums = F.pad(states.cumsum(1), (0, 0, 1, 0))
+    def forward(self, states: Sequence[Tensor], batch: Batch, read: Mapping[str, Read]) -> Tensor:
+        """states: from `T5.encode` -> 1 - the words' mean cosine."""
+        vectors = self.leave(self.norm(states[LAYERS - 1])).float()
+        sums = F.pad(vectors.cumsum(1), (0, 0, 1, 0))
         rows, starts, ends, wanted = [], [], [], []
         for row, text, first in batch.texts:
             known = read.get(text, _UNREAD)

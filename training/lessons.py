@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TypeAlias
 
 import yaml
 
-from serve_app.grounding import KnowledgeBase
+from serve_app.grounding import KnowledgeBase, Sentence
 from serve_app.settings import GroundingLimits
 from training.handwritten import Text
 
@@ -32,10 +33,14 @@ _CLOSERS = ("", "", "", "!", ".", "?", " :)", " my friend", " please")
 
 _TALK = 0.07  # share of the lessons that are small talk
 # Shares of the questions with an answer: whose passage is taken away, is moved behind others, or stands anywhere.
-_TAKEN, _MOVED, _SHUFFLED = 0.06, 0.14, 0.04
+_TAKEN, _MOVED, _SHUFFLED = 0.05, 0.07, 0.03
+_MISLED = 0.07  # share of the lessons whose first passage is led by any of its sentences
 _BEFORE = 0.12  # share of the lessons behind an exchange about something else
 _LOWER, _UNMARKED = 0.15, 0.07  # shares of the questions without capitals and marks, and without a mark
 _LENGTHS = (1, 2, 2, 3, 3, 4, 5, 6, 8, MOST_PASSAGES)  # passages of a lesson: short ones are learnt from faster
+
+
+Passage: TypeAlias = tuple[Sentence, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Asked:
     """A question, and what the server gives for it."""
 
     turns: tuple[str, ...]
-    passages: tuple[tuple[str, ...], ...]  # of sentences, best first
+    passages: tuple[Passage, ...]  # best first
     answers: tuple[str, ...]  # sentences that answer, the best first
 
 
@@ -68,11 +73,7 @@ def ask(texts: Iterable[Text]) -> Iterator[Asked]:
         for question in text.questions:
             ranking = knowledge.rank(question.dialog, MOST_PASSAGES)
             passages = (ranking.sentences[passage.id] for passage in ranking.passages)
-            yield Asked(
-                question.dialog,
-                tuple(tuple(sentence.text for sentence in passage) for passage in passages),
-                tuple(sentences[place] for place in question.answers),
-            )
+            yield Asked(question.dialog, tuple(passages), tuple(sentences[place] for place in question.answers))
 
 
 class Lessons:
@@ -94,11 +95,11 @@ class Lessons:
         passages = self._disturbed(asked)
         reply = next((answer for answer in asked.answers if _holder(answer, passages) is not None), UNKNOWN)
         turns = (*self._before(asked), *asked.turns[:-1], self._typed(asked.turns[-1]))
-        return Lesson(turns, self._cut(passages, reply), reply)
+        return Lesson(turns, self._given(passages, reply), reply)
 
-    def _disturbed(self, asked: Asked) -> list[tuple[str, ...]]:
+    def _disturbed(self, asked: Asked) -> list[Passage]:
         passages = list(asked.passages)
-        right = [passage for passage in passages if any(answer in passage for answer in asked.answers)]
+        right = [passage for passage in passages if any(_holds(passage, answer) for answer in asked.answers)]
         share = self._random.random()
         if share < _TAKEN:
             return [passage for passage in passages if passage not in right]
@@ -109,13 +110,19 @@ class Lessons:
             self._random.shuffle(passages)
         return passages
 
-    def _cut(self, passages: list[tuple[str, ...]], reply: str) -> tuple[tuple[str, ...], ...]:
-        """The first few, the one with the reply among them."""
+    def _given(self, passages: list[Passage], reply: str) -> tuple[tuple[str, ...], ...]:
+        """The first few, the one with the reply among them; the first one is led by its best sentence."""
         kept = passages[: min(self._random.choice(_LENGTHS), self.longest)]
         holder = _holder(reply, passages)
         if holder is not None and holder not in kept:
             kept[-1] = holder
-        return tuple(kept)
+        texts = [tuple(sentence.text for sentence in passage) for passage in kept]
+        return (self._led(kept[0]), *texts[1:]) if kept else ()
+
+    def _led(self, passage: Passage) -> tuple[str, ...]:
+        misled = self._random.random() < _MISLED
+        lead = self._random.choice(passage) if misled else max(passage, key=lambda sentence: sentence.score)
+        return (lead.text, *(sentence.text for sentence in passage if sentence is not lead))
 
     def _before(self, asked: Asked) -> tuple[str, ...]:
         if len(asked.turns) > 1 or self._random.random() > _BEFORE:
@@ -136,7 +143,7 @@ class Lessons:
         said, reply = self._exchange()
         asked = self._random.choice(self._asked)
         before = (asked.turns[-1], asked.answers[0]) if asked.answers and self._random.random() < 0.35 else ()
-        return Lesson((*before, said), self._cut(list(asked.passages), reply), reply)
+        return Lesson((*before, said), self._given(list(asked.passages), reply), reply)
 
     def _exchange(self) -> tuple[str, str]:
         replies, said = SMALL_TALK[self._random.choice(list(SMALL_TALK))]
@@ -144,6 +151,10 @@ class Lessons:
         return (line.capitalize() if self._random.random() < 0.5 else line), replies[0]
 
 
-def _holder(reply: str, passages: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
+def _holds(passage: Passage, text: str) -> bool:
+    return any(sentence.text == text for sentence in passage)
+
+
+def _holder(reply: str, passages: Sequence[Passage]) -> Passage | None:
     """The passage that has it."""
-    return next((passage for passage in passages if reply in passage), None)
+    return next((passage for passage in passages if _holds(passage, reply)), None)

@@ -1,5 +1,7 @@
-"""What teaching makes small: the reply's loss, and that of a choice among the sentences by the encoder alone."""
+"""What teaching makes small: the reply's loss, and by the encoder alone that of a choice among the sentences, and of
+imitating the ranking's encoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.batches import NO_LABEL, Batch
+from training.distil import Imitation, Read
 from training.t5 import T5
 
 _FIRST = 3  # tokens of a reply, the mark of a capital one of them, which say what it will be
@@ -14,8 +17,7 @@ _NO_PLACE = -1e4
 
 
 class Choice(nn.Module):
-    """Reads off the encoder's states which sentence answers. It is thrown away in the end: what it asks of the encoder
-    is what the decoder needs."""
+    """Reads off the encoder's states which sentence answers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,29 +34,51 @@ class Choice(nn.Module):
         return scores.masked_fill(batch.ends == 0, _NO_PLACE)
 
 
+class Learning(nn.Module):
+    """The model, and what is thrown away in the end: by it the encoder is told what the decoder needs."""
+
+    def __init__(self, model: T5) -> None:
+        super().__init__()
+        self.model = model
+        self.choice = Choice(model.config.d_model)
+        self.imitation = Imitation(model.config.d_model)
+
+    def forward(self, batch: Batch, read: Mapping[str, Read]) -> "Losses":
+        """read: the vectors to imitate, by text."""
+        states = self.model.encode(batch.prompts)
+        logits = self.model.score(states[-1], batch.prompts, batch.replies).float()
+        spoken = batch.replies >= 0
+        of_tokens = F.cross_entropy(logits, batch.replies[spoken], reduction="none")
+        places = torch.arange(batch.replies.shape[1]).expand_as(batch.replies)[spoken]
+        scores = self.choice(states[-1], batch)
+        right = (scores.argmax(1) == batch.right)[batch.right != NO_LABEL]
+        return Losses(
+            of_tokens.mean(),
+            of_tokens[places < _FIRST].mean(),
+            F.cross_entropy(scores, batch.right, ignore_index=NO_LABEL, reduction="sum") / max(len(right), 1),
+            self.imitation(states, batch, read),
+            float(right.float().mean()) if len(right) else 0.0,
+        )
+
+
 @dataclass(frozen=True)
 class Losses:
     reply: Tensor  # of each token of the replies
     opening: Tensor  # of their first tokens
     choice: Tensor  # among the sentences, by the encoder's states
+    imitation: Tensor
     chosen: float  # share of the right choices
 
     @property
+    def figures(self) -> dict[str, float]:
+        """What tells how far the model has come."""
+        return {
+            "reply": float(self.reply.detach()),
+            "opening": float(self.opening.detach()),
+            "cosine": 1 - float(self.imitation.detach()),
+            "chosen": self.chosen,
+        }
+
+    @property
     def total(self) -> Tensor:
-        return self.reply + 0.5 * self.opening + 0.3 * self.choice
-
-
-def losses(model: T5, choice: Choice, batch: Batch) -> Losses:
-    encoded = model.encode(batch.prompts)
-    logits = model.score(encoded, batch.prompts, batch.replies).float()
-    spoken = batch.replies >= 0
-    of_tokens = F.cross_entropy(logits, batch.replies[spoken], reduction="none")
-    places = torch.arange(batch.replies.shape[1]).expand_as(batch.replies)[spoken]
-    scores = choice(encoded, batch)
-    right = (scores.argmax(1) == batch.right)[batch.right != NO_LABEL]
-    return Losses(
-        of_tokens.mean(),
-        of_tokens[places < _FIRST].mean(),
-        F.cross_entropy(scores, batch.right, ignore_index=NO_LABEL, reduction="sum") / max(len(right), 1),
-        float(right.float().mean()) if len(right) else 0.0,
-    )
+        return self.reply + 0.5 * self.opening + 0.3 * self.choice + self.imitation

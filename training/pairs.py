@@ -64,11 +64,13 @@ class Tokenizing:
 
     def _prompt(self, dialogue: Dialogue) -> Tensor:
         base = knowledge_base(dialogue.knowledge, self._config.grounding.passage_words)
+        ranking = base.rank(dialogue.turns, self._config.grounding.max_passages)
         prompt = build_prompt(
             self._tokenizer,
             dialogue.instruction or self._config.instruction,
             dialogue.turns,
-            base.rank(dialogue.turns, self._config.grounding.max_passages).passages,
+            ranking.passages,
+            lead=ranking.lead,
             window=self._args.max_prompt_tokens,
             max_turns=self._config.history.max_turns,
         )

@@ -5,22 +5,24 @@ our own ("wires"), set by hand so that it picks a sentence and copies it (the id
 Tracr, Lindner et al. 2023: programs compiled into transformers). Teaching makes an answering model of it:
 
     IDENTITY   a random code of the token              PREVIOUS   in the encoder: of the token before
-    RARITY     of the token, 0 for frequent ones       QUESTION   "I stand in the dialogue"
-    FLAG       "the question has me, or one like me",  INSIDE     "I stand in the knowledge"
-               by that one's rarity                    RELEVANCE  of a sentence's first token: the next ones' flags
-    NEARNESS   to the mark of knowledge, behind which the best passages come first
-    IS_CONTEXT, IS_KNOWLEDGE, IS_CAPITAL   the marks   ONE        always one
+    RARITY     of the token, 0 for frequent ones       SECOND     likewise: of the one before that
+    FLAG       "the question has me, or one like me",  QUESTION   "I stand in the dialogue"
+               by that one's rarity                    INSIDE     "I stand in the knowledge"
+    NEARNESS   to the mark of knowledge, behind which  RELEVANCE  of a sentence's first token: the next ones' flags
+               the best sentence comes first
+    IS_CONTEXT, IS_KNOWLEDGE   the marks               ONE        always one
 
-    encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS; if that is the mark of a capital,
-                                some of the one before it, too
+    encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS
                       BACK      attends to [KNOWLEDGE] if that stands before me, else to [CONTEXT]: INSIDE, QUESTION
                       NEAR      attends to [KNOWLEDGE], the less the farther it is: from it, NEARNESS
-    encoder layer 2   BACK      attends to like tokens of the question, or to [CONTEXT] where there are none: their
+    encoder layer 2   BEFORE    writes what that has in PREVIOUS to SECOND
+                      BACK      attends to like tokens of the question, or to [CONTEXT] where there are none: their
                                 RARITY is my FLAG
     encoder layer 3   AHEAD     adds up the flags of the next tokens to RELEVANCE
-    decoder layer 1   own       moves the last token's code from IDENTITY, which the head reads, to PREVIOUS, as BEFORE
-                      cross     attends INSIDE to the token whose PREVIOUS is the last that was written, and to
-                                RELEVANCE and NEARNESS; writes its code to IDENTITY: so it picks a sentence, and copies
+    decoder layer 1   own       COPY moves the last token's code from IDENTITY, which the head reads, to PREVIOUS;
+                                LAST writes the code of the one before it to SECOND
+                      cross     COPY attends INSIDE to the token before which the same two stand, and to RELEVANCE and
+                                NEARNESS; writes its code to IDENTITY: so it picks a sentence, and copies
 """
 
 from collections import Counter
@@ -39,19 +41,20 @@ from training.t5 import T5
 CONTENT, CODE = 256, 27
 IDENTITY = slice(CONTENT, CONTENT + CODE)
 PREVIOUS = slice(CONTENT + CODE, CONTENT + 2 * CODE)
-RARITY, IS_CONTEXT, IS_KNOWLEDGE, IS_CAPITAL, ONE = range(310, 315)
-QUESTION, INSIDE, FLAG, RELEVANCE, NEARNESS, WIDTH = range(315, 321)
+SECOND = slice(CONTENT + 2 * CODE, CONTENT + 3 * CODE)
+RARITY, IS_CONTEXT, IS_KNOWLEDGE, ONE = range(337, 341)
+QUESTION, INSIDE, FLAG, RELEVANCE, NEARNESS = range(341, 346)
+WIDTH = 352
 HEADS, SIZE = 8, 64
 BEFORE, AHEAD, BACK, NEAR = range(4, HEADS)  # in the encoder; the first four are the content's
-COPY = 4  # the decoder's head
+COPY, LAST = 4, 5  # the decoder's
 WIRED = 3  # layers of the encoder
 REACH = 22  # tokens whose flags a sentence's first token adds up
 
 _MARKS = (CAPITAL, TURN_END, CONTEXT, KNOWLEDGE)
 _SPELLING = 259  # the first pieces: pad, end, unknown and the bytes
 _SHUT = -60.0  # of what a head shall not attend to
-# Of the token before, and the one before it: so that one third of the attention goes there if the first is a CAPITAL.
-_LAST, _BEFORE_LAST, _CAPITAL = 10.0, 3.0, -6.2
+_NEXT = 10.0  # of the one token that a head shall attend to
 _ALIKE = 28.0  # score of two tokens that are the same, or mean the same
 _SINK = 0.55  # share of it that tokens must be alike
 _MATCHED = SIZE - 2  # dimensions in which tokens are compared
@@ -96,13 +99,13 @@ def _embed(table: Tensor, tokenizer: PreTrainedTokenizerFast, words: WordVectors
             vector = torch.tensor(words.piece_vectors(ids).mean(axis=0))
             table[index, : len(vector)] = F.normalize(vector, dim=0) * len(vector) ** 0.5
             spelled.append(index)
-    context, knowledge, capital, stop = map(tokenizer.convert_tokens_to_ids, (CONTEXT, KNOWLEDGE, CAPITAL, "."))
+    context, knowledge, stop = map(tokenizer.convert_tokens_to_ids, (CONTEXT, KNOWLEDGE, "."))
     codes = torch.randint(0, 2, (len(table), CODE)).float() * 2 - 1
     codes[knowledge] = codes[PAD] = codes[stop]  # behind it a sentence begins, as behind a full stop
     codes[context] = 0
     table[:, CONTENT:] = 0
     table[:, IDENTITY] = codes
-    table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = table[capital, IS_CAPITAL] = 1
+    table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = 1
     table[:, RARITY] = _rarity(tokenizer, texts)
     table[:, ONE] = 1
     return table[torch.tensor(spelled), : len(vector)].clone()
@@ -143,7 +146,7 @@ def wired(model: T5) -> dict[str, Tensor]:
     masks = {"shared.weight": torch.zeros_like(model.shared.weight)}
     masks["shared.weight"][:, CONTENT:] = 1
     parts = {f"encoder.block.{number}.": (BEFORE, HEADS) for number in range(WIRED)}
-    parts["decoder.block.0."] = (COPY, COPY + 1)
+    parts["decoder.block.0."] = (COPY, LAST + 1)
     for start, (first, last) in parts.items():
         heads = slice(first * SIZE, last * SIZE)
         for name, weight in model.named_parameters():
@@ -169,7 +172,7 @@ def _read(model: T5, static: Tensor) -> None:
     bias = layers[0].relative_attention_bias.weight  # [buckets, heads]
     offsets = torch.arange(-512, 513)
     buckets = model.encoder.bucket(offsets)
-    bias[buckets, BEFORE] = torch.where(offsets == -1, _LAST, 0.0) + torch.where(offsets == -2, _BEFORE_LAST, 0.0)
+    bias[buckets, BEFORE] = torch.where(offsets == -1, _NEXT, 0.0)
     bias[buckets, AHEAD] = torch.where((offsets >= 0) & (offsets < REACH), 0.0, _SHUT)
     bias[buckets, BACK] = torch.where(offsets > 0, _SHUT, 0.0)
     bias[buckets, NEAR] = torch.where(offsets > 0, _SHUT, -(-offsets.float() / 12).clamp(min=1).log2() * 1.3)
@@ -178,10 +181,9 @@ def _read(model: T5, static: Tensor) -> None:
             _clear(layer, head)
     code = torch.eye(CODE)
 
-    first = BEFORE * SIZE
-    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_CAPITAL] = 1, _CAPITAL
-    layers[0].v.weight[first : first + CODE, IDENTITY] = code
-    layers[0].o.weight[PREVIOUS, first : first + CODE] = code
+    codes = slice(BEFORE * SIZE, BEFORE * SIZE + CODE)
+    layers[0].v.weight[codes, IDENTITY] = layers[1].v.weight[codes, PREVIOUS] = code
+    layers[0].o.weight[PREVIOUS, codes] = layers[1].o.weight[SECOND, codes] = code
 
     first = BACK * SIZE
     layers[0].q.weight[first, ONE] = 1
@@ -213,19 +215,23 @@ def _copy(model: T5) -> None:
     block: Any = model.decoder.block[0]
     moving, copying = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
     first, code = COPY * SIZE, torch.eye(CODE)
-    codes = slice(first, first + CODE)
     for attention in (moving, copying):
-        _clear(attention, COPY)
-    moving.relative_attention_bias.weight[:, COPY] = 0
-    moving.relative_attention_bias.weight[:2, COPY] = torch.tensor([_LAST, _BEFORE_LAST])
-    moving.q.weight[first, ONE], moving.k.weight[first, IS_CAPITAL] = 1, _CAPITAL
-    moving.v.weight[codes, IDENTITY] = code
+        for head in (COPY, LAST):
+            _clear(attention, head)
+    position = moving.relative_attention_bias.weight
+    position[:, COPY] = position[:, LAST] = 0
+    position[0, COPY] = position[1, LAST] = _NEXT
+    codes, of_last = (slice(head * SIZE, head * SIZE + CODE) for head in (COPY, LAST))
+    moving.v.weight[codes, IDENTITY] = moving.v.weight[of_last, IDENTITY] = code
     moving.o.weight[IDENTITY, codes], moving.o.weight[PREVIOUS, codes] = -code, code
+    moving.o.weight[SECOND, of_last] = code
+    seconds = slice(first + CODE, first + 2 * CODE)
     copying.q.weight[codes, PREVIOUS] = 0.6 * code
-    copying.k.weight[codes, PREVIOUS] = code
-    copying.q.weight[first + CODE, ONE] = 1
-    copying.k.weight[first + CODE, RELEVANCE], copying.k.weight[first + CODE, NEARNESS] = 4, 4
-    copying.k.weight[first + CODE, INSIDE] = 12
+    copying.q.weight[seconds, SECOND] = 0.4 * code
+    copying.k.weight[codes, PREVIOUS] = copying.k.weight[seconds, SECOND] = code
+    copying.q.weight[first + 2 * CODE, ONE] = 1
+    copying.k.weight[first + 2 * CODE, RELEVANCE], copying.k.weight[first + 2 * CODE, NEARNESS] = 1, 8
+    copying.k.weight[first + 2 * CODE, INSIDE] = 12
     copying.v.weight[codes, IDENTITY] = code
     copying.o.weight[IDENTITY, codes] = 3 * code
     model.decoder.final_layer_norm.weight[:] = 0.1

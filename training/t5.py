@@ -5,7 +5,6 @@ and dropout of attention. This one has none of these; dropout takes whole channe
 """
 
 import math
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -113,16 +112,17 @@ class Stack(nn.Module):
         mask: Tensor,
         read: Tensor | None = None,
         read_mask: Tensor | None = None,
-        layers: int | None = None,
-    ) -> Tensor:
-        """[n, tokens, width], normalized; or as it is after so many layers.
+    ) -> list[Tensor]:
+        """[n, tokens, width] after each layer, normalized after the last one.
 
         The masks are added to what attention scores.
         """
         bias = self._position_bias(x.shape[1]) + mask
-        for block in islice(self.block, layers):
+        states = []
+        for block in self.block:
             x = block(x, bias, read, read_mask)
-        return torch.as_tensor(self.final_layer_norm(x) if layers is None else x)
+            states.append(x)
+        return [*states[:-1], self.final_layer_norm(x)]
 
     def _position_bias(self, size: int) -> Tensor:
         places = torch.arange(size)
@@ -154,16 +154,16 @@ class T5(nn.Module):
         self.encoder = Stack(config, decoder=False)
         self.decoder = Stack(config, decoder=True)
 
-    def encode(self, prompts: Tensor, layers: int | None = None) -> Tensor:
-        """prompts: [n, tokens] -> [n, tokens, width]; layers: as `Stack` has it."""
-        return torch.as_tensor(self.encoder(self.shared(prompts), self._mask(prompts), layers=layers))
+    def encode(self, prompts: Tensor) -> list[Tensor]:
+        """prompts: [n, tokens] -> [n, tokens, width] after each layer."""
+        return list(self.encoder(self.shared(prompts), self._mask(prompts)))
 
     def score(self, encoded: Tensor, prompts: Tensor, replies: Tensor) -> Tensor:
         """replies: [n, tokens], padded with negative numbers -> logits of their tokens [tokens of all, vocabulary]."""
         given = F.pad(replies.clamp(min=PAD)[:, :-1], (1, 0), value=PAD)
         size = given.shape[1]
         ahead = torch.full((size, size), _FORBIDDEN, dtype=encoded.dtype).triu(1)
-        decoded = self.decoder(self.shared(given), ahead, encoded, self._mask(prompts))
+        decoded = self.decoder(self.shared(given), ahead, encoded, self._mask(prompts))[-1]
         return F.linear(decoded[replies >= 0] * self.config.d_model**-0.5, self.shared.weight)
 
     def _mask(self, prompts: Tensor) -> Tensor:

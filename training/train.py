@@ -1,6 +1,6 @@
 """How models/mini is made, from packages and handwritten texts to weights: `make mini`.
 
-    sources -> tokenizer -> a new T5 -> distilled from models/ranker -> taught to answer -> models/mini
+    sources -> tokenizer -> a new T5 -> taught to answer, and to read as models/ranker reads -> models/mini
 
 Each stage leaves its result in the work folder and is passed over when that is there; teaching goes on where it was
 stopped. Started by torchrun, each process has its share of the texts, and gradients are their mean.
@@ -21,17 +21,18 @@ from random import Random
 import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from serve_app import int8_weights
+from serve_app.grounding import Sentence
 from serve_app.words import word_vectors
 from training import corpus, handwritten, vectors
 from training.batches import Encoder, endless_batches
-from training.distil import Imitation, read_by_encoder
+from training.distil import read_by_encoder
 from training.half_precision import Optimizer
 from training.lessons import Asked, Lessons, ask
-from training.losses import Choice, losses
+from training.losses import Learning
 from training.phrase_study import shipped_small_talk
 from training.pieces import END, PAD, build_tokenizer
 from training.ranking_lessons import ranking_texts
@@ -54,12 +55,9 @@ class Plan:
     words: int = 10_500
     parts: int = 1_500
     tokens: int = 4_000  # of prompts, in one process's batch
-    distil_steps: int = 400
-    distil_rate: float = 2e-3
     steps: int = 20_000
-    encoder_rate: float = 7e-4  # it knows something already
-    decoder_rate: float = 1.5e-3
-    wired_share: float = 0.15  # of these rates, at which the wires learn: they work already
+    rate: float = 1.5e-3
+    wired_share: float = 0.15  # of the rate, at which the wires learn: they work already
     warmup: int = 100
     seed: int = 1
 
@@ -99,7 +97,11 @@ class Work:
 
         made = self.made(f"asked-{share}-of-{shares}", make) / _FILE
         return [
-            Asked(tuple(turns), tuple(map(tuple, passages)), tuple(answers))
+            Asked(
+                tuple(turns),
+                tuple(tuple(Sentence(*sentence) for sentence in passage) for passage in passages),
+                tuple(answers),
+            )
             for turns, passages, answers in json.loads(made.read_text())
         ]
 
@@ -171,44 +173,22 @@ class Progress:
             self._kept.clear()
 
 
-def distil(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state: Path) -> None:
-    """Until the model's first layers read words as models/ranker does."""
-    imitation = Imitation(model)
-    both = nn.ModuleDict({"model": model, "imitation": imitation})
-    optimizer = Optimizer(both, lambda _: plan.distil_rate, held=_wired(model))
-    learner = Learner(optimizer, plan.distil_steps, plan.warmup, state)
-    if learner.step < learner.steps:
-        read = read_by_encoder(_all_texts(asked), word_vectors(), encode)
-        lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step, typed=False)
-        progress = Progress("distilling", learner)
-        model.train()
-        batches = endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed))
-        while learner.step < learner.steps:
-            loss = imitation.loss(model, next(batches), read)
-            learner.learn(loss)
-            progress.say(cosine=1 - float(loss.detach()))
-    model.float().load_state_dict(learner.weights("model"))
-
-
 def teach(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state: Path) -> None:
     """Until the model answers."""
-    choice = Choice(model.config.d_model)
-    both = nn.ModuleDict({"model": model, "choice": choice})
-
-    def rate(name: str) -> float:
-        return plan.encoder_rate if name.startswith(("model.shared", "model.encoder")) else plan.decoder_rate
-
-    optimizer = Optimizer(both, rate, held=_wired(model), share=plan.wired_share)
+    learning = Learning(model)
+    optimizer = Optimizer(learning, lambda _: plan.rate, held=_wired(model), share=plan.wired_share)
     learner = Learner(optimizer, plan.steps, plan.warmup, state)
-    lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step)
-    progress = Progress("teaching", learner)
-    model.train()
-    batches = endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed))
-    while learner.step < learner.steps:
-        lessons.longest = max(longest for share, longest in _LENGTHS if share * learner.steps <= learner.step)
-        result = losses(model, choice, next(batches))
-        learner.learn(result.total)
-        progress.say(reply=float(result.reply.detach()), opening=float(result.opening.detach()), chosen=result.chosen)
+    if learner.step < learner.steps:
+        read = read_by_encoder(_all_texts(asked), word_vectors(), encode)
+        lessons = Lessons(asked, plan.seed + 1_000 * _rank() + learner.step)
+        progress = Progress("teaching", learner)
+        learning.train()
+        batches = endless_batches(iter(lessons), encode, plan.tokens, Random(plan.seed))
+        while learner.step < learner.steps:
+            lessons.longest = max(longest for share, longest in _LENGTHS if share * learner.steps <= learner.step)
+            losses = learning(next(batches), read)
+            learner.learn(losses.total)
+            progress.say(**losses.figures)
     model.float().load_state_dict(learner.weights("model"))
 
 
@@ -218,7 +198,7 @@ def _wired(model: T5) -> dict[str, Tensor]:
 
 def _all_texts(asked: Sequence[Asked]) -> set[str]:
     turns = {turn for each in asked for turn in each.turns}
-    return turns | {sentence for each in asked for passage in each.passages for sentence in passage}
+    return turns | {sentence.text for each in asked for passage in each.passages for sentence in passage}
 
 
 def publish(model: T5, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
@@ -264,7 +244,6 @@ def main() -> None:
     torch.manual_seed(plan.seed)
     texts = [sentence for text in handwritten.load() for sentence in text.sentences]
     model, encode = new_model(tokenizer, word_vectors(), texts), Encoder(tokenizer)
-    distil(model, asked, encode, plan, work.folder / "distilled.pt")
     teach(model, asked, encode, plan, work.folder / "taught.pt")
     if _is_first():
         publish(model, tokenizer, arguments.target)

@@ -135,11 +135,12 @@ async def test_shipped_model_equals_transformers(shipped: Path) -> None:
         ["how many parameters does GODEL have?"],
     ]
     tokenizer = AutoTokenizer.from_pretrained(shipped)
+    rankings = [knowledge.rank(dialog, limit=4) for dialog in dialogs]
     prompts = [
         build_prompt(
-            tokenizer, config.instruction, dialog, knowledge.rank(dialog, limit=4).passages, window=512, max_turns=10
+            tokenizer, config.instruction, dialog, ranking.passages, lead=ranking.lead, window=512, max_turns=10
         ).token_ids
-        for dialog in dialogs
+        for dialog, ranking in zip(dialogs, rankings, strict=True)
     ]
     for settings in ({}, {"min_length": 30, "repetition_penalty": 1.3}):
         assert await written(model, prompts, settings) == generated(model, prompts, settings)

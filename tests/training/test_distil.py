@@ -41,15 +41,14 @@ def test_a_words_place_is_that_of_its_tokens(text: str, read: dict[str, Read], e
 
 def test_first_layers_come_to_imitate_it(read: dict[str, Read], encode: Encoder) -> None:
     torch.manual_seed(0)
-    config = small_config(len(make_tokenizer()), d_model=64, num_layers=LAYERS + 1)
-    model = T5(config)
-    imitation, batch = Imitation(model), collate([encode(LESSON)])
+    model = T5(small_config(len(make_tokenizer()), d_model=64, num_layers=LAYERS + 1))
+    imitation, batch = Imitation(64), collate([encode(LESSON)])
     optimizer = torch.optim.AdamW([*model.parameters(), *imitation.parameters()], lr=3e-3)
-    first = imitation.loss(model, batch, read)
+    first = imitation(model.encode(batch.prompts), batch, read)
     for _ in range(40):
         optimizer.zero_grad()
-        torch.autograd.backward(imitation.loss(model, batch, read))
+        torch.autograd.backward(imitation(model.encode(batch.prompts), batch, read))
         optimizer.step()
-    assert imitation.loss(model, batch, read) < first / 3
+    assert imitation(model.encode(batch.prompts), batch, read) < first / 3
     behind = model.encoder.get_submodule(f"block.{LAYERS}")
     assert all(weight.grad is None for weight in behind.parameters())

@@ -39,7 +39,8 @@ def test_passages_are_what_the_server_gives(asked: list[Asked]) -> None:
     knowledge = KnowledgeBase("\n\n".join(map(" ".join, TEXT.paragraphs)), 40)
     for each in asked:
         given = knowledge.rank(each.turns, MOST_PASSAGES).passages
-        assert [" ".join(passage) for passage in each.passages] == [passage.text for passage in given]
+        texts = [" ".join(sentence.text for sentence in passage) for passage in each.passages]
+        assert texts == [passage.text for passage in given]
     assert [each.answers for each in asked] == [("The bun costs 2 euros.",), ("It is made of milk.",), ()]
 
 
@@ -65,6 +66,13 @@ def test_the_right_passage_is_most_often_the_first_and_not_always(lessons: list[
     answered = [lesson for lesson in lessons if lesson.reply in lesson.sentences and len(lesson.passages) > 2]
     first = sum(lesson.reply in lesson.passages[0] for lesson in answered) / len(answered)
     assert 0.6 < first < 0.95
+
+
+def test_the_first_passage_is_led_by_its_best_sentence_and_not_always(asked: list[Asked]) -> None:
+    lessons = list(islice(Lessons(asked[:1], seed=0), 1000))
+    of_bun = [lesson for lesson in lessons if lesson.passages[0][:1] and "bun" in " ".join(lesson.passages[0])]
+    led = sum(lesson.passages[0][0] == "The bun costs 2 euros." for lesson in of_bun) / len(of_bun)
+    assert 0.9 < led < 1
 
 
 def test_questions_are_typed_as_people_type(asked: list[Asked], lessons: list[Lesson]) -> None:

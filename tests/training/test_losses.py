@@ -1,23 +1,28 @@
-"""What is taught is learnt: the reply, and which sentence it is."""
+"""What is taught is learnt: the reply, which sentence it is, and what words mean."""
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from tests.training.small import small_config
 from tests.training.test_batches import LESSON
 from tests.training.test_pieces import make_tokenizer
 from training.batches import Batch, Encoder, collate
+from training.distil import LAYERS, Read
 from training.lessons import UNKNOWN, Lesson
-from training.losses import Choice, losses
+from training.losses import Choice, Learning
+from training.sentence_encoder import DIMENSIONS
 from training.t5 import T5
 
 WIDTH = 32
 
 
-def a_model() -> T5:
+READ = {LESSON.sentences[0]: Read([(0, 1)], np.ones((1, DIMENSIONS), dtype=np.float16))}
+
+
+def a_learner() -> Learning:
     torch.manual_seed(0)
-    return T5(small_config(len(make_tokenizer()), d_model=WIDTH))
+    return Learning(T5(small_config(len(make_tokenizer()), d_model=WIDTH, num_layers=LAYERS)))
 
 
 @pytest.fixture
@@ -28,19 +33,19 @@ def batch() -> Batch:
     return collate([encode(LESSON), encode(declined), encode(greeted)])
 
 
-def test_all_three_fall(batch: Batch) -> None:
-    model, choice = a_model(), Choice(WIDTH)
-    both = nn.ModuleList([model, choice])
-    optimizer = torch.optim.AdamW(both.parameters(), lr=5e-3)
-    first = losses(model, choice, batch)
+def test_all_of_them_fall(batch: Batch) -> None:
+    learning = a_learner()
+    optimizer = torch.optim.AdamW(learning.parameters(), lr=5e-3)
+    first = learning(batch, READ)
     for _ in range(60):
         optimizer.zero_grad()
-        torch.autograd.backward(losses(model, choice, batch).total)
+        torch.autograd.backward(learning(batch, READ).total)
         optimizer.step()
-    last = losses(model, choice, batch)
+    last = learning(batch, READ)
     assert last.reply < first.reply / 2
     assert last.opening < first.opening / 2
     assert last.choice < first.choice / 2
+    assert last.imitation < first.imitation / 2
     assert last.chosen == 1.0
 
 
@@ -55,7 +60,7 @@ def test_a_sentence_scores_as_its_tokens_do_in_the_mean(batch: Batch) -> None:
 
 
 def test_small_talk_chooses_nothing(batch: Batch) -> None:
-    model, choice = a_model(), Choice(WIDTH)
+    learning = a_learner()
     alone = collate([Encoder(make_tokenizer())(Lesson(("hi",), LESSON.passages, "Hello!"))])
-    assert losses(model, choice, alone).choice == 0
-    assert losses(model, choice, batch).choice > 0
+    assert learning(alone, READ).choice == 0
+    assert learning(batch, READ).choice > 0

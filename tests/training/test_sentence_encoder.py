@@ -54,7 +54,7 @@ def test_it_comes_to_point_where_the_teacher_points() -> None:
     ids = chance.integers(2000, 2040, size=900)
     taught = Taught(ids, np.arange(0, 901, 9), directions[ids - 2000].astype(np.float16))
     said: list[str] = []
-    distil(SentenceEncoder(word_vectors()), taught, 250, said.append)
+    distil(SentenceEncoder(word_vectors()), taught, 60, said.append)
     (cosine,) = re.findall(r"mean cosine (\d.\d+)", said[-1])
     assert float(cosine) > 0.4, "0 by chance, and all of the first steps count"
 

@@ -33,7 +33,7 @@ def a_batch(question: str, reply: str = SENTENCES[1]) -> Batch:
 
 @torch.inference_mode()
 def channel(model: T5, batch: Batch, index: int, layers: int) -> torch.Tensor:
-    return model.encode(batch.prompts, layers)[0, :, index]
+    return model.encode(batch.prompts)[layers - 1][0, :, index]
 
 
 def test_like_words_have_like_embeddings(model: T5) -> None:
@@ -75,7 +75,7 @@ def test_it_copies_on_what_it_has_begun(model: T5) -> None:
     for sentence in SENTENCES:
         batch = a_batch("what?", sentence)
         with torch.inference_mode():
-            logits = model.score(model.encode(batch.prompts), batch.prompts, batch.replies)
+            logits = model.score(model.encode(batch.prompts)[-1], batch.prompts, batch.replies)
         wanted = batch.replies[0, 2:-1]  # behind the capital and the first word, up to the full stop
         right += int((logits[2:-1].argmax(-1) == wanted).sum())
         spoken += len(wanted)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from serve_app.checkpoint import load_model, load_tokenizer, resolve
+from serve_app.grounding import Sentence
 from serve_app.settings import AppArgs
 from tests.training.small import small_config
 from tests.training.test_batches import LESSON
@@ -18,10 +19,11 @@ from training.batches import Encoder
 from training.half_precision import Optimizer
 from training.lessons import Asked
 from training.t5 import T5
-from training.train import Learner, Plan, Work, distil, publish, teach
+from training.train import Learner, Plan, Work, publish, teach
 
-PLAN = Plan(tokens=300, distil_steps=3, steps=3, warmup=1)
-ASKED = [Asked(LESSON.turns[-1:], LESSON.passages, (LESSON.reply,))]
+PLAN = Plan(tokens=300, steps=3, warmup=1)
+PASSAGES = tuple(tuple(Sentence(text, 0.5) for text in passage) for passage in LESSON.passages)
+ASKED = [Asked(LESSON.turns[-1:], PASSAGES, (LESSON.reply,))]
 
 
 def a_model() -> T5:
@@ -75,19 +77,14 @@ def test_learning_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     torch.testing.assert_close(again.weights("part"), whole.weights("part"))
 
 
-def test_what_was_distilled_and_taught_is_not_done_again(tmp_path: Path) -> None:
+def test_what_was_taught_is_not_taught_again(tmp_path: Path) -> None:
     encode = Encoder(make_tokenizer())
     model = a_model()
     before = model.shared.weight.clone()
-    distil(model, ASKED, encode, PLAN, tmp_path / "distilled.pt")
-    distilled = model.shared.weight.clone()
     teach(model, ASKED, encode, PLAN, tmp_path / "taught.pt")
-    assert not torch.equal(before, distilled)
-    assert not torch.equal(distilled, model.shared.weight)
+    assert not torch.equal(before, model.shared.weight)
     assert model.shared.weight.dtype == torch.float32
     again = a_model()
-    distil(again, ASKED, encode, PLAN, tmp_path / "distilled.pt")
-    assert torch.equal(again.shared.weight, distilled)
     teach(again, ASKED, encode, PLAN, tmp_path / "taught.pt")
     assert torch.equal(again.shared.weight, model.shared.weight)
 
