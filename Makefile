@@ -40,12 +40,12 @@ run: $(VENV)/.run ## start backend and frontend, and say where the page is; Ctrl
 
 test: $(VENV)/.dev chromium stores promtool arm ## all tests: units, real Ray, real Chromium, failures, manifests
 	@$(BIN)/python -m manifest_checks.crd || echo 'The tests of the RayServices are skipped.'
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(SLOW_TESTS:%=--ignore=%)
 	@$(BIN)/python -m pytest $(SERVED_TESTS)
 	@$(BIN)/python -m pytest $(LONE_TESTS)
 
 test-fast: $(VENV)/.dev ## the unit tests only
-	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/manifests $(SLOW_TESTS:%=--ignore=%)
 
 lint: $(VENV)/.dev ## ruff: rules and format; import-linter: who may import whom
 	@$(BIN)/python -m ruff check .
