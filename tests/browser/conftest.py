@@ -3,20 +3,22 @@
 `backend` is the stub here. A module that wants another backend overrides the one fixture `backend_url`.
 """
 
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from frontend.__main__ import main
 from launcher.preflight import free_port
 from tests.support.stub_backend import StubBackend
 
@@ -32,14 +34,19 @@ CHROMIUM_ARGS = [
 ]
 
 
+# Forked off a process that has imported the frontend: to import it takes longer than most tests.
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["frontend.__main__"])
+
+
 @dataclass
 class FrontendProcess:
-    """`python -m frontend`, as a person runs it."""
+    """`python -m frontend`, but for its imports."""
 
     environment: Mapping[str, str]
     port: int
     log: Path
-    _process: subprocess.Popen[bytes] | None = field(default=None)
+    _process: ForkServerProcess | None = field(default=None)
 
     @property
     def url(self) -> str:
@@ -48,34 +55,40 @@ class FrontendProcess:
 
     def start(self) -> None:
         """Start and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "frontend"], cwd=ROOT, env=dict(self.environment), stdout=log, stderr=log
-            )
+        self._process = _forks.Process(target=_run, args=(dict(self.environment), self.log))
+        self._process.start()
         wait_for(lambda: answers(self.url + "readyz"), f"the frontend, see {self.log}", self._process)
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
         if self._process is not None:
             self._process.terminate()
-            try:
-                self._process.wait(START_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                raise
-            self._process = None
+            self._process.join(START_SECONDS)
+            lingers = self._process.is_alive()
+            self.kill()
+            assert not lingers, "the frontend does not end when it is told to"
 
     def kill(self) -> None:
         """End it without warning, as a lost machine does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.join()
             self._process = None
 
     def restart(self) -> None:
         """Stop and start with the same settings and the same database."""
         self.stop()
         self.start()
+
+
+def _run(environment: dict[str, str], log: Path) -> None:
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    sys.exit(main())
 
 
 def answers(url: str) -> bool:
@@ -87,11 +100,11 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], bool], what: str, process: ForkServerProcess) -> None:
     """Return when `condition` holds; fail when the process ends or `START_SECONDS` pass before."""
     end = time.monotonic() + START_SECONDS
     while not condition():
-        if process.poll() is not None or time.monotonic() > end:
+        if not process.is_alive() or time.monotonic() > end:
             raise AssertionError(f"{what} did not start")
         time.sleep(0.05)
 
