@@ -4,9 +4,9 @@
 
 Each client asks again as soon as it has its answer, or 0.2 s after a refusal, as careless clients do; `--patient` ones
 wait as long as the refusal says (Retry-After). A reply counts as good when it is complete within the deadline. Beside
-it: how soon after the load the first line's rate is back; and the cores that each part took. The load's own are cores
-that the backend lacks, where both are on one machine: "a core" is the goodput for each core that the load leaves, as a
-share of its peak.
+it: how soon refusals go out, to these clients and to newcomers, who ask from a process of their own; how soon after the
+load the first line's rate is back; and the cores that each part took. The load's own are cores that the backend lacks,
+where both are on one machine: "a core" is the goodput for each core that the load leaves, as a share of its peak.
 
 Then fairness: what five clients with one request at a time get beside one with very many.
 """
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from bench.newcomers import newcomers
 from serve_app.load import Load
 from serve_app.load_report import quantile
 
@@ -108,13 +109,15 @@ def load(
 
 async def measure(url: str, all_clients: Sequence[int], *, patient: bool = False) -> None:
     """Print a line for each number of clients; the first is what recovery is measured with, and against."""
-    _row("clients", "good/s", "of the peak", "a core", "p50", "p95", "refusals/s", "p95", "late", "failed",
+    _row("clients", "good/s", "of the peak", "a core", "p50", "p95", "refusals/s", "p95", "newcomers' p95", "late",
+         "failed",
          "back after", *(f"{part}, cores" for part in (*_PARTS, "load")), "memory")  # fmt: skip
-    _row(*["---"] * (13 + len(_PARTS)))
+    _row(*["---"] * (14 + len(_PARTS)))
     peak = peak_a_core = usual = 0.0
     for clients in all_clients:
         made, before = load(url, clients, SECONDS, patient=patient), Parts.now()
-        await made.run()
+        async with newcomers(url, made.bodies[0]) as refusals_s:
+            await made.run()
         seconds, after, point = made.elapsed_s, Parts.now(), Point(made)
         rate = len(point.good_at) / seconds
         cores = after.cores_since(before, seconds)
@@ -124,7 +127,7 @@ async def measure(url: str, all_clients: Sequence[int], *, patient: bool = False
         failed = ", ".join(f"{count} x {what}" for what, count in point.failed.items()) or "0"
         _row(clients, f"{rate:.1f}", f"{rate / peak:.2f}", f"{a_core / peak_a_core:.2f}",
              *_percentiles(point.latencies_s), f"{len(point.refusals_s) / seconds:.1f}",
-             _percentiles(point.refusals_s)[1], point.late, failed, recovery_s,
+             _percentiles(point.refusals_s)[1], _percentiles(refusals_s)[1], point.late, failed, recovery_s,
              *(f"{each:.2f}" for each in cores.values()), f"{after.memory / 2**20:.0f} MiB")  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def test_goodput_and_recovery(capsys: pytest.CaptureFixture[str]) -> None:
     few, many = _table(capsys.readouterr().out)
     assert float(few["refusals/s"]) == 0 < float(few["good/s"])
     assert float(many["refusals/s"]) > 0 < float(many["good/s"])
+    assert few["newcomers' p95"] == "-"
+    assert 0 < float(many["newcomers' p95"].removesuffix(" ms")) < 1000
     assert few["failed"] == many["failed"] == "0"
     assert float(few["back after"].removesuffix(" s")) < 2
     assert float(many["load, cores"]) > 0
