@@ -8,21 +8,23 @@ Tracr, Lindner et al. 2023: programs compiled into transformers). Teaching makes
     RARITY     of the token, 0 for frequent ones       SECOND     likewise: of the one before that
     FLAG       "the question has me, or one like me",  QUESTION   "I stand in the dialogue"
                by that one's rarity                    INSIDE     "I stand in the knowledge"
-    NEARNESS   to the mark of knowledge, behind which  RELEVANCE  of a sentence's first token: the next ones' flags
-               the best sentence comes first
+    LEADING    "I am one of the first tokens of the    RELEVANCE  of a sentence's first token: the next ones' flags
+               knowledge", whose best sentence leads
     IS_CONTEXT, IS_KNOWLEDGE   the marks               ONE        always one
 
     encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS
                       BACK      attends to [KNOWLEDGE] if that stands before me, else to [CONTEXT]: INSIDE, QUESTION
-                      NEAR      attends to [KNOWLEDGE], the less the farther it is: from it, NEARNESS
+                      NEAR      attends to [KNOWLEDGE] if that is near: from it, LEADING
     encoder layer 2   BEFORE    writes what that has in PREVIOUS to SECOND
                       BACK      attends to like tokens of the question, or to [CONTEXT] where there are none: their
                                 RARITY is my FLAG
     encoder layer 3   AHEAD     adds up the flags of the next tokens to RELEVANCE
     decoder layer 1   own       COPY moves the last token's code from IDENTITY, which the head reads, to PREVIOUS;
                                 LAST writes the code of the one before it to SECOND
-                      cross     COPY attends INSIDE to the token before which the same two stand, and to RELEVANCE and
-                                NEARNESS; writes its code to IDENTITY: so it picks a sentence, and copies
+                      cross     COPY attends INSIDE to the token before which the same two stand, the better if it
+                                is LEADING or has RELEVANCE; writes its code to IDENTITY: so it picks a sentence,
+                                and copies. The reply ends behind a full stop: END has its code in PREVIOUS, and
+                                its opposite in SECOND, as both are at the beginning
 """
 
 from collections import Counter
@@ -43,7 +45,7 @@ IDENTITY = slice(CONTENT, CONTENT + CODE)
 PREVIOUS = slice(CONTENT + CODE, CONTENT + 2 * CODE)
 SECOND = slice(CONTENT + 2 * CODE, CONTENT + 3 * CODE)
 RARITY, IS_CONTEXT, IS_KNOWLEDGE, ONE = range(337, 341)
-QUESTION, INSIDE, FLAG, RELEVANCE, NEARNESS = range(341, 346)
+QUESTION, INSIDE, FLAG, RELEVANCE, LEADING = range(341, 346)
 WIDTH = 352
 HEADS, SIZE = 8, 64
 BEFORE, AHEAD, BACK, NEAR = range(4, HEADS)  # in the encoder; the first four are the content's
@@ -55,6 +57,7 @@ _MARKS = (CAPITAL, TURN_END, CONTEXT, KNOWLEDGE)
 _SPELLING = 259  # the first pieces: pad, end, unknown and the bytes
 _SHUT = -60.0  # of what a head shall not attend to
 _NEXT = 10.0  # of the one token that a head shall attend to
+_LEAD = 3  # tokens that are LEADING: a mark of a capital, and what says which sentence it is
 _ALIKE = 28.0  # score of two tokens that are the same, or mean the same
 _SINK = 0.55  # share of it that tokens must be alike
 _MATCHED = SIZE - 2  # dimensions in which tokens are compared
@@ -105,6 +108,7 @@ def _embed(table: Tensor, tokenizer: PreTrainedTokenizerFast, words: WordVectors
     codes[context] = 0
     table[:, CONTENT:] = 0
     table[:, IDENTITY] = codes
+    table[END, PREVIOUS], table[END, SECOND] = 2.2 * codes[stop], -2.2 * codes[stop]
     table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = 1
     table[:, RARITY] = _rarity(tokenizer, texts)
     table[:, ONE] = 1
@@ -175,7 +179,7 @@ def _read(model: T5, static: Tensor) -> None:
     bias[buckets, BEFORE] = torch.where(offsets == -1, _NEXT, 0.0)
     bias[buckets, AHEAD] = torch.where((offsets >= 0) & (offsets < REACH), 0.0, _SHUT)
     bias[buckets, BACK] = torch.where(offsets > 0, _SHUT, 0.0)
-    bias[buckets, NEAR] = torch.where(offsets > 0, _SHUT, -(-offsets.float() / 12).clamp(min=1).log2() * 1.3)
+    bias[buckets, NEAR] = torch.where((offsets <= 0) & (offsets >= -_LEAD), 0.0, _SHUT)
     for layer in layers[:WIRED]:
         for head in (BEFORE, AHEAD, BACK, NEAR):
             _clear(layer, head)
@@ -192,8 +196,8 @@ def _read(model: T5, static: Tensor) -> None:
     layers[0].v.weight[first + 1, IS_KNOWLEDGE] = layers[0].o.weight[INSIDE, first + 1] = 1
 
     first = NEAR * SIZE
-    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_KNOWLEDGE] = 1, 5
-    layers[0].v.weight[first, IS_KNOWLEDGE] = layers[0].o.weight[NEARNESS, first] = 1
+    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_KNOWLEDGE] = 1, 25
+    layers[0].v.weight[first, IS_KNOWLEDGE] = layers[0].o.weight[LEADING, first] = 1
 
     first, last = BACK * SIZE, BACK * SIZE + SIZE - 1
     directions = torch.linalg.svd(static[:4096], full_matrices=False).Vh[:_MATCHED]
@@ -230,12 +234,12 @@ def _copy(model: T5) -> None:
     copying.q.weight[seconds, SECOND] = 0.4 * code
     copying.k.weight[codes, PREVIOUS] = copying.k.weight[seconds, SECOND] = code
     copying.q.weight[first + 2 * CODE, ONE] = 1
-    copying.k.weight[first + 2 * CODE, RELEVANCE], copying.k.weight[first + 2 * CODE, NEARNESS] = 1, 8
+    copying.k.weight[first + 2 * CODE, RELEVANCE], copying.k.weight[first + 2 * CODE, LEADING] = 1, 12
     copying.k.weight[first + 2 * CODE, INSIDE] = 12
     copying.v.weight[codes, IDENTITY] = code
     copying.o.weight[IDENTITY, codes] = 3 * code
     model.decoder.final_layer_norm.weight[:] = 0.1
-    model.decoder.final_layer_norm.weight[IDENTITY] = 2.5
+    model.decoder.final_layer_norm.weight[CONTENT : SECOND.stop] = 2.5
 
 
 def _clear(attention: Any, head: int) -> None:

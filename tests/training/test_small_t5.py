@@ -8,7 +8,7 @@ from serve_app.words import word_vectors
 from training.batches import Batch, Encoder, collate
 from training.lessons import Lesson
 from training.pieces import build_tokenizer
-from training.small_t5 import FLAG, INSIDE, NEARNESS, QUESTION, RELEVANCE, new_model, wired
+from training.small_t5 import FLAG, INSIDE, LEADING, QUESTION, RELEVANCE, new_model, wired
 from training.t5 import T5
 
 SENTENCES = (
@@ -51,8 +51,9 @@ def test_tokens_know_where_they_stand(model: T5) -> None:
     inside, question = channel(model, batch, INSIDE, 1), channel(model, batch, QUESTION, 1)
     assert inside[first:].min() > 0.5 > inside[asked : first - 1].max()
     assert question[asked : first - 1].min() > 0.5 > question[first:].max()
-    nearness = channel(model, batch, NEARNESS, 1)
-    assert nearness[first] > nearness[last] > nearness[asked]
+    leading = channel(model, batch, LEADING, 1)
+    assert leading[first : first + 3].min() > 0.5 > leading[first + 3 :].max()
+    assert leading[asked] < 0.1
 
 
 @pytest.mark.parametrize(("question", "right"), [("the canal?", 1), ("roses", 3), ("by noon?", 5)])
