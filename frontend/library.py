@@ -25,7 +25,7 @@ from frontend.words import _
 PAGE_SIZE = 50
 HITS_PAGE_SIZE = 20
 MOST_TITLES = 60  # that are looked at more closely
-LATELY = 500  # of a session's exchanges that a search reads before it asks the index
+LATELY = 3000  # of a session's exchanges that a search reads before it asks the index
 NOBODY = ""  # the session of what is forgotten: no visitor's
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 EXPORT_BATCH = 20  # conversations in memory at a time
