@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := 26.3# knows dependency groups
-# Each of these has the machine to itself; all others run side by side. The first two share services, which end with them.
+# Each of these has the machine to itself; all others run side by side, with a thread each: BLAS would wait for others' threads. The first two share services, which end with them.
 SERVED_TESTS := tests/serve $(addprefix tests/browser/,test_real_chat.py test_lost_backend.py)
 LONE_TESTS := tests/chaos tests/launcher/test_launcher.py $(addprefix tests/manifests/,test_as_pods.py test_production_as_pods.py)
 SLOW_TESTS := $(SERVED_TESTS) $(LONE_TESTS)

@@ -23,11 +23,9 @@ INSTRUCTION = (
 UNKNOWN = "I don't know. My knowledge says nothing about that."
 PASSAGE_WORDS, MOST_PASSAGES = GroundingLimits().passage_words, GroundingLimits().max_passages
 
-# By the names of the configured phrases: replies, the configured one first, and what they reply to.
+# The configured phrases, and what they reply to.
 _DATA = yaml.safe_load((Path(__file__).parent / "small_talk.yaml").read_text())
-SMALL_TALK: dict[str, tuple[list[str], list[str]]] = {
-    kind: (talk["replies"], talk["said"]) for kind, talk in _DATA.items()
-}
+SMALL_TALK: list[tuple[str, list[str]]] = [(talk["reply"], talk["said"]) for talk in _DATA.values()]
 _OPENERS = ("", "", "", "", "oh, ", "ok, ", "well, ", "hm, ", "hey, ")
 _CLOSERS = ("", "", "", "!", ".", "?", " :)", " my friend", " please")
 
@@ -146,9 +144,9 @@ class Lessons:
         return Lesson((*before, said), self._given(list(asked.passages), reply), reply)
 
     def _exchange(self) -> tuple[str, str]:
-        replies, said = SMALL_TALK[self._random.choice(list(SMALL_TALK))]
+        reply, said = self._random.choice(SMALL_TALK)
         line = self._random.choice(_OPENERS) + self._random.choice(said) + self._random.choice(_CLOSERS)
-        return (line.capitalize() if self._random.random() < 0.5 else line), replies[0]
+        return (line.capitalize() if self._random.random() < 0.5 else line), reply
 
 
 def _holds(passage: Passage, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""A new T5 of some thirteen million parameters that reads a little before it is taught anything.
+"""A new T5 of some fifteen million parameters that reads a little before it is taught anything.
 
 Its pieces begin with the static vectors of what they spell. Beside the content's channels and heads there are some of
 our own ("wires"), set by hand so that it picks a sentence and copies it (the idea of RASP, Weiss et al. 2021, and

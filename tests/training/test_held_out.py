@@ -62,7 +62,7 @@ def test_handwritten_texts_have_neither_its_questions_nor_its_sentences() -> Non
 
 
 def test_small_talk_of_lessons_is_worded_otherwise() -> None:
-    said = [line for _, lines in lessons.SMALL_TALK.values() for line in lines]
+    said = [line for _, lines in lessons.SMALL_TALK for line in lines]
     told = itertools.product(lessons._OPENERS, said, lessons._CLOSERS)
     assert not leaks("".join(parts) for parts in told)
 

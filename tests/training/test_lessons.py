@@ -45,7 +45,7 @@ def test_passages_are_what_the_server_gives(asked: list[Asked]) -> None:
 
 
 def test_the_reply_is_in_the_passages_or_says_that_it_is_not_or_is_small_talk(lessons: list[Lesson]) -> None:
-    small_talk = {replies[0] for replies, _ in SMALL_TALK.values()}
+    small_talk = {reply for reply, _ in SMALL_TALK}
     kinds: Counter[str] = Counter()
     for lesson in lessons:
         if lesson.reply in lesson.sentences:
