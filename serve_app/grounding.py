@@ -85,6 +85,7 @@ class KnowledgeBase:
         self.passages = [" ".join(sentences) for sentences in self._passages]
         self._starts = np.cumsum([0, *map(len, self._passages)])
         self._index = SentenceIndex(paragraphs, word_vectors())
+        self._wordless = np.array([not all_words(sentence) for sentence in self._index.sentences], dtype=bool)
         self.nbytes = self._index.nbytes + 2 * len(text)  # about; the text is here as passages, too
 
     def rank(self, dialog: Sequence[str], limit: int) -> Ranking:
@@ -113,6 +114,7 @@ class KnowledgeBase:
         read_odds = by_reading().odds(np.column_stack([evidence[read], closeness]))
         odds = np.minimum(odds, read_odds.min())  # none that is not read is better than one that is
         odds[read] = read_odds
+        odds[self._wordless] = -np.inf  # the encoder finds some likeness in dots, too
         return _scaled(odds)
 
     def _passage(self, i: int, score: float) -> Passage:

@@ -13,6 +13,7 @@ import Stemmer
 
 from serve_app.knowledge import knowledge_base
 from serve_app.passages import split_sentences
+from training.calibration import dividing
 from training.questions import TextQuestions, is_right
 
 DECLINING = "I don't know."
@@ -56,10 +57,7 @@ def hybrid(passage_words: int) -> Ranker:
 
 
 def chosen_threshold(texts: Iterable[TextQuestions], ranker: Ranker) -> float:
-    """The threshold that makes the product of two shares largest: of what is answered and what is declined rightly.
-
-    (Their sum, or the number of right replies, would have nearly all declined, or nothing.)
-    """
+    """As `training.calibration` sets the ranking's."""
     right, silent = [], []
     asked = [(text.text, question) for text in texts if text.text is not None for question in text.questions]
     for text, question in asked:
@@ -68,11 +66,7 @@ def chosen_threshold(texts: Iterable[TextQuestions], ranker: Ranker) -> float:
             silent.append(best.score)
         elif is_right(best.sentence, question):
             right.append(best.score)
-
-    def worth(threshold: float) -> int:
-        return sum(score > threshold for score in right) * sum(score <= threshold for score in silent)
-
-    return max(sorted({0.0, *silent}), key=worth)
+    return dividing(right, silent)
 
 
 class _Bm25:

@@ -28,6 +28,7 @@ from serve_app.grounding import WEIGHTS
 from serve_app.sentence_encoder import pieces, question_pieces
 from serve_app.words import WordVectors, word_vectors
 from training import handwritten
+from training.calibration import calibrated, development
 from training.corpus import articles
 from training.handwritten import Text
 from training.logit import SILENCE, Choice, learn
@@ -146,6 +147,14 @@ def _loss(odds: Tensor, answers: Tensor) -> tuple[Tensor, float]:
     return -((chosen - F.pad(odds, (0, 1)).logsumexp(1)) * counts).sum(), float(counts.sum())
 
 
+def calibrate(ranker: Ranker, words: WordVectors) -> None:
+    """Move the threshold to where it divides the development questions best."""
+    lessons = [lesson(text, words) for text in development()]
+    threshold = calibrated(ranker, [(each, each.answers) for each in lessons])
+    with torch.no_grad():
+        ranker.threshold += threshold
+
+
 # ---- What the server reads
 
 
@@ -198,6 +207,7 @@ def main() -> None:
     first, threshold = by_words(lessons)
     ranker = Ranker(encoder, first, threshold)
     teach(ranker, lessons, EPOCHS, _say)
+    calibrate(ranker, words)
     asked.target.mkdir(parents=True, exist_ok=True)
     (asked.target / "encoder.safetensors").write_bytes(encoder.saved())
     learnt = json.dumps(weights_of(ranker, first, threshold), indent=2)
