@@ -106,7 +106,7 @@ def test_the_model_reads_the_roles_in_its_own_form(application: Application) -> 
     ask(application, messages=[{"role": "system", "content": "Be brief."}, *HELLO], documents=[{"text": "Pods sing."}])
     assert application.prompt().startswith("Be brief. [CONTEXT] What is a pod? [KNOWLEDGE] Pods sing.")
     ask(application, TEXT, prompt="Why?")
-    assert application.prompt().startswith("Answer. [CONTEXT] Why? [KNOWLEDGE] A pod is small.")
+    assert application.prompt().startswith("Answer. [CONTEXT] Why? [KNOWLEDGE] A ")
 
 
 @pytest.mark.parametrize("include_usage", [True, False])

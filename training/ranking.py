@@ -152,7 +152,7 @@ def calibrate(ranker: Ranker, words: WordVectors) -> None:
     lessons = [lesson(text, words) for text in development()]
     threshold = calibrated(ranker, [(each, each.answers) for each in lessons])
     with torch.no_grad():
-        ranker.threshold += threshold
+        ranker.threshold.add_(threshold)
 
 
 # ---- What the server reads
