@@ -105,8 +105,8 @@ def test_a_completion_has_openais_fields(application: Application) -> None:
 def test_the_model_reads_the_roles_in_its_own_form(application: Application) -> None:
     ask(application, messages=[{"role": "system", "content": "Be brief."}, *HELLO], documents=[{"text": "Pods sing."}])
     assert application.prompt().startswith("Be brief. [CONTEXT] What is a pod? [KNOWLEDGE] Pods sing.")
-    ask(application, TEXT, prompt="Why?")
-    assert application.prompt().startswith("Answer. [CONTEXT] Why? [KNOWLEDGE] A ")
+    ask(application, TEXT, prompt="Is a pod small?")
+    assert application.prompt().startswith("Answer. [CONTEXT] Is a pod small? [KNOWLEDGE] A pod is small.")
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
