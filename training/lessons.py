@@ -77,10 +77,8 @@ def ask(texts: Iterable[Text]) -> Iterator[Asked]:
 class Lessons:
     """Endless; each question comes again in other company."""
 
-    def __init__(self, asked: Sequence[Asked], seed: int, *, typed: bool = True) -> None:
-        """typed: whether questions lose capitals and marks at times."""
+    def __init__(self, asked: Sequence[Asked], seed: int) -> None:
         self._asked = asked
-        self._typing = typed
         self._random = Random(seed)
         self.longest = MOST_PASSAGES  # of a lesson, in passages
 
@@ -132,7 +130,7 @@ class Lessons:
         return other.turns[-1], other.answers[0] if other.answers else UNKNOWN
 
     def _typed(self, question: str) -> str:
-        share = self._random.random() if self._typing else 1.0
+        share = self._random.random()
         if share < _LOWER:
             return question.lower().rstrip("?.! ")
         return question.rstrip("?.! ") if share < _LOWER + _UNMARKED else question
