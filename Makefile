@@ -96,7 +96,7 @@ chaos: $(VENV)/.dev ## break a backend under load, again and again: MINUTES=30; 
 screenshots: $(VENV)/.dev chromium ## take the pictures of the page in docs/pictures again
 	@$(BIN)/python -m docs.screenshots
 
-mini: $(VENV)/.training ## make models/mini again: fetch, distil and teach; hours on two cores
+mini: $(VENV)/.training ## make models/mini again: fetch, ask, and teach; half an hour on two cores
 	@$(BIN)/python -m training.sources && $(BIN)/torchrun --nproc-per-node 2 -m training.train
 
 vectors: $(VENV)/.run ## distil models/vectors again

@@ -4,27 +4,28 @@ Its pieces begin with the static vectors of what they spell. Beside the content'
 our own ("wires"), set by hand so that it picks a sentence and copies it (the idea of RASP, Weiss et al. 2021, and
 Tracr, Lindner et al. 2023: programs compiled into transformers). Teaching makes an answering model of it:
 
-    IDENTITY   a random code of the token              PREVIOUS   in the encoder: of the token before
-    RARITY     of the token, 0 for frequent ones       SECOND     likewise: of the one before that
-    FLAG       "the question has me, or one like me",  QUESTION   "I stand in the dialogue"
-               by that one's rarity                    INSIDE     "I stand in the knowledge"
-    LEADING    "I am one of the first tokens of the    RELEVANCE  of a sentence's first token: the next ones' flags
-               knowledge", whose best sentence leads
-    IS_CONTEXT, IS_KNOWLEDGE   the marks               ONE        always one
+    IDENTITY   a random code of the token              PREVIOUS, SECOND, THIRD   in the encoder: of the ones before
+    RARITY     of the token, 0 for frequent ones       QUESTION   "I stand in the dialogue"
+    FLAG       "the question has me, or one like me",  INSIDE     "I stand in the knowledge"
+               by that one's rarity                    RELEVANCE  of a sentence's first token: the next ones' flags
+    LEADING    "I stand near the knowledge's begin-    START      "the reply begins": of its first three tokens
+               ning", where the best sentence leads    ONE        always one
+    FIRST      "I am one of its first three tokens"    IS_CONTEXT, IS_KNOWLEDGE   the marks
 
     encoder layer 1   BEFORE    writes the code of the token before me to PREVIOUS
                       BACK      attends to [KNOWLEDGE] if that stands before me, else to [CONTEXT]: INSIDE, QUESTION
-                      NEAR      attends to [KNOWLEDGE] if that is near: from it, LEADING
+                      NEAR      attends to [KNOWLEDGE] if that is no more than a sentence away: LEADING
     encoder layer 2   BEFORE    writes what that has in PREVIOUS to SECOND
                       BACK      attends to like tokens of the question, or to [CONTEXT] where there are none: their
                                 RARITY is my FLAG
-    encoder layer 3   AHEAD     adds up the flags of the next tokens to RELEVANCE
+                      NEAR      attends to [KNOWLEDGE] if that is no more than three tokens away: FIRST
+    encoder layer 3   BEFORE    writes what that has in SECOND to THIRD
+                      AHEAD     adds up the flags of the next tokens to RELEVANCE
     decoder layer 1   own       COPY moves the last token's code from IDENTITY, which the head reads, to PREVIOUS;
-                                LAST writes the code of the one before it to SECOND
-                      cross     COPY attends INSIDE to the token before which the same two stand, the better if it
-                                is LEADING or has RELEVANCE; writes its code to IDENTITY: so it picks a sentence,
-                                and copies. The reply ends behind a full stop: END has its code in PREVIOUS, and
-                                its opposite in SECOND, as both are at the beginning
+                                LAST and LAST_BUT_ONE write those of the ones before to SECOND and THIRD, with START
+                      cross     COPY attends INSIDE to the token before which the same three stand, rather where it is
+                                LEADING, at START where it is FIRST or has RELEVANCE; writes its code to IDENTITY: so
+                                it picks a sentence, and copies. END takes the place of a capital behind a full stop
 """
 
 from collections import Counter
@@ -44,12 +45,13 @@ CONTENT, CODE = 256, 27
 IDENTITY = slice(CONTENT, CONTENT + CODE)
 PREVIOUS = slice(CONTENT + CODE, CONTENT + 2 * CODE)
 SECOND = slice(CONTENT + 2 * CODE, CONTENT + 3 * CODE)
-RARITY, IS_CONTEXT, IS_KNOWLEDGE, ONE = range(337, 341)
-QUESTION, INSIDE, FLAG, RELEVANCE, LEADING = range(341, 346)
-WIDTH = 352
+THIRD = slice(CONTENT + 3 * CODE, CONTENT + 4 * CODE)
+RARITY, IS_CONTEXT, IS_KNOWLEDGE, ONE, START = range(364, 369)
+QUESTION, INSIDE, FLAG, RELEVANCE, LEADING, FIRST = range(369, 375)
+WIDTH = 384
 HEADS, SIZE = 8, 64
 BEFORE, AHEAD, BACK, NEAR = range(4, HEADS)  # in the encoder; the first four are the content's
-COPY, LAST = 4, 5  # the decoder's
+COPY, LAST, LAST_BUT_ONE = range(4, 7)  # the decoder's
 WIRED = 3  # layers of the encoder
 REACH = 22  # tokens whose flags a sentence's first token adds up
 
@@ -57,9 +59,11 @@ _MARKS = (CAPITAL, TURN_END, CONTEXT, KNOWLEDGE)
 _SPELLING = 259  # the first pieces: pad, end, unknown and the bytes
 _SHUT = -60.0  # of what a head shall not attend to
 _NEXT = 10.0  # of the one token that a head shall attend to
-_LEAD = 3  # tokens that are LEADING: a mark of a capital, and what says which sentence it is
+_HALF_SHUT = -30.0  # of what it attends to only if that is called twice as loud
+_FIRST, _NEARBY = 3, 45  # tokens: those that say which sentence it is, and about a whole one
 _ALIKE = 28.0  # score of two tokens that are the same, or mean the same
 _SINK = 0.55  # share of it that tokens must be alike
+_COMPARED = (23, 1.0), (19, 0.8), (19, 0.8)  # of each code: the part that tells whether to copy, and its weight
 _MATCHED = SIZE - 2  # dimensions in which tokens are compared
 
 
@@ -105,10 +109,14 @@ def _embed(table: Tensor, tokenizer: PreTrainedTokenizerFast, words: WordVectors
     context, knowledge, stop = map(tokenizer.convert_tokens_to_ids, (CONTEXT, KNOWLEDGE, "."))
     codes = torch.randint(0, 2, (len(table), CODE)).float() * 2 - 1
     codes[knowledge] = codes[PAD] = codes[stop]  # behind it a sentence begins, as behind a full stop
+    codes[[PAD, knowledge], _COMPARED[0][0] :] *= -1  # but these are not what is written
     codes[context] = 0
     table[:, CONTENT:] = 0
     table[:, IDENTITY] = codes
-    table[END, PREVIOUS], table[END, SECOND] = 2.2 * codes[stop], -2.2 * codes[stop]
+    capital = codes[tokenizer.convert_tokens_to_ids(CAPITAL)]
+    table[END, IDENTITY] -= (codes[END] @ capital / CODE - 0.7) * capital
+    table[END, PREVIOUS], table[END, START] = 1.5 * codes[stop], -100
+    table[PAD, SECOND], table[PAD, THIRD], table[PAD, START] = -codes[stop], -codes[stop], 1
     table[context, IS_CONTEXT] = table[knowledge, IS_KNOWLEDGE] = 1
     table[:, RARITY] = _rarity(tokenizer, texts)
     table[:, ONE] = 1
@@ -150,7 +158,7 @@ def wired(model: T5) -> dict[str, Tensor]:
     masks = {"shared.weight": torch.zeros_like(model.shared.weight)}
     masks["shared.weight"][:, CONTENT:] = 1
     parts = {f"encoder.block.{number}.": (BEFORE, HEADS) for number in range(WIRED)}
-    parts["decoder.block.0."] = (COPY, LAST + 1)
+    parts["decoder.block.0."] = (COPY, LAST_BUT_ONE + 1)
     for start, (first, last) in parts.items():
         heads = slice(first * SIZE, last * SIZE)
         for name, weight in model.named_parameters():
@@ -179,15 +187,16 @@ def _read(model: T5, static: Tensor) -> None:
     bias[buckets, BEFORE] = torch.where(offsets == -1, _NEXT, 0.0)
     bias[buckets, AHEAD] = torch.where((offsets >= 0) & (offsets < REACH), 0.0, _SHUT)
     bias[buckets, BACK] = torch.where(offsets > 0, _SHUT, 0.0)
-    bias[buckets, NEAR] = torch.where((offsets <= 0) & (offsets >= -_LEAD), 0.0, _SHUT)
+    bias[buckets, NEAR] = torch.where((offsets < 0) & (offsets >= -_NEARBY), _HALF_SHUT, _SHUT)
+    bias[buckets[(offsets < 0) & (offsets >= -_FIRST)], NEAR] = 0
     for layer in layers[:WIRED]:
         for head in (BEFORE, AHEAD, BACK, NEAR):
             _clear(layer, head)
     code = torch.eye(CODE)
 
     codes = slice(BEFORE * SIZE, BEFORE * SIZE + CODE)
-    layers[0].v.weight[codes, IDENTITY] = layers[1].v.weight[codes, PREVIOUS] = code
-    layers[0].o.weight[PREVIOUS, codes] = layers[1].o.weight[SECOND, codes] = code
+    for layer, read, written in zip(layers, (IDENTITY, PREVIOUS, SECOND), (PREVIOUS, SECOND, THIRD), strict=False):
+        layer.v.weight[codes, read] = layer.o.weight[written, codes] = code
 
     first = BACK * SIZE
     layers[0].q.weight[first, ONE] = 1
@@ -196,8 +205,9 @@ def _read(model: T5, static: Tensor) -> None:
     layers[0].v.weight[first + 1, IS_KNOWLEDGE] = layers[0].o.weight[INSIDE, first + 1] = 1
 
     first = NEAR * SIZE
-    layers[0].q.weight[first, ONE], layers[0].k.weight[first, IS_KNOWLEDGE] = 1, 25
-    layers[0].v.weight[first, IS_KNOWLEDGE] = layers[0].o.weight[LEADING, first] = 1
+    for layer, loudness, near in zip(layers, (40, 16), (LEADING, FIRST), strict=False):
+        layer.q.weight[first, ONE], layer.k.weight[first, IS_KNOWLEDGE] = 1, loudness
+        layer.v.weight[first, IS_KNOWLEDGE] = layer.o.weight[near, first] = 1
 
     first, last = BACK * SIZE, BACK * SIZE + SIZE - 1
     directions = torch.linalg.svd(static[:4096], full_matrices=False).Vh[:_MATCHED]
@@ -218,28 +228,37 @@ def _read(model: T5, static: Tensor) -> None:
 def _copy(model: T5) -> None:
     block: Any = model.decoder.block[0]
     moving, copying = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
-    first, code = COPY * SIZE, torch.eye(CODE)
+    code = torch.eye(CODE)
     for attention in (moving, copying):
-        for head in (COPY, LAST):
+        for head in (COPY, LAST, LAST_BUT_ONE):
             _clear(attention, head)
-    position = moving.relative_attention_bias.weight
-    position[:, COPY] = position[:, LAST] = 0
-    position[0, COPY] = position[1, LAST] = _NEXT
-    codes, of_last = (slice(head * SIZE, head * SIZE + CODE) for head in (COPY, LAST))
-    moving.v.weight[codes, IDENTITY] = moving.v.weight[of_last, IDENTITY] = code
-    moving.o.weight[IDENTITY, codes], moving.o.weight[PREVIOUS, codes] = -code, code
-    moving.o.weight[SECOND, of_last] = code
-    seconds = slice(first + CODE, first + 2 * CODE)
-    copying.q.weight[codes, PREVIOUS] = 0.6 * code
-    copying.q.weight[seconds, SECOND] = 0.4 * code
-    copying.k.weight[codes, PREVIOUS] = copying.k.weight[seconds, SECOND] = code
-    copying.q.weight[first + 2 * CODE, ONE] = 1
-    copying.k.weight[first + 2 * CODE, RELEVANCE], copying.k.weight[first + 2 * CODE, LEADING] = 1, 12
-    copying.k.weight[first + 2 * CODE, INSIDE] = 12
+    position = moving.relative_attention_bias.weight  # by how far a token stands before
+    position[:, COPY : LAST_BUT_ONE + 1] = 0
+    for back, (head, written) in enumerate(((COPY, PREVIOUS), (LAST, SECOND), (LAST_BUT_ONE, THIRD))):
+        position[back, head] = _NEXT
+        first = head * SIZE
+        codes = slice(first, first + CODE)
+        moving.v.weight[codes, IDENTITY] = moving.o.weight[written, codes] = code
+        if back:
+            moving.v.weight[first + CODE, START] = moving.o.weight[START, first + CODE] = 1
+    moving.o.weight[IDENTITY, COPY * SIZE : COPY * SIZE + CODE] = -code
+
+    first = COPY * SIZE
+    for (size, weight), read in zip(_COMPARED, (PREVIOUS, SECOND, THIRD), strict=True):
+        compared = slice(first, first + size)
+        copying.q.weight[compared, read.start : read.start + size] = weight * torch.eye(size)
+        copying.k.weight[compared, read.start : read.start + size] = torch.eye(size)
+        first += size
+    copying.q.weight[first, ONE] = 1
+    copying.k.weight[first, INSIDE], copying.k.weight[first, LEADING] = 20, 8
+    copying.q.weight[first + 1, START] = 1
+    copying.k.weight[first + 1, RELEVANCE], copying.k.weight[first + 1, FIRST] = 1, 20
+    codes = slice(COPY * SIZE, COPY * SIZE + CODE)
     copying.v.weight[codes, IDENTITY] = code
     copying.o.weight[IDENTITY, codes] = 3 * code
-    model.decoder.final_layer_norm.weight[:] = 0.1
-    model.decoder.final_layer_norm.weight[CONTENT : SECOND.stop] = 2.5
+    model.decoder.final_layer_norm.weight[:] = 0.2
+    model.decoder.final_layer_norm.weight[CONTENT : THIRD.stop] = 5
+    model.decoder.final_layer_norm.weight[START] = 2
 
 
 def _clear(attention: Any, head: int) -> None:
