@@ -25,7 +25,7 @@ def test_an_ingress_needs_no_torch() -> None:
     checkpoint = resolve(args)
     tokenizer = load_tokenizer(checkpoint)
     arguments = pickle.dumps((checkpoint, tokenizer, args))
-    assert len(arguments) < 200_000, "Serve keeps a deployment's arguments in Ray's store"
+    assert len(arguments) < 50 * len(tokenizer), "Serve keeps a deployment's arguments in Ray's store: pieces alone"
     done = subprocess.run(
         [sys.executable, "-c", INGRESS], input=arguments, cwd=ROOT, capture_output=True, check=True, timeout=120
     )
