@@ -47,7 +47,8 @@ def test_a_later_question_may_depend_on_an_earlier_turn(backend: Backend) -> Non
 @pytest.mark.parametrize("quote", [True, False])
 def test_a_streamed_reply_arrives_in_pieces_and_ends_with_the_whole(backend: Backend, quote: bool) -> None:
     """A quoted one in a single piece. A written one is long here: what is written fast is joined to fewer pieces."""
-    asked = {"dialog": ["What is Kubernetes?"], "generation": {"quote": quote, "min_length": 120}}
+    generation = {"quote": quote, "min_length": 256, "max_length": 256}
+    asked = {"dialog": ["What is Kubernetes?"], "generation": generation}
     with requests.post(f"{backend.url}/chat", json=asked | {"stream": True}, stream=True, timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         (first, start), *tokens, (last, done) = events(response)
