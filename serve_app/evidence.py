@@ -190,11 +190,12 @@ class SentenceIndex:
         own = near[places]
         around = np.maximum(own, CONTEXT_NEARNESS * np.maximum(near[befores], near[headings]))
         whole = np.stack(means)[np.searchsorted(needed, places)] @ unit(shares @ question)
-        in_all = own @ shares
+        # Not by BLAS, which may find something invalid where nothing is, as it did here once: numpy's issue 24067.
+        in_all, in_context = np.einsum("ps,s->p", own, shares), np.einsum("ps,s->p", around, shares)
         return np.column_stack(
             [
                 in_all,
-                around @ shares,
+                in_context,
                 ((1 - own) * (shares / shares.max())).max(axis=1),
                 whole,
                 np.full(len(places), in_all.max()),
