@@ -25,7 +25,8 @@ from serve_app.errors import ConfigError, ServeAppError, reason
 from serve_app.settings import AppArgs
 from training.dialogues import DialoguesError, read, split
 from training.finetuned import Data, Result, plot, sha256, write_model, write_record
-from training.fit import Diverged, Settings, fit, half_precision, validation_loss
+from training.fit import Diverged, Settings, fit, validation_loss
+from training.half_precision import multiplies_bfloat16
 from training.pairs import Tokenizing
 from training.replies import Score, score
 
@@ -97,7 +98,7 @@ def _move(model: T5, device: torch.device) -> T5:
 
 
 def _described(device: torch.device) -> str:
-    numbers = "bfloat16" if half_precision(device) else "float32"
+    numbers = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} in {numbers}"
     return f"the CPU in {numbers}, {torch.get_num_threads()} threads"

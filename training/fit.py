@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import T5ForConditionalGeneration as T5
 
+from training.half_precision import multiplies_bfloat16
 from training.pairs import NO_LABEL, Batch, Pair, batches, collate
 
 log = logging.getLogger("finetune")
@@ -104,14 +105,6 @@ def rate_factor(done: float) -> float:
     return min(done / _WARMUP, (1 - done) / (1 - _WARMUP))
 
 
-def half_precision(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 by instructions of its own."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 class _Run:
     def __init__(self, model: T5, validation: Sequence[Pair], settings: Settings) -> None:
         self.history = History()
@@ -185,7 +178,7 @@ class _Run:
 
 
 def _summed_loss(model: T5, batch: Batch) -> Tensor:
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=half_precision(model.device)):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=multiplies_bfloat16(model.device)):
         logits = model(input_ids=batch.prompts, attention_mask=batch.mask, labels=batch.replies).logits
     return F.cross_entropy(
         logits.float().flatten(0, 1), batch.replies.flatten(), ignore_index=NO_LABEL, reduction="sum"

@@ -1,4 +1,4 @@
-"""AdamW for weights of 16 bits (Micikevicius et al. 2018), in one process or several."""
+"""Learning in 16 bits (Micikevicius et al. 2018): where it is faster, and AdamW for it, in one process or several."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,9 +10,17 @@ from torch import Tensor, nn
 _MOST = 1.0  # the norm of all gradients together
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by instructions of its own."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 class Optimizer:
-    """Moves 32-bit copies of a module's weights, which are bfloat16 from here on, by gradients that are the mean over
-    the processes."""
+    """Moves 32-bit copies of a module's weights, which are of another type from here on, by gradients that are the mean
+    over the processes."""
 
     def __init__(
         self,
@@ -20,11 +28,13 @@ class Optimizer:
         rate: Callable[[str], float],
         held: Mapping[str, Tensor] | None = None,
         share: float = 0.0,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """rate: of a weight, by its name. held: by names, 1 for elements that move by `share` of that alone, else 0."""
+        """rate: of a weight, by its name. held: by names, 1 for elements that move by `share` of that alone, else 0.
+        dtype: of the module's weights, from here on."""
         self.weights = {name: weight.detach().float().clone() for name, weight in module.named_parameters()}
-        module.bfloat16()
-        self._half = dict(module.named_parameters())
+        module.to(dtype)
+        self._moved = dict(module.named_parameters())
         self._held = {name: mask * (1 - share) for name, mask in (held or {}).items()}
         self._rates = [rate(name) for name in self.weights]
         groups = [{"params": [weight]} for weight in self.weights.values()]
@@ -32,7 +42,7 @@ class Optimizer:
 
     def step(self, pace: float) -> None:
         """pace: the share of their rates that the weights move by. Takes the module's gradients away."""
-        gradients = _mean({name: weight.grad for name, weight in self._half.items() if weight.grad is not None})
+        gradients = _mean({name: weight.grad for name, weight in self._moved.items() if weight.grad is not None})
         for name, weight in self.weights.items():
             weight.grad = gradients.get(name)
         for group, rate in zip(self._adam.param_groups, self._rates, strict=True):
@@ -58,7 +68,7 @@ class Optimizer:
 
     def _write(self) -> None:
         with torch.no_grad():
-            for name, weight in self._half.items():
+            for name, weight in self._moved.items():
                 weight.copy_(self.weights[name])
                 weight.grad = None
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from serve_app.sentence_encoder import EPSILON, LONGEST, REACH
 from serve_app.words import WordVectors
+from training.half_precision import multiplies_bfloat16
 
 WIDTH, INNER, LAYERS, HEADS = 192, 576, 3, 6
 DIMENSIONS = 64  # of the vectors that come out
@@ -25,6 +26,7 @@ _BATCH = 96  # sentences
 _RATE = 2e-3
 _WARMUP = 200  # steps
 _DIRECTIONS_FROM = 40_000  # vectors of the teacher's
+_CPU = torch.device("cpu")
 
 
 class Layer(nn.Module):
@@ -125,7 +127,7 @@ def read_by_teacher(bert: Any, tokenizer: Tokenizer, sentences: Sequence[str], s
     states = np.empty((len(ids), bert.config.hidden_size), dtype=np.float16)
     for first in range(0, len(order), _BATCH):
         batch = Padded.of([encoded[i] for i in order[first : first + _BATCH]])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(_CPU)):
             read = bert(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state
         inside = F.pad(batch.real[:, 2:], (1, 1))  # all real ones but the first and the last
         last = min(first + _BATCH, len(order))
@@ -164,7 +166,7 @@ def distil(encoder: SentenceEncoder, taught: Taught, steps: int, say: Callable[[
         chosen = batches[chance.integers(len(batches))]
         places = [np.arange(taught.starts[i], taught.starts[i + 1]) for i in chosen]
         texts = Padded.of([taught.ids[each].tolist() for each in places])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(_CPU)):
             vectors, _ = encoder(texts)
         wanted = F.normalize(torch.tensor(taught.vectors[np.concatenate(places)]).float(), dim=-1)
         loss = 1 - (vectors[texts.real] * wanted).sum(-1).mean()

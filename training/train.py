@@ -30,7 +30,7 @@ from serve_app.words import word_vectors
 from training import corpus, handwritten, vectors
 from training.batches import Encoder, endless_batches
 from training.distil import read_by_encoder
-from training.half_precision import Optimizer
+from training.half_precision import Optimizer, multiplies_bfloat16
 from training.lessons import Asked, Lessons, ask
 from training.losses import Learning
 from training.phrase_study import shipped_small_talk
@@ -55,7 +55,7 @@ class Plan:
     words: int = 10_500
     parts: int = 1_500
     tokens: int = 4_000  # of prompts, in one process's batch
-    steps: int = 3_000
+    steps: int = 1_300
     rate: float = 1.5e-3
     wired_share: float = 0.15  # of the rate, at which the wires learn: they work already
     warmup: int = 100
@@ -176,7 +176,8 @@ class Progress:
 def teach(model: T5, asked: Sequence[Asked], encode: Encoder, plan: Plan, state: Path) -> None:
     """Until the model answers."""
     learning = Learning(model)
-    optimizer = Optimizer(learning, lambda _: plan.rate, held=_wired(model), share=plan.wired_share)
+    dtype = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
+    optimizer = Optimizer(learning, lambda _: plan.rate, held=_wired(model), share=plan.wired_share, dtype=dtype)
     learner = Learner(optimizer, plan.steps, plan.warmup, state)
     if learner.step < learner.steps:
         read = read_by_encoder(_all_texts(asked), word_vectors(), encode)

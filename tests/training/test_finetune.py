@@ -123,7 +123,7 @@ def test_epochs_differ_and_a_seed_repeats_them() -> None:
 
 
 def test_padding_changes_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "half_precision", lambda device: False)
+    monkeypatch.setattr(fitting, "multiplies_bfloat16", lambda device: False)
     model = random_t5(vocab_size=len(TOKENIZER))
     made = [pair for index, pair in enumerate(pairs()) if index in (1, 3)]  # a long prompt and a short one
     made[0] = Pair(made[0].prompt.repeat(5), made[0].reply)

@@ -35,6 +35,15 @@ def test_small_steps_add_up() -> None:
     assert all(torch.equal(weight, optimizer.weights[name].bfloat16()) for name, weight in module.named_parameters())
 
 
+def test_a_module_can_stay_in_32_bits() -> None:
+    module, x = a_module(), torch.randn(8, 4)
+    optimizer = Optimizer(module, lambda _: 1e-2, dtype=torch.float32)
+    torch.autograd.backward(module(x).square().sum())
+    optimizer.step(1.0)
+    assert all(torch.equal(weight, optimizer.weights[name]) for name, weight in module.named_parameters())
+    assert all(weight.dtype == torch.float32 for weight in module.parameters())
+
+
 def test_each_weight_has_its_own_rate() -> None:
     module = a_module()
     optimizer = Optimizer(module, lambda name: 0.1 if name.startswith("1.") else 0.0)
