@@ -16,7 +16,7 @@ import numpy as np
 from serve_app.passages import split_sentences
 from serve_app.question_words import WANTS, held, wanted
 from serve_app.sentence_encoder import SentenceEncoder
-from serve_app.words import WordVectors, content_words, stems, unit
+from serve_app.words import WordVectors, all_words, content_words, stems, unit
 
 FEATURES = (
     "meaning",  # cosine of the question and the sentence in its context
@@ -29,7 +29,7 @@ FEATURES = (
     "wanted",  # the sentence has the time, number, name ... that is wanted: where that is telling (see _TELLING)
     "perhaps",  # the same, of things that many sentences have
     "heading",  # it is a heading, which tells where the answer is and not what it is
-    "said",  # an earlier turn said it
+    "said",  # the reply that the last turn leans on says it
     "length",  # how much the question holds: the sum of its words' weights; the same for all sentences
     "clear",  # whether it is known what is wanted; the same for all sentences
 )
@@ -243,10 +243,20 @@ class SentenceIndex:
 
     def _said(self, dialog: Sequence[str]) -> np.ndarray:
         said = np.zeros(len(self.sentences))
-        for reply in dialog[-2::-2][:_TURNS_CONSIDERED]:
-            for sentence in split_sentences(reply):
+        if len(_considered(dialog)) > 1:
+            for sentence in split_sentences(dialog[-2]):
                 said[self._places.get(sentence, [])] = 1
         return said
+
+
+def asked_once(dialog: Sequence[str]) -> Sequence[str]:
+    """Without the exchanges right before the last turn that it repeats: it means what they meant.
+
+    "Why?" and "And then?", which hold nothing, go on from reply to reply.
+    """
+    while len(dialog) >= 3 and content_words(dialog[-1]) and all_words(dialog[-1]) == all_words(dialog[-3]):
+        dialog = [*dialog[:-3], dialog[-1]]
+    return dialog
 
 
 def leant_on(dialog: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex
+from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex, asked_once
 from serve_app.messages import Passage
 from serve_app.passages import join_passages, split_paragraphs
 from serve_app.sentence_encoder import sentence_encoder
@@ -105,6 +105,7 @@ class KnowledgeBase:
         )
 
     def _scores(self, dialog: Sequence[str]) -> np.ndarray:
+        dialog = asked_once(dialog)
         evidence = self._index.evidence(dialog)
         odds = by_words().odds(evidence)
         if not all_words(dialog[-1]):

@@ -212,6 +212,14 @@ def test_a_follow_up_is_resolved_through_the_history(shipped: KnowledgeBase) -> 
     assert "Kubernetes was created" in about_kubernetes[0]
 
 
+def test_a_question_asked_again_brings_what_it_brought(shipped: KnowledgeBase) -> None:
+    lead = shipped.rank(["What is a pod?"], 4).lead
+    other = shipped.rank(["Who created Ray?"], 4).lead
+    assert shipped.rank(["What is a pod?", lead, "what is a pod"], 4).lead == lead
+    assert shipped.rank(["What is a pod?", lead, "Who created Ray?", other, "What is a pod?"], 4).lead == lead
+    assert shipped.rank(["What is a pod?", lead, "What does pod mean?"], 4).lead == lead
+
+
 def test_a_change_of_subject_is_followed(shipped: KnowledgeBase) -> None:
     """A reply that repeated its passage once kept the next question's passage out of the first four."""
     dialog = ["What is Ray?", "Ray is an open-source framework that scales Python programs.", "What is a pod?"]

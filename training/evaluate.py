@@ -23,13 +23,18 @@ from training.answering import Answered, Answerer, Asked
 from training.baselines import Ranker
 from training.judging import Known, Share
 from training.questions import DEVELOPMENT, EVALUATION, Question, TextQuestions, is_right, load
+from training.repeats import asked_again
 from training.scores import ANSWERED, DECLINED, Column, Judged, Speed, as_json, table
 
 SETS = {"evaluation": EVALUATION, "development": DEVELOPMENT}
 PRIORS = (0, 4, 8, 16, 32, 64, 128)
 
+GIVEN = "the right sentence is in the prompt"
+AGAIN = "first questions that are asked again later"
+
 _MODES = {"quote mode": True, "free decoding": False}
 _QUICK = 5  # every fifth question
+_EACH_AGAIN = 3  # every third of them
 _ALONE = 24  # questions that are asked one at a time, too, for the time that they take
 
 log = logging.getLogger("evaluate")
@@ -41,6 +46,7 @@ class Evaluation:
     def __init__(self, answerer: Answerer, texts: Sequence[TextQuestions]) -> None:
         self._answerer = answerer
         self._questions = [(text, question) for text in texts for question in text.questions]
+        self._again = [(text, question) for text in texts for question in asked_again(text)][::_EACH_AGAIN]
         self._known = {text.name: _known(text, answerer) for text in texts}
 
     async def by_model(self) -> list[Column]:
@@ -48,19 +54,26 @@ class Evaluation:
         speeds = await self._alone()
         columns = []
         for (name, quote), speed in zip(_MODES.items(), speeds, strict=True):
-            replies = await self._ask(name, GenerationOverrides(quote=quote))
+            replies = await self._ask(name, GenerationOverrides(quote=quote), self._questions)
             given = Share.count(
                 _is_given(question, reply)
                 for (_, question), reply in zip(self._questions, replies, strict=True)
                 if question.needs
             )
-            columns.append(Column(name, self._judged(replies), {"the right sentence is in the prompt": given}, speed))
+            again = await self._ask(f"{name}, again", GenerationOverrides(quote=quote), self._again)
+            right = Share.count(
+                is_right(reply.reply.response, question)
+                for (_, question), reply in zip(self._again, again, strict=True)
+            )
+            further = {GIVEN: given, AGAIN: right}
+            columns.append(Column(name, self._judged(replies), further, speed))
         return columns
 
     async def by_prior(self, prior: float) -> Column:
         """In quote mode."""
         name = f"prior {prior:g}"
-        column = Column(name, self._judged(await self._ask(name, GenerationOverrides(quote=True, quote_prior=prior))))
+        generation = GenerationOverrides(quote=True, quote_prior=prior)
+        column = Column(name, self._judged(await self._ask(name, generation, self._questions)))
         log.info("%s: answers %s, declines %s", name, column.right[ANSWERED], column.right[DECLINED])
         return column
 
@@ -75,10 +88,16 @@ class Evaluation:
             judged.append(Judged(text, question, reply, self._known[text.name].judge(reply, question)))
             if question.needs:
                 first.append(is_right(best.sentence, question))
-        return Column(name, tuple(judged), {"the best-ranked sentence is right": Share.count(first)})
+        again = Share.count(
+            is_right(baselines.reply(ranker(text.text or "", question.ask), threshold), question)
+            for text, question in self._again
+        )
+        return Column(name, tuple(judged), {AGAIN: again, "the best-ranked sentence is right": Share.count(first)})
 
-    async def _ask(self, name: str, generation: GenerationOverrides) -> list[Answered]:
-        asked = [_asked(text, question, generation) for text, question in self._questions]
+    async def _ask(
+        self, name: str, generation: GenerationOverrides, questions: Sequence[tuple[TextQuestions, Question]]
+    ) -> list[Answered]:
+        asked = [_asked(text, question, generation) for text, question in questions]
         return await self._answerer.answer_all(asked, _progress(name, len(asked)))
 
     async def _alone(self) -> list[Speed]:

@@ -4,7 +4,7 @@ from: `python -m training.ranking_study`.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from serve_app.grounding import KnowledgeBase
 from serve_app.knowledge import knowledge_base
 from serve_app.settings import GroundingLimits
 from training.questions import Question, TextQuestions, load
+from training.repeats import asked_again, asked_in_other_words
 
 DEVELOPMENT = Path("training/questions/development")
 PASSAGE_WORDS = 400  # no sentence is cut, so that each question's own is among them
 WINDOW_WORDS = 380  # about what 512 tokens hold beside an instruction and a question
+REPEATS = {"asked again later": asked_again, "asked again in other words": asked_in_other_words}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ def judged(folder: Path = DEVELOPMENT) -> list[Judged]:
         if text.text is not None:
             base = KnowledgeBase(text.text, PASSAGE_WORDS)
             found += [judge(base, question) for question in text.questions]
+            for kind, repeats in REPEATS.items():
+                found += [replace(judge(base, question), kind=kind) for question in repeats(text)]
     return found
 
 
@@ -65,7 +69,7 @@ def in_window(text: TextQuestions, limits: GroundingLimits) -> tuple[int, int]:
 def table(judged: Sequence[Judged]) -> str:
     lines = ["| questions | n | best sentence answers | among the first three | answered |", "|---|---|---|---|---|"]
     answerable = [one for one in judged if one.answerable]
-    groups = {"all": answerable} | {
+    groups = {"all": [one for one in answerable if one.kind not in REPEATS]} | {
         kind: [one for one in answerable if one.kind == kind] for kind in sorted({one.kind for one in answerable})
     }
     for name, group in groups.items():

@@ -24,7 +24,7 @@ class FakeAnswerer:
         self.closed = False
 
     async def answer(self, asked: Asked) -> Answered:
-        sentence = SENTENCES.get(asked.dialog) or "I don't know."
+        sentence = SENTENCES.get(asked.dialog) or SENTENCES.get(asked.dialog[-1:]) or "I don't know."
         response = sentence if asked.generation.quote else "on and on and on and on and on"
         knows = asked.generation.quote_prior >= 8
         reply = ChatReply(
@@ -85,6 +85,10 @@ def test_two_modes_and_two_rankings_stand_side_by_side(
     assert table["small talk"][3:] == ["-", "-"]
     assert table["the right sentence is in the prompt"][1].startswith("1.00")
     assert table["the best-ranked sentence is right"][1:3] == ["-", "-"]
+    again, quoted, free, ranking, _ = table["first questions that are asked again later"]
+    assert int(again) > 80
+    assert float(quoted.split()[0]) > 0.9 and free.startswith("0.00"), "a few are asked of two texts"
+    assert float(ranking.split()[0]) > 0.7
     assert table["replies that loop"][2] == table["replies that loop"][0]
     assert table["alone: seconds a reply"][1:3] == ["0.100", "0.100"]
     assert table["alone: tokens a second"][1:3] == ["200", "200"]
