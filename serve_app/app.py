@@ -16,8 +16,10 @@ from serve_app import tracing
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
+from serve_app.errors import RequestError
 from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
+from serve_app.messages import ChatRequest
 from serve_app.metrics import IngressMetrics, StateMetrics
 from serve_app.model_pool import ModelPool
 from serve_app.replica import here
@@ -26,6 +28,10 @@ from serve_app.settings import AppArgs
 logger = logging.getLogger("ray.serve.godel")
 
 _FILES_POLL_S = 1.0
+
+
+# Nobody's: ranks once, so that what ranking reads from files is in memory before the first request.
+_FIRST = ChatRequest(dialog=["What is there to know?"])
 
 
 def build(args: AppArgs) -> Application:
@@ -89,6 +95,8 @@ class Ingress:
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
         tracing.start("godel-ingress", here().replica_id)
+        with suppress(RequestError):  # it says nothing of what comes
+            await self._chat.plan(_FIRST, "first")
         watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_files())]
         yield
         for watcher in watchers:

@@ -16,7 +16,7 @@ import numpy as np
 from serve_app.passages import split_sentences
 from serve_app.question_words import WANTS, held, wanted
 from serve_app.sentence_encoder import SentenceEncoder
-from serve_app.words import WordVectors, all_words, content_words, stems, unit
+from serve_app.words import WordVectors, content_words, stems, unit
 
 FEATURES = (
     "meaning",  # cosine of the question and the sentence in its context
@@ -84,7 +84,8 @@ class _Question:
 class SentenceIndex:
     """The sentences of a text's paragraphs, ready to be weighed against dialogues.
 
-    `sentences` are all of them in order. Memory: a vector a sentence and a distinct word, some numbers a word.
+    `sentences` are all of them in order, `words` their content words. Memory: a vector a sentence and a distinct word,
+    some numbers a word.
     """
 
     def __init__(self, paragraphs: Sequence[Sequence[str]], vectors: WordVectors) -> None:
@@ -110,6 +111,8 @@ class SentenceIndex:
         ]
         self._words = np.array(list(chain.from_iterable(sentences)), dtype=np.int32)
         self._starts = np.cumsum([0, *map(len, sentences)])[:-1]  # of each sentence among the words
+
+        self.words = frozenset(ids)
 
         vocabulary = stems(list(ids))
         self._by_stem: dict[str, list[int]] = defaultdict(list)
@@ -151,7 +154,7 @@ class SentenceIndex:
     def nbytes(self) -> int:
         """About: its arrays, and what Python takes for each sentence and each distinct word."""
         arrays = (value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
-        return sum(arrays) + _OBJECT_BYTES * (2 * len(self.sentences) + len(self._word_vectors))
+        return sum(arrays) + _OBJECT_BYTES * (2 * len(self.sentences) + 2 * len(self._word_vectors))
 
     def _rarity(self, stems: Sequence[str]) -> np.ndarray:
         """BM25's inverse document frequencies over sentences, 1 for a word that the text does not have."""
@@ -247,16 +250,6 @@ class SentenceIndex:
             for sentence in split_sentences(dialog[-2]):
                 said[self._places.get(sentence, [])] = 1
         return said
-
-
-def asked_once(dialog: Sequence[str]) -> Sequence[str]:
-    """Without the exchanges right before the last turn that it repeats: it means what they meant.
-
-    "Why?" and "And then?", which hold nothing, go on from reply to reply.
-    """
-    while len(dialog) >= 3 and content_words(dialog[-1]) and all_words(dialog[-1]) == all_words(dialog[-3]):
-        dialog = [*dialog[:-3], dialog[-1]]
-    return dialog
 
 
 def leant_on(dialog: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex, asked_once
+from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex
 from serve_app.messages import Passage
 from serve_app.passages import join_passages, split_paragraphs
 from serve_app.sentence_encoder import sentence_encoder
+from serve_app.wording import as_asked
 from serve_app.words import all_words, word_vectors
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models/ranker/weights.json"
@@ -105,7 +106,7 @@ class KnowledgeBase:
         )
 
     def _scores(self, dialog: Sequence[str]) -> np.ndarray:
-        dialog = asked_once(dialog)
+        dialog = as_asked(dialog, self._index.words)
         evidence = self._index.evidence(dialog)
         odds = by_words().odds(evidence)
         if not all_words(dialog[-1]):

@@ -85,6 +85,10 @@ class WordVectors:
                 vectors[i] = self._own[crc32(word.encode()) % _OWN_DIRECTIONS]
         return vectors, counts
 
+    def knows(self, word: str) -> bool:
+        """Whether the vocabulary has this word, in lower case, as a whole."""
+        return word in self._whole
+
     def pieces(self, text: str) -> list[int]:
         """The ids of a text's pieces in order, words of grammar and marks included."""
         return list(self._split(text))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex, asked_once, leant_on
+from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex, leant_on
 from serve_app.passages import split_paragraphs
 from serve_app.sentence_encoder import sentence_encoder
 from serve_app.words import word_vectors
@@ -116,25 +116,6 @@ def test_what_was_said_does_not_count_where_the_question_leans_on_nothing() -> N
     said = "A tent costs 14 pounds a night."
     assert not any(feature("said", "What does a tent cost?", said, "What is the price of a tent?").values())
     assert not any(feature("said", "The tent?", said, "Dogs?", "Dogs are welcome.", "And electricity?").values())
-
-
-@pytest.mark.parametrize(
-    ("dialog", "once"),
-    [
-        (("How heavy is it?", "2 kg.", "how heavy is it"), ("how heavy is it",)),
-        (
-            ("Tents?", "Yes.", "How heavy?", "2 kg.", "How heavy?", "2 kg.", "How heavy?"),
-            ("Tents?", "Yes.", "How heavy?"),
-        ),
-        (("How heavy is it?", "2 kg.", "How long is it?"), None),
-        (("How heavy?", "2 kg.", "Red?", "Yes.", "How heavy?"), None),
-        (("And then?", "One sleeps.", "And then?"), None),
-        (("How heavy is it?",), None),
-        ((), None),
-    ],
-)
-def test_what_is_said_again_at_once_is_asked_once(dialog: tuple[str, ...], once: tuple[str, ...] | None) -> None:
-    assert tuple(asked_once(dialog)) == (dialog if once is None else once)
 
 
 def test_earlier_turns_count_only_where_the_last_leans_on_them() -> None:

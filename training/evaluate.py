@@ -23,8 +23,8 @@ from training.answering import Answered, Answerer, Asked
 from training.baselines import Ranker
 from training.judging import Known, Share
 from training.questions import DEVELOPMENT, EVALUATION, Question, TextQuestions, is_right, load
-from training.repeats import asked_again
 from training.scores import ANSWERED, DECLINED, Column, Judged, Speed, as_json, table
+from training.variants import asked_again
 
 SETS = {"evaluation": EVALUATION, "development": DEVELOPMENT}
 PRIORS = (0, 4, 8, 16, 32, 64, 128)

@@ -32,7 +32,7 @@ _CLOSERS = ("", "", "", "!", ".", "?", " :)", " my friend", " please")
 _TALK = 0.07  # share of the lessons that are small talk
 # Shares of the questions with an answer: whose passage is taken away, is moved behind others, or stands anywhere.
 _TAKEN, _MOVED, _SHUFFLED = 0.05, 0.07, 0.03
-_MISLED = 0.07  # share of the lessons whose first passage is led by one that the ranking puts close behind its best
+_MISLED = 0.07  # share of the lessons whose first passage is led by any of its sentences
 _BEFORE = 0.12  # share of the lessons behind an exchange about something else
 _LOWER, _UNMARKED = 0.15, 0.07  # shares of the questions without capitals and marks, and without a mark
 _LENGTHS = (1, 2, 2, 3, 3, 4, 5, 6, 8, MOST_PASSAGES)  # passages of a lesson: short ones are learnt from faster
@@ -116,9 +116,8 @@ class Lessons:
         return (self._led(kept[0]), *texts[1:]) if kept else ()
 
     def _led(self, passage: Passage) -> tuple[str, ...]:
-        best_first = sorted(passage, key=lambda sentence: -sentence.score)
         misled = self._random.random() < _MISLED
-        lead = self._random.choice(best_first[1:3] or best_first) if misled else best_first[0]
+        lead = self._random.choice(passage) if misled else max(passage, key=lambda sentence: sentence.score)
         return (lead.text, *(sentence.text for sentence in passage if sentence is not lead))
 
     def _before(self, asked: Asked) -> tuple[str, ...]:

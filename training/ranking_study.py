@@ -13,12 +13,17 @@ from serve_app.grounding import KnowledgeBase
 from serve_app.knowledge import knowledge_base
 from serve_app.settings import GroundingLimits
 from training.questions import Question, TextQuestions, load
-from training.repeats import asked_again, asked_in_other_words
+from training.variants import asked_again, asked_in_other_words, asked_with_courtesy, mistyped
 
 DEVELOPMENT = Path("training/questions/development")
 PASSAGE_WORDS = 400  # no sentence is cut, so that each question's own is among them
 WINDOW_WORDS = 380  # about what 512 tokens hold beside an instruction and a question
-REPEATS = {"asked again later": asked_again, "asked again in other words": asked_in_other_words}
+VARIANTS = {
+    "asked again later": asked_again,
+    "asked again in other words": asked_in_other_words,
+    "with courtesy": asked_with_courtesy,
+    "mistyped": mistyped,
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ def judged(folder: Path = DEVELOPMENT) -> list[Judged]:
         if text.text is not None:
             base = KnowledgeBase(text.text, PASSAGE_WORDS)
             found += [judge(base, question) for question in text.questions]
-            for kind, repeats in REPEATS.items():
-                found += [replace(judge(base, question), kind=kind) for question in repeats(text)]
+            for kind, variants in VARIANTS.items():
+                found += [replace(judge(base, question), kind=kind) for question in variants(text)]
     return found
 
 
@@ -69,7 +74,7 @@ def in_window(text: TextQuestions, limits: GroundingLimits) -> tuple[int, int]:
 def table(judged: Sequence[Judged]) -> str:
     lines = ["| questions | n | best sentence answers | among the first three | answered |", "|---|---|---|---|---|"]
     answerable = [one for one in judged if one.answerable]
-    groups = {"all": [one for one in answerable if one.kind not in REPEATS]} | {
+    groups = {"all": [one for one in answerable if one.kind not in VARIANTS]} | {
         kind: [one for one in answerable if one.kind == kind] for kind in sorted({one.kind for one in answerable})
     }
     for name, group in groups.items():
@@ -80,8 +85,8 @@ def table(judged: Sequence[Judged]) -> str:
         )
         lines.append(f"| {name} | {len(group)} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
     lines += ["", "| questions that the text does not answer | n | declined |", "|---|---|---|"]
-    for kind in ("other-attribute", "other-subject"):
-        group = [one for one in judged if one.kind == kind]
+    for kind in ("other-attribute", "other-subject", "with courtesy", "mistyped"):
+        group = [one for one in judged if one.kind == kind and not one.answerable]
         lines.append(f"| {kind} | {len(group)} | {np.mean([one.best <= 0 for one in group]):.3f} |")
     return "\n".join(lines)
 

@@ -55,7 +55,7 @@ class Plan:
     words: int = 10_500
     parts: int = 1_500
     tokens: int = 4_000  # of prompts, in one process's batch
-    steps: int = 1_300
+    steps: int = 700
     rate: float = 1.5e-3
     wired_share: float = 0.15  # of the rate, at which the wires learn: they work already
     warmup: int = 100

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from serve_app.grounding import KnowledgeBase, Sentence
+from serve_app.grounding import KnowledgeBase
 from training.handwritten import Question, Text
 from training.lessons import MOST_PASSAGES, SMALL_TALK, UNKNOWN, Asked, Lesson, Lessons, ask
 
@@ -73,12 +73,6 @@ def test_the_first_passage_is_led_by_its_best_sentence_and_not_always(asked: lis
     of_bun = [lesson for lesson in lessons if lesson.passages[0][:1] and "bun" in " ".join(lesson.passages[0])]
     led = sum(lesson.passages[0][0] == "The bun costs 2 euros." for lesson in of_bun) / len(of_bun)
     assert 0.9 < led < 1
-
-
-def test_what_leads_in_error_is_what_the_ranking_puts_close_behind_its_best() -> None:
-    passage = tuple(Sentence(f"{place}.", -place / 10) for place in (3, 0, 4, 1, 2))
-    lessons = islice(Lessons([Asked(("which?",), (passage,), ("0.",))], seed=0), 1000)
-    assert {lesson.passages[0][0] for lesson in lessons if lesson.passages} == {"0.", "1.", "2."}
 
 
 def test_questions_are_typed_as_people_type(lessons: list[Lesson]) -> None:

@@ -1,7 +1,7 @@
-"""A question that the dialogue has had keeps its answer."""
+"""Questions as people also ask them keep their answers."""
 
 from training.questions import Question, TextQuestions
-from training.repeats import asked_again, asked_in_other_words
+from training.variants import asked_again, asked_in_other_words, asked_with_courtesy, mistyped
 
 WEIGHT, PLACE = "It weighs 2.4 kilograms.", "The tent is made in Oulu."
 
@@ -34,3 +34,22 @@ def test_or_behind_another_question_that_has_the_same_answer() -> None:
         ("How heavy is it?", WEIGHT, "What does it weigh?"),
         ("What does it weigh?", WEIGHT, "How heavy is it?"),
     ]
+
+
+def test_or_with_courtesy() -> None:
+    polite = list(asked_with_courtesy(TENT))
+    assert [each.ask for each in polite[:4]] == [
+        ("Hi! How heavy is it?",),
+        ("hello, what does it weigh?",),
+        ("Thanks. Who invented it?",),
+        ("Could you tell me where is it made?",),
+    ]
+    assert polite[2].declines
+
+
+def test_or_with_one_slip() -> None:
+    for question, slipped in zip((HEAVY, WEIGHS, INVENTED, MADE, HEAVY), mistyped(TENT), strict=True):
+        assert slipped.ask != question.ask
+        assert abs(len(slipped.ask[0]) - len(question.ask[0])) <= 1
+        assert slipped.sentence == question.sentence
+    assert list(mistyped(TENT)) == list(mistyped(TENT))
