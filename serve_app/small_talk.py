@@ -32,6 +32,8 @@ _UNRELATED = 0.3
 _MESSAGE_WORDS = 32
 # "Who made it?" asks about what was spoken of, and "Who made you?" is no example of it.
 _POINTING = frozenset(["it", "its", "he", "him", "his", "she", "her", "they", "them", "their"])
+# "When?" goes on from what was spoken of, and "When were you made?" is no example of it.
+_BARE = frozenset(["who", "whose", "what", "when", "where", "why", "which", "how"])
 _STRETCHED = re.compile(r"(\w)\1{2,}")  # "hellooo"
 _IN_FULL = {"s": "is", "m": "am", "re": "are", "ve": "have", "ll": "will", "d": "would", "u": "you", "r": "are"}
 
@@ -79,6 +81,8 @@ class PhraseBook:
         own = self._weights[self._words]
         has = np.add.reduceat(own * similar.max(axis=0), self._starts)
         complete = has / np.add.reduceat(own, self._starts)
+        if _BARE.issuperset(words):
+            understood[complete < 1] = 0
         return np.column_stack([understood, complete, np.full(len(complete), strange)])
 
     def _similarities(self, words: Sequence[str], stemmed: Sequence[str]) -> np.ndarray:

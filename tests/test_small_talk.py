@@ -62,6 +62,13 @@ def test_who_made_it_is_not_who_made_you() -> None:
     assert book.scores("Who made it?")[0] < 0 and book.scores("Who made them?")[0] < 0
 
 
+@pytest.mark.parametrize("message", ["When?", "who", "Why?", "what how"])
+def test_question_words_alone_are_no_example_of_longer_ones(message: str) -> None:
+    made = Phrase(reply="I am a bot.", to=("when were you made", "who are you", "why are you", "what or how are you"))
+    assert scores(message, made)[0] < 0
+    assert scores("why", Phrase(reply="Because.", to=("why",))) == [1]
+
+
 def test_similar_words_count() -> None:
     assert scores("I have to leave", BYE)[0] > scores("I have to pay", BYE)[0]
 

@@ -1,19 +1,17 @@
 """Pure: handwritten texts -> the texts that the ranking is taught on, with what is seldom in them and often in use.
 
-Titles as headings; greetings and thanks, which no sentence answers; "What is X?" where a sentence says it; questions
-that the reply before them answers, too; and several texts as one, in which a question that leans on the one before it
-is about one of them.
+Titles as headings; greetings and thanks, which no sentence answers; "What is X?" where a sentence says it; and several
+texts as one, in which a question that leans on the one before it is about one of them.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, permutations
+from itertools import accumulate
 from random import Random
 
 from training.handwritten import Question, Text
 
 TALK_A_TEXT = 3  # lines of small talk
-AGAIN_A_TEXT = 2  # questions that the reply before them answers
 MERGED = 3  # texts
 
 _DEFINES = re.compile(r"((?:An? |The )?[\w-]+(?: [\w-]+){0,2}?) (is|are) (?:an? |the |one of )")
@@ -35,7 +33,6 @@ def ranking_texts(texts: Sequence[Text], small_talk: Sequence[str], seed: int = 
     for number, text in enumerate(texts):
         added = (
             *definitions(text, chance),
-            *_some(list(again(text)), AGAIN_A_TEXT, chance),
             *(Question((line,), ()) for line in chance.sample(small_talk, TALK_A_TEXT)),
         )
         with_all = Text(text.title, text.paragraphs, (*text.questions, *added))
@@ -56,20 +53,6 @@ def definitions(text: Text, chance: Random) -> Iterator[Question]:
             subject, verb = found.groups()
             named = re.sub(r"^(An?|The) ", lambda article: article.group().lower(), subject)
             yield Question((chance.choice(_ASKS_WHAT).format(subject=named, **{"is": verb}),), (place,))
-
-
-def again(text: Text) -> Iterator[Question]:
-    """Each pair of questions that a sentence answers, one behind the other."""
-    sentences = text.sentences
-    firsts = [question for question in text.questions if question.answers and len(question.dialog) == 1]
-    for before, question in permutations(firsts, 2):
-        if before.answers[0] == question.answers[0]:
-            said = sentences[before.answers[0]]
-            yield Question((*before.dialog, said, *question.dialog), question.answers)
-
-
-def _some(questions: list[Question], most: int, chance: Random) -> list[Question]:
-    return chance.sample(questions, min(most, len(questions)))
 
 
 def merged(texts: Sequence[Text]) -> Text:

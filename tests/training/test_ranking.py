@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from serve_app import grounding
 from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex
 from serve_app.sentence_encoder import SentenceEncoder as Served
 from serve_app.words import word_vectors
 from training.handwritten import Question, Text
-from training.ranking import Lesson, Ranker, by_words, lesson, teach, weights_of
+from training.ranking import CHOSEN, Lesson, Ranker, by_words, choose, lesson, teach, weights_of
 from training.ranking_lessons import titled
 from training.sentence_encoder import SentenceEncoder
 
@@ -82,3 +83,11 @@ def test_teaching_brings_the_right_sentences_to_the_front(lessons: list[Lesson])
     assert odds.argmax(1)[:3].tolist() == [1, 3, 2]
     assert (odds[:3].max(1).values > 0).all()
     assert odds[3].max() < 0
+
+
+def test_the_shipped_weights_have_what_was_chosen() -> None:
+    for stage in (grounding.by_words(), grounding.by_reading()):
+        assert {feature: stage.features[FEATURES.index(feature)] for feature in CHOSEN} == CHOSEN
+    weights = torch.zeros(len(FEATURES))
+    choose(weights)
+    assert {FEATURES[place] for place in weights.nonzero().flatten()} == set(CHOSEN)

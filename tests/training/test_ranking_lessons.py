@@ -5,10 +5,8 @@ from random import Random
 from training import handwritten
 from training.handwritten import DECLINED, Question, Text
 from training.ranking_lessons import (
-    AGAIN_A_TEXT,
     MERGED,
     TALK_A_TEXT,
-    again,
     definitions,
     merged,
     ranking_texts,
@@ -47,19 +45,6 @@ def test_definitions_are_asked_for() -> None:
     asked = {question for seed in range(40) for question in definitions(TENT, Random(seed))}
     assert {question.answers for question in asked} == {(0,)}, "`It` and `Dogs` define nothing"
     assert {"What is the tent?", "define the tent"} < {question.dialog[0] for question in asked}
-
-
-def test_a_question_may_come_behind_another_that_the_same_sentence_answers() -> None:
-    heavier = Question(("Is it heavy?",), (1, 0))
-    with_two = Text(TENT.title, TENT.paragraphs, (*TENT.questions, heavier))
-    weight = "It weighs 1.8 kilograms."
-    assert list(again(with_two)) == [
-        Question(("How heavy is it?", weight, "Is it heavy?"), (1, 0)),
-        Question(("Is it heavy?", weight, "How heavy is it?"), (1,)),
-    ]
-    assert not list(again(TENT))
-    made, _ = ranking_texts([with_two] * (MERGED - 1), ["hello", "thanks", "bye"])
-    assert sum(question.dialog[-2:-1] == (weight,) for question in made.questions) == AGAIN_A_TEXT
 
 
 def test_of_several_texts_each_question_says_which_it_means() -> None:
