@@ -6,7 +6,8 @@ Each client asks again as soon as it has its answer, or 0.2 s after a refusal, a
 wait as long as the refusal says (Retry-After). A reply counts as good when it is complete within the deadline. Beside
 it: how soon refusals go out, to these clients and to newcomers, who ask from a process of their own; how soon after the
 load the first line's rate is back; and the cores that each part took. The load's own are cores that the backend lacks,
-where both are on one machine: "a core" is the goodput for each core that the load leaves, as a share of its peak.
+where both are on one machine, as are those that a virtual machine's host gave to others: "a core" is the goodput for
+each core that both leave, as a share of its peak.
 
 Then fairness: what five clients with one request at a time get beside one with very many.
 """
@@ -38,6 +39,7 @@ _WINDOW_S = 1.0  # at least: what recovery is judged by
 _RECOVERY_S = 15.0  # it is looked for so long
 _RECOVERED = 0.9  # of the first line's rate
 # How the service's processes are called: `ray::ServeReplica:godel:Ingress`.
+_LACKING = ("load", "stolen")
 _PARTS = {"ingress": ":Ingress", "replicas": ":GodelModel", "haproxy": "haproxy", "proxy": "ProxyActor"}
 
 
@@ -67,8 +69,9 @@ class Parts:
 
     @classmethod
     def now(cls) -> "Parts":
-        taken = dict.fromkeys((*_PARTS, "load"), 0.0)
+        taken = dict.fromkeys((*_PARTS, *_LACKING), 0.0)
         taken["load"] = time.process_time()
+        taken["stolen"] = getattr(psutil.cpu_times(), "steal", 0.0)  # Linux alone knows
         memory = 0
         for process in psutil.process_iter():
             try:
@@ -111,8 +114,8 @@ async def measure(url: str, all_clients: Sequence[int], *, patient: bool = False
     """Print a line for each number of clients; the first is what recovery is measured with, and against."""
     _row("clients", "good/s", "of the peak", "a core", "p50", "p95", "refusals/s", "p95", "newcomers' p95", "late",
          "failed",
-         "back after", *(f"{part}, cores" for part in (*_PARTS, "load")), "memory")  # fmt: skip
-    _row(*["---"] * (14 + len(_PARTS)))
+         "back after", *(f"{part}, cores" for part in (*_PARTS, *_LACKING)), "memory")  # fmt: skip
+    _row(*["---"] * (13 + len(_PARTS) + len(_LACKING)))
     peak = peak_a_core = usual = 0.0
     for clients in all_clients:
         made, before = load(url, clients, SECONDS, patient=patient), Parts.now()
@@ -121,7 +124,7 @@ async def measure(url: str, all_clients: Sequence[int], *, patient: bool = False
         seconds, after, point = made.elapsed_s, Parts.now(), Point(made)
         rate = len(point.good_at) / seconds
         cores = after.cores_since(before, seconds)
-        a_core = rate / max((os.cpu_count() or 1) - cores["load"], 0.1)
+        a_core = rate / max((os.cpu_count() or 1) - sum(map(cores.__getitem__, _LACKING)), 0.1)
         usual, peak, peak_a_core = usual or rate, max(peak, rate), max(peak_a_core, a_core)
         recovery_s = await _recovery_s(url, usual, all_clients[0])
         failed = ", ".join(f"{count} x {what}" for what, count in point.failed.items()) or "0"
