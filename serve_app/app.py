@@ -16,10 +16,8 @@ from serve_app import tracing
 from serve_app.chat import Chat
 from serve_app.chat_config import ConfigFile
 from serve_app.checkpoint import ROOT, Checkpoint, load_tokenizer, resolve
-from serve_app.errors import RequestError
 from serve_app.ingress import create_api
 from serve_app.keys import KeyRing
-from serve_app.messages import ChatRequest
 from serve_app.metrics import IngressMetrics, StateMetrics
 from serve_app.model_pool import ModelPool
 from serve_app.replica import here
@@ -28,10 +26,6 @@ from serve_app.settings import AppArgs
 logger = logging.getLogger("ray.serve.godel")
 
 _FILES_POLL_S = 1.0
-
-
-# Nobody's: ranks once, so that what ranking reads from files is in memory before the first request.
-_FIRST = ChatRequest(dialog=["What is there to know?"])
 
 
 def build(args: AppArgs) -> Application:
@@ -95,8 +89,7 @@ class Ingress:
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
         tracing.start("godel-ingress", here().replica_id)
-        with suppress(RequestError):  # it says nothing of what comes
-            await self._chat.plan(_FIRST, "first")
+        await asyncio.to_thread(self._chat.prepare)
         watchers = [asyncio.create_task(self._pool.watch()), asyncio.create_task(self._watch_files())]
         yield
         for watcher in watchers:
@@ -111,6 +104,7 @@ class Ingress:
         metrics = StateMetrics(is_fallback=self._chat.checkpoint.is_fallback)
         while True:
             current = await asyncio.to_thread(self._config_file.refresh)
+            await asyncio.to_thread(self._chat.prepare)
             logger.setLevel(current.config.logging_level)
             if self._keys:
                 await asyncio.to_thread(self._keys.refresh)

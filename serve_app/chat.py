@@ -126,6 +126,12 @@ class Chat:
         self._replies: SharedReplies[Piece] = SharedReplies()
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
 
+    def prepare(self) -> None:
+        """Read the configured knowledge and phrases before anybody asks; it takes no time where they have been read."""
+        config = self.config_file.current.config
+        knowledge_base(config.knowledge, config.grounding.passage_words, configured=True).read_ahead()
+        phrase_book(config.generation.phrases)
+
     def seed(self, request: ChatRequest, request_id: str) -> int:
         """The request's or the configuration's; else one that follows from its id, wherever and whenever it is asked.
 

@@ -16,10 +16,11 @@ from serve_app.evidence import CLOSENESS, FEATURES, SentenceIndex
 from serve_app.messages import Passage
 from serve_app.passages import join_passages, split_paragraphs
 from serve_app.sentence_encoder import sentence_encoder
-from serve_app.wording import as_asked
+from serve_app.wording import as_asked, english
 from serve_app.words import all_words, word_vectors
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models/ranker/weights.json"
+AHEAD = 1024  # sentences that are read before anybody asks, in some two seconds: a quarter of what is remembered
 READ = 32  # sentences: those that look best by their words are read by the encoder
 SCALE = 10.0  # scores are log-odds divided by this, so that nearly all lie between -1 and 1
 
@@ -104,6 +105,12 @@ class KnowledgeBase:
             passages=[self._passage(i, best[i]) for i in chosen],
             sentences={_id(i): tuple(self._scored(i, scores)) for i in chosen},
         )
+
+    def read_ahead(self) -> None:
+        """Read its first sentences, and what else ranking needs from files, so that no question waits for it."""
+        english()
+        for sentence in self._index.sentences[:AHEAD]:
+            sentence_encoder().sentence(sentence)
 
     def _scores(self, dialog: Sequence[str]) -> np.ndarray:
         dialog = as_asked(dialog, self._index.words)

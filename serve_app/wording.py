@@ -87,11 +87,11 @@ def spelt(turn: str, of_text: Container[str]) -> str:
 
 
 def _exists(word: str, of_text: Container[str]) -> bool:
-    return word in of_text or word in _dictionary() or word_vectors().knows(word)
+    return word in of_text or word in english() or word_vectors().knows(word)
 
 
 def _meant(word: str, of_text: Container[str]) -> str:
-    dictionary = _dictionary()
+    dictionary = english()
     slips = dictionary.edit_distance_1(word)
     if len(word) < _LONG_WORD:
         slips = {each for each in slips if len(each) != len(word) or _swaps(each, word)}
@@ -105,6 +105,6 @@ def _swaps(word: str, typed: str) -> bool:
 
 
 @cache
-def _dictionary() -> SpellChecker:
-    """English words, and how often films say them."""
+def english() -> SpellChecker:
+    """English words, and how often films say them; it takes a moment to read."""
     return SpellChecker("en", distance=1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.chat_config import load
 from serve_app.grounding import KnowledgeBase
+from serve_app.sentence_encoder import sentence_encoder
 from serve_app.small_talk import phrase_book
 
 
@@ -218,6 +219,15 @@ def test_a_question_asked_again_brings_what_it_brought(shipped: KnowledgeBase) -
     assert shipped.rank(["What is a pod?", lead, "what is a pod"], 4).lead == lead
     assert shipped.rank(["What is a pod?", lead, "Who created Ray?", other, "What is a pod?"], 4).lead == lead
     assert shipped.rank(["What is a pod?", lead, "What does pod mean?"], 4).lead == lead
+
+
+def test_what_is_read_ahead_is_not_read_again_when_asked() -> None:
+    base = KnowledgeBase("The loft sleeps forty-six. Rooms have bunks of pine. Guests leave by ten.", 40)
+    base.read_ahead()
+    read = sentence_encoder().sentence.cache_info().misses
+    assert base.rank(["When must I be out?"], 4).lead == "Guests leave by ten."
+    base.read_ahead()
+    assert sentence_encoder().sentence.cache_info().misses == read
 
 
 def test_a_change_of_subject_is_followed(shipped: KnowledgeBase) -> None:

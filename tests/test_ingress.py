@@ -18,6 +18,7 @@ from serve_app.errors import DeadlineExceeded, NoReplica, Overloaded, ReplyImpos
 from serve_app.ingress import _event, _Token
 from serve_app.keys import KeyRing
 from serve_app.messages import Deployed, DeployedReplica, GenerateRequest, TokenChunk
+from serve_app.sentence_encoder import sentence_encoder
 from tests.support.application import Application, words
 from tests.support.checkpoints import small_tokenizer
 from tests.support.fakes import ORIGIN
@@ -62,6 +63,17 @@ def test_the_reply_has_the_contracts_fields(application: Application) -> None:
     }
     assert set(reply["grounding"]) == {"passages", "dropped_turns", "dropped_passages", "truncated_tokens"}
     assert 0 < reply["usage"]["prompt_tokens"] < reply["usage"]["max_prompt_tokens"]
+
+
+def test_what_is_prepared_is_not_read_when_somebody_asks(application: Application, chat_config: Path) -> None:
+    for knowledge in ("A kiln is hot. A wheel spins.", "A loom is loud. A shuttle flies."):
+        chat_config.write_text(f"instruction: Answer.\nknowledge: {knowledge}\n")
+        application.config_file.refresh()
+        application.chat.prepare()
+        read = sentence_encoder().sentence.cache_info().misses
+        assert application.post(dialog=["Is it hot or loud?"]).status_code == 200
+        assert knowledge[:8] in application.prompt()
+        assert sentence_encoder().sentence.cache_info().misses == read
 
 
 def test_the_reply_says_which_of_its_words_stand_in_a_passage_and_a_stream_says_it_too(

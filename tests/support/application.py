@@ -60,8 +60,8 @@ class Application:
         def refused(reason: str) -> None:
             self.counted.append((reason, asking_key.get()))
 
-        chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas, replied)
-        self.client = TestClient(create_api(chat, keys=keys, refused=refused), raise_server_exceptions=False)
+        self.chat = Chat(args, checkpoint, self.tokenizer, self.config_file, self.replicas, replied)
+        self.client = TestClient(create_api(self.chat, keys=keys, refused=refused), raise_server_exceptions=False)
 
     def post(self, **body: Any) -> Any:
         return self.client.post("/chat", json=body)
