@@ -45,14 +45,17 @@ def as_asked(dialog: Sequence[str], of_text: Container[str]) -> list[str]:
     return [*before, spelt(to_the_point(last), of_text)]
 
 
-def asked_once(dialog: Sequence[str]) -> Sequence[str]:
+def asked_once(dialog: Sequence[str]) -> list[str]:
     """Without the exchanges right before the last turn that it repeats: it means what they meant.
 
     "Why?" and "And then?", which hold nothing, go on from reply to reply.
     """
-    while len(dialog) >= 3 and content_words(dialog[-1]) and all_words(dialog[-1]) == all_words(dialog[-3]):
-        dialog = [*dialog[:-3], dialog[-1]]
-    return dialog
+    last = dialog[-1]
+    first = len(dialog) - 1  # of the turns that say it
+    if content_words(last):
+        while first >= 2 and all_words(dialog[first - 2]) == all_words(last):
+            first -= 2
+    return [*dialog[:first], last]
 
 
 def to_the_point(turn: str) -> str:

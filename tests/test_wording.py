@@ -22,7 +22,6 @@ OF_TEXT = frozenset(["roll", "gluten", "kubelet"])
         (("How heavy?", "2 kg.", "Red?", "Yes.", "How heavy?"), None),
         (("And then?", "One sleeps.", "And then?"), None),
         (("How heavy is it?",), None),
-        ((), None),
     ],
 )
 def test_what_is_said_again_at_once_is_asked_once(dialog: tuple[str, ...], once: tuple[str, ...] | None) -> None:
