@@ -43,7 +43,7 @@ class Load:
         goal = {number: self.complete[number] + rounds for number in range(CLIENTS)}
 
         def reached() -> bool:
-            assert self.failed == []
+            assert not self.failed, self.failed
             return all(self.complete[number] >= goal[number] for number in goal)
 
         wait_for(reached, rounds * REPLY_S, f"{rounds} more replies for every client", pod)
