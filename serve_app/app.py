@@ -104,7 +104,7 @@ class Ingress:
         metrics = StateMetrics(is_fallback=self._chat.checkpoint.is_fallback)
         while True:
             current = await asyncio.to_thread(self._config_file.refresh)
-            await asyncio.to_thread(self._chat.prepare)
+            await asyncio.to_thread(self._chat.prepare)  # nothing, but that clients' texts do not push it out of memory
             logger.setLevel(current.config.logging_level)
             if self._keys:
                 await asyncio.to_thread(self._keys.refresh)

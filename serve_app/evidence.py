@@ -154,7 +154,7 @@ class SentenceIndex:
     def nbytes(self) -> int:
         """About: its arrays, and what Python takes for each sentence and each distinct word."""
         arrays = (value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
-        return sum(arrays) + _OBJECT_BYTES * (2 * len(self.sentences) + 2 * len(self._word_vectors))
+        return sum(arrays) + 2 * _OBJECT_BYTES * (len(self.sentences) + len(self._word_vectors))
 
     def _rarity(self, stems: Sequence[str]) -> np.ndarray:
         """BM25's inverse document frequencies over sentences, 1 for a word that the text does not have."""

@@ -4,14 +4,7 @@ from random import Random
 
 from training import handwritten
 from training.handwritten import DECLINED, Question, Text
-from training.ranking_lessons import (
-    MERGED,
-    TALK_A_TEXT,
-    definitions,
-    merged,
-    ranking_texts,
-    titled,
-)
+from training.ranking_lessons import MERGED, TALK_A_TEXT, definitions, merged, ranking_texts, titled
 
 TENT = Text(
     "The Oulu tent",
